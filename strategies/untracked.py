@@ -1,0 +1,31 @@
+"""Untracked.
+
+The VF is assigned, its DMA is not tracked, and the guest is migrated all the same: only what the CPU stored to
+crosses again. This is the bad baseline that the argument starts from. Pages that the device wrote after their
+last copy arrive as they were before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vfbench.parameters import parameter
+from vfbench.strategy import STOP_ORDERS, Migration, Strategy, stop_and_copy
+
+
+@dataclass(frozen=True)
+class Untracked(Strategy):
+    """An assigned VF whose DMA nobody tracks: the bad baseline."""
+
+    name: ClassVar[str] = "untracked"
+
+    stop_order: str = parameter("device-first", choices=STOP_ORDERS, help="what stops first, device or guest")
+    drain: bool = parameter(True, help="the driver takes what the device has finished before the guest stops")
+
+    def migrate(self, migration: Migration) -> None:
+        migration.pre_copy()
+        stop_and_copy(migration, self.stop_order, self.drain)
+        migration.transfer_vf_state()
+        migration.restore_rings()
+        migration.resume()

@@ -1,0 +1,15 @@
+"""The two ways a run ends that are no fault of the program."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """The user asked for something that can't be had.
+
+    The message is one line that names the offending value and what would do. The command line prints it
+    without a traceback (`--debug` shows one) and exits with code 2.
+    """
+
+
+class RunFailed(Exception):
+    """A run that came to an end with a reason, which is recorded with it as state `failed`."""

@@ -1,0 +1,117 @@
+"""How a kernel is compiled, cached and called by address.
+
+Kernels are plain functions. With the compiler on they become machine code, cached on disk; with
+``NUMBA_DISABLE_JIT=1`` they run as the Python they are written in, which is how they are cross-checked.
+
+numba's disk cache watches the file a function stands in, not the files of the functions it calls. So the
+cache folder is keyed by a hash of every source the kernels can come from: a stale kernel cannot be loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core.typing.typeof import typeof
+from numba.extending import intrinsic, overload
+from platformdirs import user_cache_path
+
+Kernel = Callable[..., Any]
+
+COMPILED = not numba.config.DISABLE_JIT
+
+SOURCE_FOLDERS = ("vfbench", "strategies", "workloads")
+KEPT_CACHES = 6
+
+
+def source_hash() -> str:
+    """Sixteen hex digits over every Python source that a kernel can come from, and over numba's version."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256(numba.__version__.encode())
+    for folder in SOURCE_FOLDERS:
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _select_cache_folder() -> Path:
+    base = Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache_path("vfbench") / "kernels")
+    folder = base / source_hash()
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        by_age = sorted((p for p in base.iterdir() if len(p.name) == 16 and p.is_dir()), key=lambda p: p.stat().st_mtime)
+        for old in by_age[:-KEPT_CACHES]:
+            shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+CACHE_FOLDER = _select_cache_folder()
+numba.config.CACHE_DIR = str(CACHE_FOLDER)
+
+
+def kernel(function: Kernel) -> Kernel:
+    """Compile ``function`` on its first call with given types, without the GIL, cached on disk.
+
+    Division by zero is numpy's, not Python's: a kernel has no way to raise.
+    """
+    compiled: Kernel = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+_python_functions: dict[int, Kernel] = {}
+
+
+def address_of(function: Kernel, *arguments: Any) -> int:
+    """The address by which :func:`call_hook` reaches ``function`` when called with ``arguments`` like these.
+
+    A record keeps such addresses in its fields, so one compiled machine serves every strategy and workload.
+    With the compiler off the address is a number that stands for the Python function.
+    """
+    if not COMPILED:
+        _python_functions[id(function)] = function
+        return id(function)
+    signature = tuple(typeof(a) for a in arguments)
+    function.compile(signature)  # type: ignore[attr-defined]
+    compiled = function.overloads[signature]  # type: ignore[attr-defined]
+    # A function without a result stores a null pointer where the result would be: it reads as 0.
+    if types.unliteral(compiled.signature.return_type) not in (types.int64, types.none):
+        raise TypeError(f"{function.__name__} returns {compiled.signature.return_type}, a hook an int64 or nothing")
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _call_address(typingctx: Any, address: Any, arguments: Any) -> Any:
+    """Call by numba's native convention: result pointer, exception pointer, then the arguments."""
+    signature = types.int64(types.int64, arguments)
+
+    def codegen(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        result = builder.alloca(ir.IntType(64))
+        exception = builder.alloca(ir.IntType(8).as_pointer())
+        unpacked = [builder.extract_value(values[1], i) for i in range(len(arguments))]
+        call = [result, exception, *unpacked]
+        function = ir.FunctionType(ir.IntType(32), [value.type for value in call])
+        builder.call(builder.inttoptr(values[0], function.as_pointer()), call)
+        return builder.load(result)
+
+    return signature, codegen
+
+
+def call_hook(address: int, *arguments: Any) -> int:
+    """Call the kernel at ``address`` (from :func:`address_of`); the arguments are records and int64 only."""
+    return _python_functions[int(address)](*arguments) or 0
+
+
+@overload(call_hook, strict=False)  # type: ignore[untyped-decorator]
+def _call_hook(address: Any, *arguments: Any) -> Any:
+    def call(address: Any, *arguments: Any) -> Any:
+        return _call_address(address, arguments)
+
+    return call

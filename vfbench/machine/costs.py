@@ -1,0 +1,101 @@
+"""The prices that the machine charges, by index; the figures come from a profile and only from there."""
+
+from __future__ import annotations
+
+COSTS = (
+    # guest, per packet
+    "poll_start",
+    "descriptor_read",
+    "rx_packet",
+    "rx_release",
+    "app_packet",
+    "skb_copy_fixed",
+    "page_alloc",
+    "page_free",
+    "tx_packet",
+    "doorbell_write",
+    "virtio_queue_packet",
+    "ioeventfd_kick",
+    # interrupts
+    "interrupt_injection",
+    "interrupt_entry_host",
+    # dummy writes
+    "touch_cached",
+    "touch_uncached",
+    "touch_atomic_extra",
+    # guest side of an IOMMU
+    "iova_alloc",
+    "iova_free",
+    "page_table_map",
+    "page_table_unmap",
+    "iotlb_invalidate",
+    "deferred_queue",
+    # hypervisor's side of an IOMMU
+    "iommu_shadow_map",
+    "iommu_shadow_unmap",
+    "iommu_table_walk_entry",
+    # the dirty log
+    "write_fault",
+    "pml_store",
+    "log_sync_per_page",
+    "log_sync_per_gib",
+    # the device
+    "dma_packet",
+    "dma_latency",
+    "iotlb_miss",
+    "descriptor_write_back_timeout",
+    # vhost
+    "vhost_packet",
+    "vhost_wakeup",
+    "vhost_log_page",
+    "host_nic_packet",
+    # bulk copies, as picoseconds per KiB
+    "copy_rate",
+    "vhost_copy_rate",
+    "dma_rate",
+)
+"""Every cost that a kernel spends, as the profile names it."""
+
+(
+    POLL_START,
+    DESCRIPTOR_READ,
+    RX_PACKET,
+    RX_RELEASE,
+    APP_PACKET,
+    SKB_COPY_FIXED,
+    PAGE_ALLOC,
+    PAGE_FREE,
+    TX_PACKET,
+    DOORBELL_WRITE,
+    VIRTIO_QUEUE_PACKET,
+    IOEVENTFD_KICK,
+    INTERRUPT_INJECTION,
+    INTERRUPT_ENTRY_HOST,
+    TOUCH_CACHED,
+    TOUCH_UNCACHED,
+    TOUCH_ATOMIC_EXTRA,
+    IOVA_ALLOC,
+    IOVA_FREE,
+    PAGE_TABLE_MAP,
+    PAGE_TABLE_UNMAP,
+    IOTLB_INVALIDATE,
+    DEFERRED_QUEUE,
+    IOMMU_SHADOW_MAP,
+    IOMMU_SHADOW_UNMAP,
+    IOMMU_TABLE_WALK_ENTRY,
+    WRITE_FAULT,
+    PML_STORE,
+    LOG_SYNC_PER_PAGE,
+    LOG_SYNC_PER_GIB,
+    DMA_PACKET,
+    DMA_LATENCY,
+    IOTLB_MISS,
+    DESCRIPTOR_WRITE_BACK_TIMEOUT,
+    VHOST_PACKET,
+    VHOST_WAKEUP,
+    VHOST_LOG_PAGE,
+    HOST_NIC_PACKET,
+    COPY_RATE,
+    VHOST_COPY_RATE,
+    DMA_RATE,
+) = range(len(COSTS))

@@ -1,0 +1,333 @@
+"""A virtual processor, and the handful of primitives through which guest code acts.
+
+``load``, ``store``, ``touch``, ``copy``, ``now_ps``, ``spend``: guest code (the driver, the application, a
+strategy's hooks) uses these and nothing else. numba picks the implementation by the type of the processor's
+record, so the same function runs on the modelled memory here and as plain machine code in a real guest.
+
+Source of the log's behaviour: KVM marks a page on the first store after a sync, by a write-protection fault or
+through Page-Modification Logging (Intel SDM 28.2.6), and the guest pays for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from vfbench.kernels import kernel
+from vfbench.machine.costs import (
+    COPY_RATE,
+    COSTS,
+    TOUCH_ATOMIC_EXTRA,
+    TOUCH_CACHED,
+    TOUCH_UNCACHED,
+)
+from vfbench.machine.memory import (
+    BLOCK_BYTES,
+    BLOCK_SHIFT,
+    CONTENT,
+    CPU_WROTE,
+    LOGGED,
+    PAGE_SHIFT,
+    TORN,
+)
+from vfbench.machine.words import load_byte, load_word, store_byte, store_word
+
+OPTIONS = 8
+RACES = 8
+INVALIDATIONS = 64
+
+HOOKS = (
+    "device_opened",
+    "page_mapped",
+    "page_unmapped",
+    "buffer_given",
+    "buffer_synced",
+    "descriptor_seen_done",
+    "frame_mapped",
+    "frame_unmapped",
+    "doorbell_ready",
+    "tracking_armed",
+    "tracking_disarmed",
+)
+"""The places where a strategy may act; each is called as ``hook(cpu, address, length or old address, 0)``."""
+
+GUEST_FIELDS = [
+    # where the queue's structures lie, guest-physical
+    ("driver", "i8"),
+    ("rx_ring", "i8"),
+    ("tx_ring", "i8"),
+    ("rx_buffers", "i8"),
+    ("tx_buffers", "i8"),
+    ("page_holders", "i8"),
+    ("free_pages", "i8"),
+    ("held", "i8"),
+    ("iova_free", "i8"),
+    ("page_table", "i8"),
+    ("call_list", "i8"),
+    ("flush_queue", "i8"),
+    ("rx_queue", "i8"),
+    ("tx_queue", "i8"),
+    # sizes
+    ("rx_size", "i8"),
+    ("tx_size", "i8"),
+    ("first_page", "i8"),  # guest-physical address of the queue's packet memory
+    ("pool_pages", "i8"),
+    ("iova_base", "i8"),
+    ("iova_pages", "i8"),
+    ("virtqueue_size", "i8"),
+    # how the driver is built
+    ("copybreak_bytes", "i8"),
+    ("reuse", "i8"),
+    ("pages_fifo", "i8"),
+    ("refill_batch", "i8"),
+    ("poll_budget", "i8"),
+    ("kick_suppression", "i8"),
+    ("mirror_registers", "i8"),
+    ("hold_ps", "i8"),
+    # the strategy
+    ("option", "i8", (OPTIONS,)),
+    *((f"hook_{name}", "i8") for name in HOOKS),
+    ("hook_delivered", "i8"),
+]
+"""What guest code may read of its processor, on every testbed."""
+
+CPU = np.dtype(
+    [
+        *GUEST_FIELDS,
+        ("words", "i8"),
+        ("marks", "i8"),
+        ("structure_bytes", "i8"),
+        ("backed_bytes", "i8"),
+        ("clock_ps", "i8"),
+        ("guest_ps", "i8"),  # time spent by the guest, of the clock
+        ("host_ps", "i8"),  # time spent by the host's processors on this queue's behalf
+        ("logging", "i8"),  # the dirty log is on: the first store to a page costs
+        ("first_store_ps", "i8"),
+        ("exit_ps", "i8"),  # what one call to the hypervisor costs the guest, by the strategy's exit class
+        ("exit_host_ps", "i8"),
+        ("notes_maps", "i8"),  # the hypervisor marks a page when it is told of its mapping
+        ("invalidations", "i8"),  # IOTLB invalidations so far, and the last ones, for the device to honour
+        ("invalidated_iova", "i8", (INVALIDATIONS,)),
+        ("first_stores", "i8"),
+        ("exits", "i8"),
+        ("kicks", "i8"),
+        ("interrupts", "i8"),
+        ("maps", "i8"),
+        ("unmaps", "i8"),
+        ("unwritten_unmaps", "i8"),
+        ("race_word", "i8", (RACES,)),
+        ("race_mask", "i8", (RACES,)),
+        ("race_old", "i8", (RACES,)),
+        ("race_from_ps", "i8", (RACES,)),
+        ("race_until_ps", "i8", (RACES,)),
+        ("race_next", "i8"),
+        ("race_last_ps", "i8"),
+        ("cost", "i8", (len(COSTS),)),
+    ]
+)
+"""A modelled processor: what guest code sees, then its memory, its clock and what things cost (ps)."""
+
+
+def is_modelled(record: Any) -> bool:
+    """Whether a numba type is that of a modelled processor."""
+    return isinstance(record, types.Record) and "words" in record.fields
+
+
+@kernel
+def word_index(cpu: Any, address: int) -> int:
+    """Which word holds guest-physical ``address``: its own in a structure, its block's in packet memory."""
+    if address < cpu.structure_bytes:
+        return address >> 3
+    return (cpu.structure_bytes >> 3) + ((address - cpu.structure_bytes) >> BLOCK_SHIFT)
+
+
+@kernel
+def first_store(cpu: Any, page: int, marks: int) -> None:
+    """The first store to a page since the last sync faults, or takes an entry of the PML buffer; the guest pays."""
+    store_byte(cpu.marks, page, marks | LOGGED | CPU_WROTE)
+    if cpu.logging and not marks & LOGGED:
+        cpu.clock_ps += cpu.first_store_ps
+        cpu.guest_ps += cpu.first_store_ps
+        cpu.first_stores += 1
+
+
+@kernel
+def mark_stored(cpu: Any, address: int) -> None:
+    """A vCPU stores to the page of ``address``."""
+    page = address >> PAGE_SHIFT
+    marks = load_byte(cpu.marks, page)
+    if marks & (LOGGED | CPU_WROTE) != LOGGED | CPU_WROTE:
+        first_store(cpu, page, marks)
+
+
+@kernel
+def model_load(cpu: Any, address: int) -> int:
+    return load_word(cpu.words, word_index(cpu, address))
+
+
+@kernel
+def model_store(cpu: Any, address: int, value: int) -> None:
+    mark_stored(cpu, address)
+    store_word(cpu.words, word_index(cpu, address), value)
+
+
+@kernel
+def model_now_ps(cpu: Any) -> int:
+    return cpu.clock_ps
+
+
+@kernel
+def model_spend(cpu: Any, cost: int) -> None:
+    cpu.clock_ps += cpu.cost[cost]
+    cpu.guest_ps += cpu.cost[cost]
+
+
+@kernel
+def model_spend_copy(cpu: Any, length_bytes: int) -> None:
+    spent_ps = (cpu.cost[COPY_RATE] * length_bytes) >> 10
+    cpu.clock_ps += spent_ps
+    cpu.guest_ps += spent_ps
+
+
+@kernel
+def byte_mask(cpu: Any, address: int) -> int:
+    """The bits of ``address``'s byte in its word; a content word stands for its block and is torn as a whole."""
+    if address >= cpu.structure_bytes:
+        return -1
+    byte = address & 7
+    return -(1 << 56) if byte == 7 else 0xFF << (8 * byte)
+
+
+@kernel
+def model_touch(cpu: Any, address: int, atomic: int, cached: int) -> None:
+    """Read a byte and write it back. Not atomic, a DMA write between the two is undone for that byte."""
+    started_ps = cpu.clock_ps
+    word = word_index(cpu, address)
+    old = load_word(cpu.words, word)
+    model_spend(cpu, TOUCH_CACHED if cached else TOUCH_UNCACHED)
+    if atomic:
+        model_spend(cpu, TOUCH_ATOMIC_EXTRA)
+    mark_stored(cpu, address)
+    if not atomic:
+        i = cpu.race_next
+        cpu.race_word[i] = word
+        cpu.race_mask[i] = byte_mask(cpu, address)
+        cpu.race_old[i] = old
+        cpu.race_from_ps[i] = started_ps
+        cpu.race_until_ps[i] = cpu.clock_ps
+        cpu.race_last_ps = cpu.clock_ps
+        cpu.race_next = (i + 1) & (RACES - 1)
+
+
+@kernel
+def after_races(cpu: Any, word: int, value: int, time_ps: int) -> int:
+    """What a DMA write of ``value`` at ``time_ps`` leaves once the dummy writes under way have stored their old byte."""
+    for i in range(RACES):
+        if cpu.race_word[i] == word and cpu.race_from_ps[i] <= time_ps < cpu.race_until_ps[i]:
+            mask, old = cpu.race_mask[i], cpu.race_old[i]
+            if mask == -1:
+                return value | TORN if value & CONTENT and old != value else value
+            return (value & ~mask) | (old & mask)
+    return value
+
+
+@kernel
+def model_copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
+    to, begin = word_index(cpu, target), word_index(cpu, source)
+    for block in range((length_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT):
+        store_word(cpu.words, to + block, load_word(cpu.words, begin + block))
+    mark_stored(cpu, target)
+    model_spend_copy(cpu, length_bytes)
+
+
+def load(cpu: Any, address: int) -> int:
+    """The 64-bit word at guest-physical ``address`` (8-byte aligned)."""
+    word: int = model_load(cpu, address)
+    return word
+
+
+def store(cpu: Any, address: int, value: int) -> None:
+    """Store a 64-bit word at guest-physical ``address`` (8-byte aligned); the page turns dirty."""
+    model_store(cpu, address, value)
+
+
+def touch(cpu: Any, address: int, atomic: int, cached: int) -> None:
+    """Dummy write: read the byte at ``address`` and write the same byte back.
+
+    ``atomic``: as one locked instruction; otherwise a device's write between the read and the write is lost.
+    ``cached``: the line is in the first-level cache already, say because the driver reads it anyway.
+    """
+    model_touch(cpu, address, atomic, cached)
+
+
+def now_ps(cpu: Any) -> int:
+    """The processor's clock in picoseconds."""
+    clock_ps: int = model_now_ps(cpu)
+    return clock_ps
+
+
+def spend(cpu: Any, cost: int) -> None:
+    """Spend what ``vfbench.machine.costs`` calls ``cost``; in a real guest the code itself takes the time."""
+    model_spend(cpu, cost)
+
+
+def spend_copy(cpu: Any, length_bytes: int) -> None:
+    """Spend the time to copy ``length_bytes`` at the profile's copy rate."""
+    model_spend_copy(cpu, length_bytes)
+
+
+def copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
+    """Copy a packet of ``length_bytes`` from ``source`` to ``target``, both in packet memory and within one page."""
+    model_copy(cpu, target, source, length_bytes)
+
+
+@overload(load, strict=False)  # type: ignore[untyped-decorator]
+def _load(cpu: Any, address: Any) -> Any:
+    if is_modelled(cpu):
+        return lambda cpu, address: model_load(cpu, address)
+    return None
+
+
+@overload(store, strict=False)  # type: ignore[untyped-decorator]
+def _store(cpu: Any, address: Any, value: Any) -> Any:
+    if is_modelled(cpu):
+        return lambda cpu, address, value: model_store(cpu, address, value)
+    return None
+
+
+@overload(touch, strict=False)  # type: ignore[untyped-decorator]
+def _touch(cpu: Any, address: Any, atomic: Any, cached: Any) -> Any:
+    if is_modelled(cpu):
+        return lambda cpu, address, atomic, cached: model_touch(cpu, address, atomic, cached)
+    return None
+
+
+@overload(now_ps, strict=False)  # type: ignore[untyped-decorator]
+def _now_ps(cpu: Any) -> Any:
+    if is_modelled(cpu):
+        return lambda cpu: model_now_ps(cpu)
+    return None
+
+
+@overload(spend, strict=False)  # type: ignore[untyped-decorator]
+def _spend(cpu: Any, cost: Any) -> Any:
+    if is_modelled(cpu):
+        return lambda cpu, cost: model_spend(cpu, cost)
+    return None
+
+
+@overload(spend_copy, strict=False)  # type: ignore[untyped-decorator]
+def _spend_copy(cpu: Any, length_bytes: Any) -> Any:
+    if is_modelled(cpu):
+        return lambda cpu, length_bytes: model_spend_copy(cpu, length_bytes)
+    return None
+
+
+@overload(copy, strict=False)  # type: ignore[untyped-decorator]
+def _copy(cpu: Any, target: Any, source: Any, length_bytes: Any) -> Any:
+    if is_modelled(cpu):
+        return lambda cpu, target, source, length_bytes: model_copy(cpu, target, source, length_bytes)
+    return None

@@ -1,0 +1,44 @@
+"""The driver's own page of guest memory: byte offsets of its words.
+
+It is guest memory like any other: the CPU writes it, the log shows it, migration carries it.
+"""
+
+NEXT_TO_CLEAN = 0
+NEXT_TO_USE = 8
+TX_NEXT_TO_CLEAN = 16
+TX_NEXT_TO_USE = 24
+FREE_HEAD = 32
+FREE_TAIL = 40
+HELD_HEAD = 48
+HELD_TAIL = 56
+FRAGMENT_PAGE = 64
+FRAGMENT_USED = 72
+IOVA_FREE_COUNT = 80
+CALL_COUNT = 88
+FLUSH_COUNT = 96
+FLUSH_SINCE = 104
+TRACKING_ARMED = 112
+TX_SEQUENCE = 120
+RX_TAIL_WRITTEN = 128
+TX_TAIL_WRITTEN = 136
+QUIESCED = 144
+VIRTIO_RX_ADDED = 160
+VIRTIO_RX_SEEN = 168
+VIRTIO_TX_ADDED = 176
+VIRTIO_TX_SEEN = 184
+VIRTIO_RX_KICKED = 192
+VIRTIO_TX_KICKED = 200
+
+REGISTER_MIRROR = 2048
+"""Where the driver keeps each register value that it wrote (S2, MMIO self-emulation)."""
+
+HELD_PACKETS = 4096
+"""Packets that a queue's socket buffers take; more are dropped."""
+HELD_ENTRY_BYTES = 16
+
+CALL_LIST_ENTRIES = 512
+"""Entries of one batched call, as H_PUT_TCE_INDIRECT has (PAPR)."""
+FLUSH_QUEUE_ENTRIES = 256
+"""``IOVA_FQ_SIZE`` of the kernel's deferred unmapping (drivers/iommu/dma-iommu.c)."""
+FLUSH_TIMEOUT_PS = 10 * 10**9
+"""``IOVA_FQ_TIMEOUT``: 10 ms."""

@@ -1,0 +1,130 @@
+"""The driver's poll (NAPI) and the vCPU that runs it: interrupt, poll up to the budget, refill, sleep.
+
+One step is one packet. The vCPU's time is spent by whoever acts on it; when the poll takes longer than the
+packets' distance, packets wait in the ring, then in the FIFO, and then there is no room.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.application import consume_due, next_due_ps
+from vfbench.machine.costs import INTERRUPT_ENTRY_HOST, INTERRUPT_INJECTION, POLL_START
+from vfbench.machine.cpu import spend
+from vfbench.machine.port import PATH_VF
+from vfbench.machine.receive import empty_slots, receive_one, refill
+from vfbench.machine.transmit import clean_transmitted, ring_transmit_doorbell
+from vfbench.machine.vf import vf_advance
+from vfbench.machine.vhost import vhost_advance
+from vfbench.machine.virtio_notify import suppress_interrupts
+from vfbench.machine.virtio_receive import virtio_empty_slots, virtio_receive_one, virtio_refill
+from vfbench.machine.virtio_transmit import virtio_clean_transmitted, virtio_ring_transmit_doorbell
+
+
+@kernel
+def begin_poll(cpu: Any, port: Any) -> None:
+    """A poll starts: clean what was sent."""
+    port.poll_left = cpu.poll_budget
+    spend(cpu, POLL_START)
+    if port.path == PATH_VF:
+        clean_transmitted(cpu)
+    else:
+        virtio_clean_transmitted(cpu)
+
+
+@kernel
+def receive_next(cpu: Any, port: Any, application: Any) -> int:
+    """Take one packet and refill when enough slots are empty; returns 1 if there was a packet, else 0."""
+    if port.path == PATH_VF:
+        received = receive_one(cpu, port, application)
+        if empty_slots(cpu) >= cpu.refill_batch:
+            refill(cpu, port)
+    else:
+        received = virtio_receive_one(cpu, port, application)
+        if virtio_empty_slots(cpu) >= cpu.refill_batch:
+            virtio_refill(cpu, port)
+    return received
+
+
+@kernel
+def end_poll(cpu: Any, port: Any) -> None:
+    """A poll ends: tell the device of the frames that were queued meanwhile."""
+    port.poll_left = 0
+    if port.path == PATH_VF:
+        ring_transmit_doorbell(cpu, port)
+    else:
+        virtio_ring_transmit_doorbell(cpu, port)
+
+
+@kernel
+def complete(cpu: Any, port: Any) -> None:
+    """``napi_complete``: nothing left, interrupts on again."""
+    port.polling = 0
+    port.interrupt_pending = 0
+    if port.path != PATH_VF:
+        suppress_interrupts(cpu, cpu.rx_queue, False)
+
+
+@kernel
+def poll_one(cpu: Any, port: Any, application: Any) -> None:
+    """One packet's worth of polling."""
+    if port.poll_left == 0:
+        begin_poll(cpu, port)
+    consume_due(cpu, port)
+    if receive_next(cpu, port, application):
+        port.poll_left -= 1
+        if port.poll_left == 0:
+            end_poll(cpu, port)
+    else:
+        end_poll(cpu, port)
+        complete(cpu, port)
+
+
+@kernel
+def take_interrupt(cpu: Any, port: Any) -> None:
+    """The queue's interrupt reaches the guest, and the driver starts to poll."""
+    cpu.clock_ps = max(cpu.clock_ps, port.interrupt_ps)
+    port.last_interrupt_ps = port.interrupt_ps
+    port.interrupt_pending = 0
+    cpu.interrupts += 1
+    cpu.host_ps += cpu.cost[INTERRUPT_ENTRY_HOST]
+    spend(cpu, INTERRUPT_INJECTION)
+    port.polling = 1
+    if port.path != PATH_VF:
+        suppress_interrupts(cpu, cpu.rx_queue, True)
+
+
+@kernel
+def advance_device(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
+    """Everything that the VF, or vhost in its place, does up to ``until_ps``."""
+    if port.path == PATH_VF:
+        vf_advance(cpu, port, until_ps, stop_at_interrupt)
+    else:
+        vhost_advance(cpu, port, until_ps, stop_at_interrupt)
+
+
+@kernel
+def rest(cpu: Any, port: Any, until_ps: int) -> None:
+    """The vCPU sleeps until an interrupt, or until the application is done with a packet."""
+    due_ps = next_due_ps(cpu)
+    limit_ps = until_ps if due_ps < 0 else min(until_ps, due_ps)
+    if limit_ps > cpu.clock_ps:
+        advance_device(cpu, port, limit_ps, True)
+    if port.interrupt_pending and port.interrupt_ps <= limit_ps:
+        take_interrupt(cpu, port)
+    else:
+        cpu.clock_ps = max(cpu.clock_ps, limit_ps)
+        consume_due(cpu, port)
+
+
+@kernel
+def run_queue(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
+    """Let device and vCPU take turns in the order of their clocks, up to ``until_ps``."""
+    while cpu.clock_ps < until_ps and not port.paused:
+        advance_device(cpu, port, cpu.clock_ps, False)
+        if port.polling:
+            poll_one(cpu, port, application)
+        else:
+            rest(cpu, port, until_ps)
+    advance_device(cpu, port, until_ps, False)

@@ -1,0 +1,136 @@
+"""The host's side of one queue: the device's registers and queues, and what the observer knows of each packet.
+
+Nothing here lies in guest memory. The device's part is lost when the guest moves; the observer's part is the
+test bench's own, and is how damage is told from health: it knows what was sent for every descriptor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vfbench.machine.driver_state import HELD_PACKETS
+from vfbench.machine.registers import QUEUE_REGISTERS
+from vfbench.machine.wire import BATCH_FRAMES
+
+MOST_DESCRIPTORS = 4096
+FIFO_FRAMES = 8192
+"""512 KiB of packet buffer hold at most this many frames of 64 bytes."""
+INCOMING_FRAMES = 2 * BATCH_FRAMES
+IOTLB_SLOTS = 256
+ANSWERS = 2048
+
+LATENCY_SUB_BUCKETS = 128
+LATENCY_BUCKETS = 40 * LATENCY_SUB_BUCKETS
+
+PATH_VF = 0
+PATH_VIRTIO = 1
+
+PORT = np.dtype(
+    [
+        # the path that packets take and the actors' states
+        ("path", "i8"),
+        ("enabled", "i8"),  # the device may move packets
+        ("admits_from_ps", "i8"),  # the network delivers to this port from then on
+        ("paused", "i8"),  # the vCPU does not run
+        ("polling", "i8"),
+        ("poll_left", "i8"),
+        ("interrupt_pending", "i8"),
+        ("interrupt_ps", "i8"),
+        ("last_interrupt_ps", "i8"),
+        ("interrupt_interval_ps", "i8"),
+        # registers
+        ("register", "i8", (len(QUEUE_REGISTERS),)),
+        # frames on their way in
+        ("incoming_head", "i8"),
+        ("incoming_count", "i8"),
+        ("incoming_ps", "i8", (INCOMING_FRAMES,)),
+        ("incoming_sequence", "i8", (INCOMING_FRAMES,)),
+        ("incoming_length", "i8", (INCOMING_FRAMES,)),
+        ("incoming_flow", "i8", (INCOMING_FRAMES,)),
+        ("incoming_tag", "i8", (INCOMING_FRAMES,)),
+        ("fifo_head", "i8"),
+        ("fifo_tail", "i8"),
+        ("fifo_bytes", "i8"),
+        ("fifo_limit_bytes", "i8"),
+        ("fifo_limit_frames", "i8"),
+        ("fifo_ps", "i8", (FIFO_FRAMES,)),
+        ("fifo_sequence", "i8", (FIFO_FRAMES,)),
+        ("fifo_length", "i8", (FIFO_FRAMES,)),
+        ("fifo_flow", "i8", (FIFO_FRAMES,)),
+        ("fifo_tag", "i8", (FIFO_FRAMES,)),
+        # receive
+        ("rx_base", "i8"),  # where the registers said that the ring is when the queue was enabled
+        ("rx_head", "i8"),
+        ("rx_free_ps", "i8"),  # the DMA engine is busy until then
+        ("rx_ready_ps", "i8"),  # when descriptors became available again
+        ("write_back_batch", "i8"),
+        ("unwritten", "i8"),  # descriptors used but not written back yet
+        ("write_back_due_ps", "i8"),
+        # transmit
+        ("tx_base", "i8"),
+        ("tx_head", "i8"),
+        ("tx_free_ps", "i8"),
+        ("tx_ready_ps", "i8"),
+        ("ps_per_byte", "i8"),
+        # address translation
+        ("translates", "i8"),
+        ("iotlb_entries", "i8"),
+        ("iotlb_seen", "i8"),  # the last invalidation that was honoured
+        ("iotlb_iova", "i8", (IOTLB_SLOTS,)),
+        ("iotlb_page", "i8", (IOTLB_SLOTS,)),
+        ("iotlb_misses", "i8"),
+        ("dma_faults", "i8"),
+        # vhost in the VF's place
+        ("vhost_ps", "i8"),
+        ("vhost_idle", "i8"),
+        ("vhost_rx_seen", "i8"),
+        ("vhost_rx_used", "i8"),
+        ("vhost_tx_seen", "i8"),
+        ("vhost_tx_used", "i8"),
+        ("vhost_rx_ready_ps", "i8"),
+        ("vhost_tx_ready_ps", "i8"),
+        # what was sent for each descriptor
+        ("slot_pending", "i8", (MOST_DESCRIPTORS,)),
+        ("slot_sequence", "i8", (MOST_DESCRIPTORS,)),
+        ("slot_length", "i8", (MOST_DESCRIPTORS,)),
+        ("slot_arrival_ps", "i8", (MOST_DESCRIPTORS,)),
+        ("slot_flow", "i8", (MOST_DESCRIPTORS,)),
+        ("slot_tag", "i8", (MOST_DESCRIPTORS,)),
+        ("held_sequence", "i8", (HELD_PACKETS,)),
+        ("held_length", "i8", (HELD_PACKETS,)),
+        # answers that reached the peer in this slice
+        ("reports_answers", "i8"),
+        ("answers", "i8"),
+        ("answer_ps", "i8", (ANSWERS,)),
+        ("answer_length", "i8", (ANSWERS,)),
+        ("answer_flow", "i8", (ANSWERS,)),
+        ("sent_flow", "i8", (MOST_DESCRIPTORS,)),
+        # counts
+        ("rx_offered", "i8"),
+        ("rx_delivered", "i8"),
+        ("rx_delivered_bytes", "i8"),
+        ("rx_corrupted", "i8"),
+        ("rx_handed_over", "i8"),
+        ("rx_duplicated", "i8"),
+        ("rx_phantom", "i8"),
+        ("lost_fifo", "i8"),
+        ("lost_blackout", "i8"),
+        ("lost_reset", "i8"),
+        ("lost_dma", "i8"),
+        ("lost_ring", "i8"),
+        ("lost_socket", "i8"),
+        ("tx_offered", "i8"),
+        ("tx_delivered", "i8"),
+        ("tx_delivered_bytes", "i8"),
+        ("tx_corrupted", "i8"),
+        ("tx_duplicated", "i8"),
+        ("tx_refused", "i8"),
+        ("tx_expected", "i8"),
+        # the longest gap that the peer sees
+        ("seen_ps", "i8"),
+        ("longest_gap_ps", "i8"),
+        ("seen_by_answers", "i8"),
+        ("latency", "i8", (LATENCY_BUCKETS,)),
+        ("measures_latency", "i8"),
+    ]
+)

@@ -1,0 +1,110 @@
+"""A split virtqueue in guest memory (virtio 1.2, section 2.7): descriptor table, available ring, used ring.
+
+Buffers are used in the order in which they were made available (VIRTIO_F_IN_ORDER), so a descriptor's index is
+the running count modulo the queue's size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.cpu import load, store
+
+DESCRIPTOR_WRITE = 2 << 32
+"""VIRTQ_DESC_F_WRITE in a descriptor's second word: the device may write the buffer."""
+NO_INTERRUPT = 1
+"""VIRTQ_AVAIL_F_NO_INTERRUPT: the driver polls."""
+NO_NOTIFY = 1
+"""VIRTQ_USED_F_NO_NOTIFY: the device looks by itself."""
+INDEX_MASK = 0xFFFF
+ALIGNMENT = 64
+
+
+def virtqueue_bytes(size: int) -> int:
+    """Bytes that a queue of ``size`` descriptors takes."""
+    return int(used_offset(size)) + 6 + 8 * size + 8
+
+
+@kernel
+def available_offset(size: int) -> int:
+    """Offset of the available ring: flags, index, then ``size`` entries of two bytes."""
+    return 16 * size
+
+
+@kernel
+def used_offset(size: int) -> int:
+    """Offset of the used ring: flags, index, then ``size`` entries of eight bytes."""
+    return (16 * size + 6 + 2 * size + ALIGNMENT - 1) & -ALIGNMENT
+
+
+@kernel
+def replace_bits(word: int, address: int, bits: int, value: int) -> int:
+    """``word`` with the field at ``address`` set to ``value``."""
+    shift = 8 * (address & 7)
+    mask = ((1 << bits) - 1) << shift
+    return (word & ~mask) | (value << shift) & mask
+
+
+@kernel
+def field_of(word: int, address: int, bits: int) -> int:
+    """The field at ``address`` of the word around it."""
+    return (word >> 8 * (address & 7)) & ((1 << bits) - 1)
+
+
+@kernel
+def load16(cpu: Any, address: int) -> int:
+    """The two bytes at ``address`` (2-byte aligned)."""
+    return field_of(load(cpu, address & -8), address, 16)
+
+
+@kernel
+def store16(cpu: Any, address: int, value: int) -> None:
+    """Store two bytes; the word around them has no other writer."""
+    store(cpu, address & -8, replace_bits(load(cpu, address & -8), address, 16, value))
+
+
+@kernel
+def load32(cpu: Any, address: int) -> int:
+    """The four bytes at ``address`` (4-byte aligned)."""
+    return field_of(load(cpu, address & -8), address, 32)
+
+
+@kernel
+def available_flags(queue: int, size: int) -> int:
+    """Address of the driver's flags."""
+    return queue + available_offset(size)
+
+
+@kernel
+def available_index(queue: int, size: int) -> int:
+    """Address of the count of buffers made available."""
+    return queue + available_offset(size) + 2
+
+
+@kernel
+def used_flags(queue: int, size: int) -> int:
+    """Address of the device's flags."""
+    return queue + used_offset(size)
+
+
+@kernel
+def used_index(queue: int, size: int) -> int:
+    """Address of the count of buffers used."""
+    return queue + used_offset(size) + 2
+
+
+@kernel
+def used_entry(queue: int, size: int, count: int) -> int:
+    """Address of the used ring's entry number ``count``: descriptor, then length."""
+    return queue + used_offset(size) + 4 + 8 * (count & (size - 1))
+
+
+@kernel
+def make_available(cpu: Any, queue: int, count: int, address: int, length_and_flags: int) -> None:
+    """The driver offers buffer number ``count``; the index that publishes it is stored by the caller, once for many."""
+    size = cpu.virtqueue_size
+    slot = count & (size - 1)
+    store(cpu, queue + 16 * slot, address)
+    store(cpu, queue + 16 * slot + 8, length_and_flags)
+    store16(cpu, queue + available_offset(size) + 4 + 2 * slot, slot)

@@ -1,0 +1,56 @@
+"""What passes between a peer, the port and the application: records that workload kernels and the machine share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+NEVER_PS = 1 << 62
+BATCH_FRAMES = 1024
+PENDING_ANSWERS = 4096
+WIRE_OVERHEAD_BYTES = 20
+"""Preamble, start delimiter and inter-frame gap: what a frame takes on the wire beyond itself."""
+
+SOURCE = np.dtype(
+    [
+        ("next_ps", "i8"),  # the workload's own clock: when the next frame starts
+        ("wire_free_ps", "i8"),  # the wire is taken until then
+        ("ps_per_byte", "i8"),
+        ("turnaround_ps", "i8"),  # from an answer's arrival to the next request
+        ("frames_left", "i8"),  # how many more frames may be offered
+        ("sequence", "i8"),  # frames offered so far
+        ("flows", "i8"),
+        ("gap_ps", "i8"),  # mean start-to-start distance at the offered rate, for the mean frame
+        ("random", "u8"),
+        ("table", "i8"),  # address of an int64 table (a distribution, a capture)
+        ("table_length", "i8"),
+        ("scratch", "i8", (16,)),  # the workload's own
+        ("ready_ps", "i8", (PENDING_ANSWERS,)),  # closed loop: requests to come, in time order
+        ("ready_flow", "i8", (PENDING_ANSWERS,)),
+        ("ready_head", "i8"),
+        ("ready_tail", "i8"),
+    ]
+)
+"""The peer's state, on the host's side; one for the whole port."""
+
+FRAMES = np.dtype(
+    [
+        ("count", "i8"),
+        ("arrival_ps", "i8", (BATCH_FRAMES,)),  # when the last bit is in
+        ("length", "i8", (BATCH_FRAMES,)),
+        ("flow", "i8", (BATCH_FRAMES,)),
+        ("tag", "i8", (BATCH_FRAMES,)),  # what the application is to know of it, say a key's rank
+    ]
+)
+"""A batch of frames on their way to the port, in order of arrival."""
+
+APPLICATION = np.dtype(
+    [
+        ("random", "u8"),
+        ("send_share_65536", "i8"),  # answers per packet received, in 1/65536
+        ("send_credit_65536", "i8"),
+        ("heap", "i8"),  # guest-physical address of the application's own pages
+        ("heap_pages", "i8"),
+        ("scratch", "i8", (16,)),  # the workload's own
+    ]
+)
+"""The application's state, on the guest's side; one for each queue."""

@@ -1,0 +1,161 @@
+"""Pre-copy as QEMU does it: when to sync, when to send, when to switch over, when to give up.
+
+Source: QEMU, migration/migration.c (``migration_iteration_run``, ``migration_update_counters``) and
+migration/ram.c (``ram_save_iterate``): the dirty log is synced when the pages left are estimated to fit into
+``bandwidth x downtime_limit``; if they still do after the sync, the source switches over, otherwise it goes on.
+Bandwidth is what was sent in a window of at least 100 ms, so nothing switches over before the first window unless
+nothing is left at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+WINDOW_PS = 100 * 10**9
+"""``BUFFER_DELAY``: the least length of a bandwidth window."""
+ITERATION_PS = 50 * 10**9
+"""``MAX_WAIT``: ``ram_save_iterate`` returns after at most 50 ms."""
+
+
+class NotConverged(Exception):
+    """What is pending never came below the threshold within the rounds allowed."""
+
+
+@dataclass(frozen=True)
+class Sync:
+    """What one sync of the dirty log found, in pages."""
+
+    dirty_pages: int
+    dirty_pages_cpu: int
+    dirty_pages_dma: int
+    mapped_unwritten_pages: int
+    held_back_pages: int
+    took_ps: int
+
+
+class Sender(Protocol):
+    """The source's side of a migration stream, on either testbed."""
+
+    @property
+    def now_ps(self) -> int:
+        """Its clock, in picoseconds."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes sent so far."""
+
+    @property
+    def resent_bytes(self) -> int:
+        """Of those, bytes of pages that had been sent before."""
+
+    @property
+    def sent_pages(self) -> int:
+        """Pages sent so far, the same page counted each time."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes known to be left, pages held back included."""
+
+    def start_log(self) -> None:
+        """Everything is pending, and from now on stores are logged."""
+
+    def sync_log(self) -> Sync:
+        """Move what the log holds to what is pending, and clear the log."""
+
+    def send_until(self, until_ps: int) -> bool:
+        """Send pending pages up to ``until_ps``; False as soon as there is nothing that may be sent now."""
+
+    def wait_until(self, until_ps: int) -> None:
+        """Let time pass without sending."""
+
+
+@dataclass
+class Round:
+    """One round: from one sync of the dirty log to the next."""
+
+    start_ps: int
+    sent_pages: int = 0
+    sent_bytes: int = 0
+    resent_bytes: int = 0
+    end_ps: int = 0
+    sync: Sync | None = None
+    pending_bytes: int = 0
+    threshold_bytes: int = 0
+    bandwidth_bps: float | None = None
+
+
+class Precopy:
+    """One pre-copy phase; ``rounds`` grows by one with each sync of the dirty log."""
+
+    def __init__(self, sender: Sender, downtime_limit_ns: int, max_rounds: int) -> None:
+        self._sender = sender
+        self._downtime_limit_ns = downtime_limit_ns
+        self._max_rounds = max_rounds
+        self._window_start_ps = 0
+        self._window_sent_bytes = 0
+        self._marks = (0, 0, 0)
+        self.bandwidth_bps: float | None = None
+        self.threshold_bytes = 0
+        self.rounds: list[Round] = []
+        self.converged = False
+
+    def run(self) -> None:
+        """Send until the rest fits the downtime limit; NotConverged after ``max_rounds`` syncs."""
+        self._sender.start_log()
+        self._window_start_ps = self._sender.now_ps
+        self._window_sent_bytes = self._sender.sent_bytes
+        self._begin_round()
+        while not self._may_switch_over():
+            if len(self.rounds) > self._max_rounds:
+                raise NotConverged(
+                    f"{self._sender.pending_bytes} bytes pending after {self._max_rounds} rounds, "
+                    f"{self.threshold_bytes} fit the downtime limit"
+                )
+            self._iterate()
+            self._measure_bandwidth()
+        self.rounds.pop()
+        self.converged = True
+
+    def _may_switch_over(self) -> bool:
+        if self._sender.pending_bytes < self.threshold_bytes:
+            self._sync()
+        pending = self._sender.pending_bytes
+        return pending == 0 or pending < self.threshold_bytes
+
+    def _iterate(self) -> None:
+        until_ps = min(self._sender.now_ps + ITERATION_PS, self._window_start_ps + WINDOW_PS)
+        if self._sender.send_until(until_ps):
+            return
+        # Nothing more may be sent. Pages that are held back can become free to go only by a sync.
+        if self._sender.pending_bytes > 0:
+            self._sync()
+            if not self._sender.send_until(until_ps):
+                self._sender.wait_until(until_ps)
+
+    def _measure_bandwidth(self) -> None:
+        now_ps = self._sender.now_ps
+        if now_ps - self._window_start_ps < WINDOW_PS:
+            return
+        sent_bits = 8 * (self._sender.sent_bytes - self._window_sent_bytes)
+        self.bandwidth_bps = sent_bits * 1e12 / (now_ps - self._window_start_ps)
+        self.threshold_bytes = int(self.bandwidth_bps / 8 * self._downtime_limit_ns / 1e9)
+        self._window_start_ps = now_ps
+        self._window_sent_bytes = self._sender.sent_bytes
+
+    def _begin_round(self) -> None:
+        sender = self._sender
+        self.rounds.append(Round(sender.now_ps))
+        self._marks = (sender.sent_pages, sender.sent_bytes, sender.resent_bytes)
+
+    def _sync(self) -> None:
+        sender, current = self._sender, self.rounds[-1]
+        current.sent_pages = sender.sent_pages - self._marks[0]
+        current.sent_bytes = sender.sent_bytes - self._marks[1]
+        current.resent_bytes = sender.resent_bytes - self._marks[2]
+        current.sync = sender.sync_log()
+        current.end_ps = sender.now_ps
+        current.pending_bytes = sender.pending_bytes
+        current.threshold_bytes = self.threshold_bytes
+        current.bandwidth_bps = self.bandwidth_bps
+        self._begin_round()

@@ -1,0 +1,29 @@
+"""What was measured: its schema, and how it is written and read.
+
+`read_runs`, `read_rounds` and `read_intervals` give pandas frames; `read_records` the same as plain values.
+"""
+
+from __future__ import annotations
+
+from vfbench.records.outcome import STATES, Outcome
+from vfbench.records.read import Record, read_intervals, read_record, read_records, read_rounds, read_runs
+from vfbench.records.schema import INTERVALS, MEASURES, ROUNDS, RUNS, SCHEMA_VERSION, Column
+from vfbench.records.write import ResultSet
+
+__all__ = [
+    "INTERVALS",
+    "MEASURES",
+    "ROUNDS",
+    "RUNS",
+    "SCHEMA_VERSION",
+    "STATES",
+    "Column",
+    "Outcome",
+    "Record",
+    "ResultSet",
+    "read_intervals",
+    "read_record",
+    "read_records",
+    "read_rounds",
+    "read_runs",
+]

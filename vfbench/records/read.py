@@ -1,0 +1,146 @@
+"""Reading records: from a run's folder, a result set, or a folder of result sets.
+
+A folder without a manifest, or inside one with a hidden name, is no result: it was cut off while being
+written. UserError for a path without results, a record of a newer schema, and a broken file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vfbench.errors import UserError
+from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Cell, Column
+from vfbench.records.write import INTERVALS_FILE, MANIFEST, ROUNDS_FILE, RUNS_FILE
+
+if TYPE_CHECKING:
+    import pandas
+
+_PANDAS_TYPES = {"int64": "Int64", "float64": "float64", "bool": "boolean", "string": "str"}
+_NEEDED = {"experiment": dict, "state": str, "wall_s": int | float, "profile": dict, "environment": dict}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: its folder, its manifest, and the rows of its tables by column name (None where missing)."""
+
+    path: Path
+    manifest: dict[str, Any]
+    run: dict[str, Cell]
+    rounds: list[dict[str, Cell]]
+    intervals: list[dict[str, Cell]]
+
+    @property
+    def settings(self) -> dict[str, Cell]:
+        """Every parameter as `guest.memory_bytes`, `strategy.<field>`, `workload.<field>`."""
+        flat: dict[str, Cell] = {}
+        for part, value in self.manifest["experiment"].items():
+            if isinstance(value, Mapping):
+                values = value.get("parameters", {}) if part in ("strategy", "workload") else value
+                flat.update({f"{part}.{name}": each for name, each in values.items()})
+        return flat
+
+
+def read_records(path: str | Path) -> list[Record]:
+    """The records at or below `path`, in the order in which they were run; UserError if there is none."""
+    root = Path(path)
+    if not root.exists():
+        raise UserError(f"no result at {str(root)!r}: name a folder that `bench run` wrote")
+    records = [read_record(folder) for folder in _run_folders(root)]
+    if not records:
+        raise UserError(f"{str(root)!r} holds no finished run: name a folder that `bench run` wrote")
+    return sorted(records, key=lambda record: (record.manifest["started"], record.path))
+
+
+def read_runs(path: str | Path) -> pandas.DataFrame:
+    """One row per run: the columns of `schema.RUNS`, `wall_s`, `path`, every parameter (`settings`)."""
+    records = read_records(path)
+    extra = [{"wall_s": record.manifest["wall_s"], "path": str(record.path)} for record in records]
+    rows = [{**record.run, **more, **record.settings} for record, more in zip(records, extra, strict=True)]
+    return _frame(rows, RUNS, ["wall_s", "path", *_setting_names(records)])
+
+
+def read_rounds(path: str | Path) -> pandas.DataFrame:
+    """One row per pre-copy round: `schema.ROUNDS`, with the run's identity and parameters beside them."""
+    return _frame_of_parts(read_records(path), "rounds", ROUNDS)
+
+
+def read_intervals(path: str | Path) -> pandas.DataFrame:
+    """One row per interval: `schema.INTERVALS`, with the run's identity and parameters beside them."""
+    return _frame_of_parts(read_records(path), "intervals", INTERVALS)
+
+
+def _run_folders(root: Path) -> Iterable[Path]:
+    for folder, inside, files in os.walk(root):
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        hidden = Path(folder).name.startswith(".") and Path(folder).name not in (".", "..")
+        if MANIFEST in files and not hidden:
+            inside.clear()
+            yield Path(folder)
+
+
+def read_record(folder: Path) -> Record:
+    """The record of one run's folder."""
+    manifest = _read_manifest(folder / MANIFEST)
+    rows = _read_table(folder / RUNS_FILE, RUNS)
+    if len(rows) != 1:
+        raise UserError(f"{folder / RUNS_FILE} is broken: it holds {len(rows)} runs, not one")
+    rounds = _read_table(folder / ROUNDS_FILE, ROUNDS)
+    return Record(folder, manifest, rows[0], rounds, _read_table(folder / INTERVALS_FILE, INTERVALS))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is broken: {error}") from error
+    version = manifest.get("schema") if isinstance(manifest, dict) else None
+    if type(version) is not int:
+        raise UserError(f"{path} is broken: it names no schema version")
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema {version}; this vfbench reads up to {SCHEMA_VERSION}: use a newer one"
+        )
+    for key, kind in {**_NEEDED, "started": str, "command": str}.items():
+        if not isinstance(manifest.get(key), kind):
+            raise UserError(f"{path} is broken: its {key!r} is {manifest.get(key)!r}")
+    return dict(manifest)
+
+
+def _read_table(path: Path, columns: tuple[Column, ...]) -> list[dict[str, Cell]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.ParquetFile(path).read().to_pylist()
+        return [{column.name: column.checked(row.get(column.name)) for column in columns} for row in rows]
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is broken: {reason}") from error
+
+
+def _frame_of_parts(records: list[Record], part: str, columns: tuple[Column, ...]) -> pandas.DataFrame:
+    identity = tuple(column for column in RUNS if column.name in _IDENTITY)
+    rows = []
+    for record in records:
+        run = {column.name: record.run[column.name] for column in identity}
+        rows += [{**run, **row, **record.settings} for row in getattr(record, part)]
+    return _frame(rows, (*identity, *columns), _setting_names(records))
+
+
+_IDENTITY = ("strategy", "workload", "testbed", "experiment", "seed", "state")
+
+
+def _setting_names(records: list[Record]) -> list[str]:
+    return list(dict.fromkeys(name for record in records for name in record.settings))
+
+
+def _frame(rows: list[dict[str, Any]], columns: tuple[Column, ...], more: list[str]) -> pandas.DataFrame:
+    import pandas
+
+    frame = pandas.DataFrame(rows, columns=[*(column.name for column in columns), *more])
+    return frame.astype({column.name: _PANDAS_TYPES[column.type] for column in columns})

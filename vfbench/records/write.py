@@ -1,0 +1,178 @@
+"""Writing records: a folder per run inside a result set, there in full or not at all.
+
+A run is written to a hidden sibling, synced to disk, then renamed. Whoever is killed in between leaves only
+the hidden folder, which no reader takes for a result. Times stand in the manifest alone, so the same
+experiment twice gives bit-identical Parquet files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from vfbench.errors import UserError
+from vfbench.experiment import Experiment
+from vfbench.records.environment import environment
+from vfbench.records.outcome import Outcome
+from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Cell, Column
+
+MANIFEST = "manifest.json"
+RUNS_FILE = "runs.parquet"
+ROUNDS_FILE = "rounds.parquet"
+INTERVALS_FILE = "intervals.parquet"
+
+LONGEST_NAME = 120
+
+
+class Costs(Protocol):
+    """What a record needs of a profile."""
+
+    @property
+    def name(self) -> str:
+        """What users call it."""
+
+    @property
+    def digest(self) -> str:
+        """Differs as soon as a figure does."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Every figure."""
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """The folder that the runs of one command go to; it appears with its first run."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, root: Path, strategies: Sequence[str], workload: str, now: datetime) -> ResultSet:
+        """A result set of its own under `root`; UserError now, not after the run, if it can't be written."""
+        check_writable(root)
+        names = (
+            "+".join(strategies)
+            if len("+".join(strategies)) <= LONGEST_NAME
+            else f"{len(strategies)}-strategies"
+        )
+        stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{names}-{workload}"
+        taken = 1
+        folder = root / stem
+        while folder.exists():
+            taken += 1
+            folder = root / f"{stem}-{taken}"
+        return cls(folder)
+
+    def write(
+        self, experiment: Experiment, outcome: Outcome, profile: Costs, *, started: datetime, command: str
+    ) -> Path:
+        """The run's folder, once it is on disk; UserError if it can't be, or if that run is there already."""
+        final = self.folder / run_folder_name(experiment)
+        temporary = self.folder / f".{final.name}.{os.getpid()}"
+        try:
+            if final.exists():
+                raise UserError(f"{final} holds a finished run, which is never overwritten")
+            temporary.mkdir(parents=True)
+            _write_tables(temporary, _run_row(experiment, outcome, profile), outcome)
+            document = _manifest(experiment, outcome, profile, started, command)
+            text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+            (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            for path in (*temporary.iterdir(), temporary):
+                _sync(path)
+            temporary.rename(final)
+            _sync(self.folder)
+        except OSError as error:
+            raise UserError(f"can't write the record {final}: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return final
+
+
+def check_writable(root: Path) -> None:
+    """UserError unless `root` is a folder (made if it is missing) that takes files."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=root, prefix=".writable-"):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"results folder {str(root)!r} can't be written ({error.strerror or error}): "
+            "name another with --results DIR"
+        ) from error
+
+
+def run_folder_name(experiment: Experiment) -> str:
+    """Name, seed and digest: the name may be cut, the digest tells experiments apart."""
+    return f"{experiment.name[:LONGEST_NAME]}-s{experiment.seed}-{experiment.digest}"
+
+
+def _run_row(experiment: Experiment, outcome: Outcome, profile: Costs) -> dict[str, Cell]:
+    return {
+        "strategy": experiment.strategy.name,
+        "workload": experiment.workload.name,
+        "testbed": experiment.testbed,
+        "profile": profile.name,
+        "profile_digest": profile.digest,
+        "experiment": experiment.digest,
+        "seed": experiment.seed,
+        "state": outcome.state,
+        "reason": outcome.reason,
+        **outcome.measures,
+    }
+
+
+def _write_tables(folder: Path, run: dict[str, Cell], outcome: Outcome) -> None:
+    _write_table(folder / RUNS_FILE, [run], RUNS)
+    _write_table(folder / ROUNDS_FILE, outcome.rounds, ROUNDS)
+    _write_table(folder / INTERVALS_FILE, outcome.intervals, INTERVALS)
+
+
+def _write_table(path: Path, rows: list[dict[str, Cell]], columns: tuple[Column, ...]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    schema = pyarrow.schema(
+        [
+            pyarrow.field(column.name, column.type, metadata={"unit": column.unit, "meaning": column.meaning})
+            for column in columns
+        ]
+    )
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path, compression="zstd")
+
+
+def _manifest(
+    experiment: Experiment, outcome: Outcome, profile: Costs, started: datetime, command: str
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA_VERSION,
+        "experiment": experiment.to_json(),
+        "digest": experiment.digest,
+        "seed": experiment.seed,
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "command": command,
+        "started": started.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "wall_s": outcome.wall_s,
+        "profile": {"name": profile.name, "digest": profile.digest, "figures": profile.to_json()},
+        "environment": _environment(),
+    }
+
+
+@cache
+def _environment() -> dict[str, Any]:
+    return environment()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

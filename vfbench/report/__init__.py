@@ -1,0 +1,1 @@
+"""What is shown of records. Everything here reads records, never a testbed."""

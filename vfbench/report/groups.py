@@ -1,0 +1,105 @@
+"""Repeats put together: the records that differ in nothing but their seed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vfbench.parameters import unit_of, user_name
+from vfbench.records import Record
+from vfbench.units import format_quantity
+
+MEASURED = ("ok", "not-converged")
+"""Only runs in these states count towards a median."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Repeats of one experiment, and what to call them beside the other groups."""
+
+    label: str
+    records: tuple[Record, ...]
+
+    @property
+    def first(self) -> Record:
+        """Any of them: they differ in their seed only."""
+        return self.records[0]
+
+    @property
+    def states(self) -> str:
+        """`ok`, or `ok 4, failed 1` where the repeats ended differently."""
+        counts = Counter(str(record.run["state"]) for record in self.records)
+        if len(counts) == 1:
+            return next(iter(counts))
+        return ", ".join(f"{state} {count}" for state, count in counts.most_common())
+
+    @property
+    def measured(self) -> list[Record]:
+        """The repeats that count."""
+        return [record for record in self.records if record.run["state"] in MEASURED]
+
+    def median(self, measure: str) -> float | None:
+        """Median over the repeats that have a value; of a yes-or-no measure the share of yes."""
+        values = [record.run[measure] for record in self.measured]
+        numbers = [float(value) for value in values if isinstance(value, bool | int | float)]
+        if any(isinstance(value, bool) for value in values):
+            return statistics.fmean(numbers)
+        return statistics.median(numbers) if numbers else None
+
+
+def grouped(records: Iterable[Record]) -> list[Group]:
+    """The groups in order of appearance, labelled by strategy and by whatever sets them apart."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        experiment = {key: value for key, value in record.manifest["experiment"].items() if key != "seed"}
+        key = json.dumps([experiment, record.run["profile_digest"]], sort_keys=True)
+        found.setdefault(key, []).append(record)
+    members = list(found.values())
+    aspects = [_aspects(each[0]) for each in members]
+    return [Group(_label(own, aspects), tuple(each)) for own, each in zip(aspects, members, strict=True)]
+
+
+def setting_text(field: str, value: object) -> str:
+    """`4GiB` for the field `memory_bytes`, as the user would write it."""
+    unit = unit_of(field)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    return format_quantity(value, unit or "number")
+
+
+def setting_name(field: str) -> str:
+    """`memory` for the field `memory_bytes`."""
+    return user_name(field, unit_of(field))
+
+
+def profile_text(record: Record) -> str:
+    """Name and digest: a profile that was edited between two runs is another one."""
+    return f"{record.run['profile']}@{str(record.run['profile_digest'])[:8]}"
+
+
+def _aspects(record: Record) -> dict[str, str]:
+    """Everything that may set a group apart, as it would stand in a label."""
+    aspects = {name: str(record.run[name]) for name in ("strategy", "workload", "testbed")}
+    aspects["profile"] = profile_text(record)
+    for name, value in record.settings.items():
+        owner, _, field = name.partition(".")
+        aspects[f"{owner}.{setting_name(field)}"] = setting_text(field, value)
+    return aspects
+
+
+def _label(own: dict[str, str], everyone: Sequence[dict[str, str]]) -> str:
+    parts = [own["strategy"]]
+    for name, text in own.items():
+        if name == "strategy":
+            continue
+        # Parameters of a strategy or a workload set it apart from its own kind only.
+        kind = name.partition(".")[0]
+        rivals = [
+            other for other in everyone if kind not in ("strategy", "workload") or other[kind] == own[kind]
+        ]
+        if any(other.get(name) != text for other in (everyone if name == kind else rivals)):
+            parts.append(f"{name.removeprefix('strategy.')}={text}")
+    return " ".join(parts)

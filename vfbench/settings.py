@@ -1,0 +1,178 @@
+"""What of a run can be set, by subject: the guest, its link, driver and device, the migration, the phases.
+
+Every default is what the users of 2015 had: an Intel 82599 at 10 Gb/s, its driver's ring sizes, and a
+migration link as fast as the guest's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vfbench.errors import UserError
+from vfbench.parameters import parameter, validate
+from vfbench.units import format_quantity
+
+PAGE_BYTES = 4096
+MIB = 1 << 20
+GIB = 1 << 30
+TIB = 1 << 40
+US = 10**3
+MS = 10**6
+S = 10**9
+
+RING_SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of the groups; `name` is what stands before the dot in `--set guest.memory=4GiB`."""
+
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True)
+class Guest(Settings):
+    """The virtual machine."""
+
+    name: ClassVar[str] = "guest"
+
+    memory_bytes: int = parameter(
+        GIB, unit="bytes", low=64 * MIB, high=4 * TIB, multiple_of=PAGE_BYTES, help="the guest's memory"
+    )
+    queues: int = parameter(1, unit="count", low=1, high=16, help="queue pairs, each with a vCPU of its own")
+    packet_memory_bytes: int = parameter(
+        64 * MIB,
+        unit="bytes",
+        low=MIB,
+        high=2 * TIB,
+        multiple_of=PAGE_BYTES,
+        help="memory from which packet pages are allocated",
+    )
+    dirty_log: str = parameter(
+        "write-protect",
+        choices=("write-protect", "pml"),
+        help="how the hypervisor sees the guest's stores: write faults, or the CPU's page modification log",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 2 * self.packet_memory_bytes > self.memory_bytes:
+            raise UserError(
+                f"guest.packet-memory: {format_quantity(self.packet_memory_bytes, 'bytes')} is over half of "
+                f"guest.memory ({format_quantity(self.memory_bytes, 'bytes')})"
+            )
+
+
+@dataclass(frozen=True)
+class Link(Settings):
+    """The wire between the guest's port and its peer."""
+
+    name: ClassVar[str] = "link"
+
+    rate_bps: int = parameter(
+        10 * 10**9, unit="bps", low=10**6, high=400 * 10**9, help="speed of the link, both ways"
+    )
+    peer_turnaround_ns: int = parameter(
+        20 * US, unit="ns", high=S, help="time the peer takes from a response to its next request"
+    )
+
+
+@dataclass(frozen=True)
+class Driver(Settings):
+    """The guest's network driver."""
+
+    name: ClassVar[str] = "driver"
+
+    rx_ring: int = parameter(
+        512, unit="count", choices=RING_SIZES, help="receive descriptors of 16 bytes per queue"
+    )
+    tx_ring: int = parameter(
+        1024, unit="count", choices=RING_SIZES, help="transmit descriptors of 16 bytes per queue"
+    )
+    rx_mode: str = parameter(
+        "build",
+        choices=("build", "copybreak"),
+        help="every packet built in place as today, or packets of 256 B or less copied out as in 2015",
+    )
+    page_reuse: str = parameter(
+        "flip",
+        choices=("flip", "none"),
+        help="receive pages stay mapped and their halves take turns, or every packet gets a new page",
+    )
+    refill_batch: int = parameter(
+        16, unit="count", low=1, high=256, help="receive buffers given to the device per tail write"
+    )
+    poll_budget: int = parameter(64, unit="count", low=1, high=1024, help="packets taken per poll at most")
+    page_order: str = parameter(
+        "lifo",
+        choices=("lifo", "fifo"),
+        help="which free packet page is taken next: the one freed last, or the one freed longest ago",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.refill_batch >= self.rx_ring:
+            raise UserError(
+                f"driver.refill-batch: {self.refill_batch} is not below driver.rx-ring ({self.rx_ring})"
+            )
+
+
+@dataclass(frozen=True)
+class Device(Settings):
+    """The virtual function; what it costs and how deep its FIFO is stands in the profile."""
+
+    name: ClassVar[str] = "device"
+
+    writeback_batch: int = parameter(
+        1, unit="count", low=1, high=32, help="descriptors that the device writes back at once"
+    )
+    interrupt_interval_ns: int = parameter(
+        50 * US, unit="ns", high=10 * MS, help="least time between two interrupts (0: no throttling)"
+    )
+
+
+@dataclass(frozen=True)
+class Precopy(Settings):
+    """QEMU's pre-copy and its switchover rule."""
+
+    name: ClassVar[str] = "migration"
+
+    bandwidth_bps: int = parameter(
+        10 * 10**9, unit="bps", low=10**6, high=10**12, help="what the migration may send"
+    )
+    downtime_limit_ns: int = parameter(
+        300 * MS, unit="ns", high=2000 * S, help="switch over once what is pending can be sent in this time"
+    )
+    max_rounds: int = parameter(
+        30, unit="count", low=1, high=100_000, help="give up (not-converged) after this many dirty-log syncs"
+    )
+    vf_state: str = parameter(
+        "sysfs",
+        choices=("sysfs", "self-emulated"),
+        help="VF registers read and written through the PF driver, or recorded by the VF driver and replayed",
+    )
+
+
+@dataclass(frozen=True)
+class Phases(Settings):
+    """How long each part of a run lasts."""
+
+    name: ClassVar[str] = "phases"
+
+    warmup_ns: int = parameter(5 * MS, unit="ns", high=60 * S, help="time before anything is measured")
+    steady_ns: int = parameter(
+        50 * MS, unit="ns", low=10 * US, high=3600 * S, help="steady state before the migration"
+    )
+    packets: int = parameter(
+        0, unit="count", help="end the steady state after this many offered packets instead (0: by time)"
+    )
+    after_ns: int = parameter(
+        50 * MS, unit="ns", high=3600 * S, help="time the guest runs on at the destination"
+    )
+    interval_ns: int = parameter(
+        10 * MS, unit="ns", low=100 * US, high=60 * S, help="length of an interval in the timeline"
+    )

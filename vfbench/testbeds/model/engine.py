@@ -1,0 +1,110 @@
+"""Virtual time: peer, queues, the guest's other work and the migration thread, each by its own clock.
+
+Time passes in slices. Within a slice the peer's frames are known in advance (an open loop) or can't depend on
+what happens in it (a closed loop, whose slices are shorter than the peer's turn-around), so the queues run one
+after the other through the same stretch of time, and inside a queue device and vCPU interleave packet by packet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vfbench.kernels import call_hook, kernel
+from vfbench.machine.cpu import store
+from vfbench.machine.memory import CONTENT, PAGE_SHIFT, SENT
+from vfbench.machine.poll import run_queue
+from vfbench.machine.wire import BATCH_FRAMES
+from vfbench.workload import next_random
+
+ENGINE = np.dtype(
+    [
+        ("now_ps", "i8"),
+        ("slice_ps", "i8"),
+        ("queues", "i8"),
+        ("sequence", "i8"),
+        ("arrivals", "i8"),  # address of the workload's kernel
+        ("peer_received", "i8"),
+        # the guest's other work, on a vCPU of its own
+        ("random", "u8"),
+        ("writer_gap_ps", "i8"),  # 0: it writes nothing
+        ("writer_base", "i8"),
+        ("writer_pages", "i8"),
+        ("writer_count", "i8"),
+        ("writer_paused", "i8"),
+    ]
+)
+
+
+@kernel
+def keep_unarrived(port: Any) -> None:
+    """Move the frames whose last bit is not in yet to the front."""
+    left = port.incoming_count - port.incoming_head
+    for i in range(left):
+        k = port.incoming_head + i
+        port.incoming_ps[i] = port.incoming_ps[k]
+        port.incoming_sequence[i] = port.incoming_sequence[k]
+        port.incoming_length[i] = port.incoming_length[k]
+        port.incoming_flow[i] = port.incoming_flow[k]
+        port.incoming_tag[i] = port.incoming_tag[k]
+    port.incoming_head = 0
+    port.incoming_count = left
+
+
+@kernel
+def steer(engine: Any, ports: Any, frames: Any) -> None:
+    """Receive-side scaling: each frame goes to the queue of its flow."""
+    for q in range(engine.queues):
+        keep_unarrived(ports[q])
+    for i in range(frames.count):
+        port = ports[frames.flow[i] % engine.queues]
+        k = port.incoming_count
+        port.incoming_ps[k] = frames.arrival_ps[i]
+        port.incoming_sequence[k] = engine.sequence
+        port.incoming_length[k] = frames.length[i]
+        port.incoming_flow[k] = frames.flow[i]
+        port.incoming_tag[k] = frames.tag[i]
+        port.incoming_count = k + 1
+        port.rx_offered += 1
+        engine.sequence += 1
+
+
+@kernel
+def take_answers(engine: Any, port: Any, source: Any) -> None:
+    """Let the peer know of the answers that reached it."""
+    for i in range(port.answers):
+        call_hook(engine.peer_received, source, port.answer_ps[i], port.answer_length[i], port.answer_flow[i])
+    port.answers = 0
+
+
+@kernel
+def write_pages(engine: Any, writer: Any, until_ps: int) -> None:
+    """The guest's other work: stores to pages of its working set, drawn evenly, at its own pace."""
+    if engine.writer_gap_ps == 0 or engine.writer_paused:
+        return
+    while writer.clock_ps < until_ps:
+        page = engine.writer_base + ((next_random(engine) % engine.writer_pages) << PAGE_SHIFT)
+        engine.writer_count += 1
+        store(writer, page, CONTENT | SENT | engine.writer_count)
+        writer.clock_ps += engine.writer_gap_ps
+
+
+@kernel
+def advance(
+    engine: Any, cpus: Any, ports: Any, applications: Any, source: Any, frames: Any, until_ps: int
+) -> None:
+    """Let everything happen that happens up to ``until_ps``."""
+    while engine.now_ps < until_ps:
+        horizon_ps = min(until_ps, engine.now_ps + engine.slice_ps)
+        frames.count = 0
+        call_hook(engine.arrivals, source, frames, horizon_ps)
+        if frames.count == BATCH_FRAMES:
+            # The batch is full: run only as far as it reaches, the rest of the slice is another one.
+            horizon_ps = min(horizon_ps, max(engine.now_ps + 1, frames.arrival_ps[BATCH_FRAMES - 1]))
+        steer(engine, ports, frames)
+        for q in range(engine.queues):
+            run_queue(cpus[q], ports[q], applications[q], horizon_ps)
+            take_answers(engine, ports[q], source)
+        write_pages(engine, cpus[engine.queues], horizon_ps)
+        engine.now_ps = horizon_ps

@@ -1,0 +1,252 @@
+"""One modelled machine: its memory, its records, and the kernels that move it through virtual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vfbench.experiment import Experiment
+from vfbench.kernels import address_of, kernel
+from vfbench.machine.costs import COSTS
+from vfbench.machine.cpu import CPU, HOOKS
+from vfbench.machine.driver_state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED
+from vfbench.machine.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out
+from vfbench.machine.memory import MAPPED, PAGE_BYTES, Memory
+from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
+from vfbench.machine.vf_driver import open_vf
+from vfbench.machine.vf_registers import reset_registers
+from vfbench.machine.virtio_receive import virtio_refill
+from vfbench.machine.wire import APPLICATION, FRAMES, NEVER_PS, SOURCE
+from vfbench.profiles import Profile
+from vfbench.testbeds.model.engine import ENGINE, advance
+from vfbench.workload import ignore_answers
+
+IOVA_BASE = 1 << 40
+COPYBREAK_BYTES = 256
+"""Packets up to here were copied out (IXGBEVF_RX_HDR_SIZE, 2015)."""
+LATEST_SLICE_PS = 10**9
+
+EXITS = {
+    "user-space": "exit_user_space",
+    "kernel": "exit_kernel",
+    "other-core": "exit_other_core_guest",
+}
+
+
+COUNTS = ("first_stores", "exits", "kicks", "interrupts", "maps", "unmaps", "unwritten_unmaps")
+
+
+def records(dtype: np.dtype[Any], count: int) -> Any:
+    """``count`` zeroed records."""
+    return np.zeros(count, dtype=dtype).view(np.recarray)
+
+
+def random_state(seed: int, stream: int) -> int:
+    """A seed for one of the run's independent streams of random numbers; never 0."""
+    return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]) | 1
+
+
+@kernel
+def open_queues(cpus: Any, ports: Any, queues: int, vf: bool, virtio: bool) -> None:
+    """Bring up the devices that the guest has."""
+    for q in range(queues):
+        if vf:
+            open_vf(cpus[q], ports[q])
+        if virtio:
+            virtio_refill(cpus[q], ports[q])
+
+
+class Machine:
+    """A guest, its device and its peer, built for one experiment.
+
+    ``memory`` is where the guest runs now: the source's until :meth:`move_to`, the destination's after it.
+    """
+
+    def __init__(self, experiment: Experiment, profile: Profile) -> None:
+        self.experiment = experiment
+        self.profile = profile
+        self.layout: GuestLayout = lay_out(experiment)
+        self.memory = Memory(self.layout.structures.end, self.layout.backed_bytes)
+        self.queues = experiment.guest.queues
+        self.cpus = records(CPU, self.queues + 1)
+        self.ports = records(PORT, self.queues)
+        self.applications = records(APPLICATION, self.queues)
+        self._sources, self._frames, self._engines = records(SOURCE, 1), records(FRAMES, 1), records(ENGINE, 1)
+        self.source, self.frames, self.engine = self._sources[0], self._frames[0], self._engines[0]
+        self._hooks: dict[str, int] = {}
+        self._fill_peer()
+        self._fill_engine()
+        for q, layout in enumerate(self.layout.queues):
+            self._fill_cpu(self.cpus[q], layout)
+            self._fill_port(self.ports[q])
+            self._fill_application(q)
+            self._fill_memory(self.cpus[q], layout)
+        self._fill_costs(self.cpus[self.queues])
+        self.memory.attach(self.cpus[self.queues])
+        strategy = experiment.strategy
+        open_queues(self.cpus, self.ports, self.queues, strategy.path == "vf", strategy.has_virtio)
+        self._start_clocks()
+
+    @property
+    def now_ps(self) -> int:
+        return int(self.engine.now_ps)
+
+    def advance(self, until_ps: int) -> None:
+        """Let the whole machine run up to ``until_ps``."""
+        advance(
+            self.engine, self.cpus, self.ports, self.applications, self.source, self.frames, int(until_ps)
+        )
+
+    def move_to(self, memory: Memory) -> None:
+        """The guest runs on this memory from now on."""
+        self.memory = memory
+        for cpu in self.cpus:
+            memory.attach(cpu)
+
+    def set_path(self, path: int) -> None:
+        """Which device the guest's packets take; the other one's queue in front of it is emptied."""
+        for port in self.ports:
+            self.empty_fifo(port)
+            port.path = path
+            port.interrupt_interval_ps = self._interrupt_interval_ps(path)
+            port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
+            port.polling = 1
+
+    def empty_fifo(self, port: Any) -> None:
+        """The device is stopped or gone: what waits in front of it is lost."""
+        port.lost_reset += port.fifo_tail - port.fifo_head
+        port.fifo_head = port.fifo_tail
+        port.fifo_bytes = 0
+
+    def ps(self, cost: str) -> int:
+        """One of the profile's times, in picoseconds."""
+        return self.profile.picoseconds(cost)
+
+    def _fill_peer(self) -> None:
+        link, workload, phases = self.experiment.link, self.experiment.workload, self.experiment.phases
+        self.source.ps_per_byte = self._ps_per_byte()
+        self.source.turnaround_ps = link.peer_turnaround_ns * 1000
+        self.source.flows = workload.flows
+        self.source.frames_left = NEVER_PS
+        self.source.random = random_state(self.experiment.seed, 0)
+        self._kept = workload.prepare(self.source)
+        self._phases = phases
+
+    def _ps_per_byte(self) -> int:
+        return round(8e12 / self.experiment.link.rate_bps)
+
+    def _fill_engine(self) -> None:
+        workload = self.experiment.workload
+        kernels = type(workload)
+        closed = kernels.peer_received is not ignore_answers
+        engine = self.engine
+        engine.queues = self.queues
+        engine.slice_ps = max(1, int(self.source.turnaround_ps)) if closed else LATEST_SLICE_PS
+        engine.random = random_state(self.experiment.seed, 1)
+        engine.arrivals = address_of(kernels.arrivals, self.source, self.frames, 0)
+        engine.peer_received = address_of(kernels.peer_received, self.source, 0, 0, 0)
+        engine.writer_base = self.layout.working_set.base
+        engine.writer_pages = self.layout.working_set.pages
+        rate = workload.dirty_rate_pages_per_s
+        engine.writer_gap_ps = round(1e12 / rate) if rate else 0
+        for port in self.ports:
+            port.reports_answers = closed
+            port.seen_by_answers = closed or workload.send_ratio > 0
+
+    def _fill_cpu(self, cpu: Any, layout: QueueLayout) -> None:
+        experiment, driver = self.experiment, self.experiment.driver
+        for name in STRUCTURES:
+            cpu[name] = getattr(layout, name).base
+        cpu.first_page, cpu.pool_pages = layout.packets.base, layout.packets.pages
+        cpu.iova_base, cpu.iova_pages = IOVA_BASE, layout.packets.pages
+        cpu.rx_size, cpu.tx_size = driver.rx_ring, driver.tx_ring
+        cpu.virtqueue_size = experiment.strategy.virtqueue_size
+        cpu.copybreak_bytes = COPYBREAK_BYTES if driver.rx_mode == "copybreak" else 0
+        cpu.reuse = driver.page_reuse == "flip"
+        cpu.pages_fifo = driver.page_order == "fifo"
+        cpu.refill_batch, cpu.poll_budget = driver.refill_batch, driver.poll_budget
+        cpu.kick_suppression = experiment.strategy.kick_suppression
+        cpu.mirror_registers = experiment.migration.vf_state == "self-emulated"
+        cpu.hold_ps = experiment.workload.hold_ns * 1000
+        for i, value in enumerate(experiment.strategy.options):
+            cpu.option[i] = value
+        self._fill_costs(cpu)
+        self._fill_hooks(cpu)
+        self.memory.attach(cpu)
+        cpu.notes_maps = 1
+
+    def _fill_costs(self, cpu: Any) -> None:
+        for i, name in enumerate(COSTS):
+            if name.endswith("_rate"):
+                cpu.cost[i] = round(1024 * self.profile.picoseconds_per_byte(name))
+            else:
+                cpu.cost[i] = self.profile.picoseconds(name)
+        log = "pml_store" if self.experiment.guest.dirty_log == "pml" else "write_fault"
+        cpu.first_store_ps = self.profile.picoseconds(log)
+        exit_cost = EXITS.get(self.experiment.strategy.exit_class)
+        cpu.exit_ps = cpu.exit_host_ps = self.profile.picoseconds(exit_cost) if exit_cost else 0
+
+    def _fill_hooks(self, cpu: Any) -> None:
+        hooks = self.experiment.strategy.hooks
+        for name in HOOKS:
+            cpu[f"hook_{name}"] = address_of(getattr(hooks, name), cpu, 0, 0)
+        delivered = type(self.experiment.workload).delivered
+        cpu.hook_delivered = address_of(delivered, cpu, self.applications[0], 0, 0)
+
+    def _fill_port(self, port: Any) -> None:
+        path = PATH_VF if self.experiment.strategy.path == "vf" else PATH_VIRTIO
+        port.path = path
+        port.enabled = 1
+        port.polling = 1
+        port.interrupt_interval_ps = self._interrupt_interval_ps(path)
+        port.last_interrupt_ps = -NEVER_PS // 2
+        port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
+        port.write_back_batch = self.experiment.device.writeback_batch
+        # The queues share the wire; each gets its part.
+        port.ps_per_byte = self._ps_per_byte() * self.queues
+        port.translates = self.experiment.strategy.guest_iommu
+        port.iotlb_entries = int(self.profile.value("iotlb_entries"))
+        port.iotlb_iova[:] = -1
+        port.measures_latency = 0
+        reset_registers(port)
+
+    def _interrupt_interval_ps(self, path: int) -> int:
+        return self.experiment.device.interrupt_interval_ns * 1000 if path == PATH_VF else 0
+
+    def _queue_limits(self, path: int) -> tuple[int, int]:
+        if path == PATH_VF:
+            return int(self.profile.value("fifo")) // self.queues, FIFO_FRAMES
+        return NEVER_PS, min(int(self.profile.value("tap_queue")), FIFO_FRAMES)
+
+    def _fill_application(self, q: int) -> None:
+        application, heap = self.applications[q], self.layout.heaps[q]
+        application.random = random_state(self.experiment.seed, 2 + q)
+        application.send_share_65536 = round(65536 * self.experiment.workload.send_ratio)
+        application.heap, application.heap_pages = heap.base, heap.pages
+        self.experiment.workload.prepare_application(application)
+
+    def _fill_memory(self, cpu: Any, layout: QueueLayout) -> None:
+        """What the guest's kernel set up before the driver opened: free pages, free addresses."""
+        pages = layout.packets.base + np.arange(layout.packets.pages, dtype=np.int64) * PAGE_BYTES
+        self._words(layout.free_pages.base, len(pages))[:] = pages[::-1]
+        self._words(layout.iova_free.base, len(pages))[:] = (
+            IOVA_BASE + np.arange(len(pages), dtype=np.int64)[::-1] * PAGE_BYTES
+        )
+        self._words(layout.driver.base + FREE_TAIL, 1)[:] = len(pages)
+        self._words(layout.driver.base + IOVA_FREE_COUNT, 1)[:] = len(pages)
+        armed = self.experiment.strategy.guest_iommu and self.experiment.strategy.tracks_always
+        self._words(layout.driver.base + TRACKING_ARMED, 1)[:] = int(armed)
+
+    def _start_clocks(self) -> None:
+        """The run begins with the driver open; what opening it took and did is not part of it."""
+        for name in ("clock_ps", "guest_ps", "host_ps", *COUNTS):
+            self.cpus[name] = 0
+        for port in self.ports:
+            port.rx_ready_ps = port.tx_ready_ps = 0
+            port.vhost_rx_ready_ps = port.vhost_tx_ready_ps = 0
+        self.memory.marks &= MAPPED
+
+    def _words(self, address: int, count: int) -> npt.NDArray[np.int64]:
+        return self.memory.words[address >> 3 : (address >> 3) + count]

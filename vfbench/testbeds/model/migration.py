@@ -1,0 +1,407 @@
+"""The verbs of a migration, carried out on the modelled machine, each with the time that it takes."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vfbench.kernels import kernel
+from vfbench.machine.cpu import store
+from vfbench.machine.driver_state import REGISTER_MIRROR, TRACKING_ARMED
+from vfbench.machine.exits import walk_table
+from vfbench.machine.iommu import flush_calls, flush_unmaps
+from vfbench.machine.memory import CPU_WROTE, DEVICE_WROTE, LOGGED, MAPPED, MAPPED_WRITTEN, Memory
+from vfbench.machine.port import PATH_VF, PATH_VIRTIO
+from vfbench.machine.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
+from vfbench.machine.transmit import clean_transmitted
+from vfbench.machine.vf_driver import close_vf, open_vf, restore_rings
+from vfbench.machine.vf_registers import reset_registers, set_register
+from vfbench.migration.comparison import Comparison, compare
+from vfbench.migration.precopy import Precopy, Sync
+from vfbench.migration.vf_state import state_cost
+from vfbench.testbeds.model.transfer import TRANSFER, send_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vfbench.testbeds.model.machine import Machine
+    from vfbench.testbeds.model.timeline import Timeline
+
+DRAIN_STEP_PS = 10**6
+LONGEST_DRAIN_PS = 10**12
+SLOTS = ("pending", "sequence", "length", "arrival_ps", "flow", "tag")
+
+PARTS = ("quiesce", "final_sync", "final_copy", "state_transfer", "restore", "announce")
+
+
+@kernel
+def settle(cpu: Any, port: Any) -> None:
+    """What a notified driver does last: take sent frames back and tell what it has not told yet."""
+    if port.path == PATH_VF:
+        clean_transmitted(cpu)
+    flush_unmaps(cpu)
+    flush_calls(cpu)
+
+
+@kernel
+def set_armed(cpu: Any, armed: int) -> None:
+    """The guest learns whether the hypervisor wants to be told of mappings."""
+    store(cpu, cpu.driver + TRACKING_ARMED, armed)
+
+
+class ModelMigration:
+    """One migration of one machine; also the sender that the pre-copy rule drives."""
+
+    def __init__(self, machine: Machine, timeline: Timeline) -> None:
+        self._machine = machine
+        self._timeline = timeline
+        self._target = Memory(machine.memory.structure_bytes, machine.memory.backed_bytes)
+        self._pending = np.zeros(machine.memory.pages, dtype=np.uint8)
+        self._sent_before = np.zeros(machine.memory.pages, dtype=np.uint8)
+        self._transfer = self._new_transfer()
+        self._saved: list[tuple[npt.NDArray[np.int64], int, int]] = []
+        self._stopped_ps: int | None = None
+        self._paused_ps: int | None = None
+        self.started_ps = machine.now_ps
+        self.resumed_ps: int | None = None
+        self.part_ps = dict.fromkeys(PARTS, 0)
+        self.vcpu_pause_ps: int | None = None
+        self.precopy: Precopy | None = None
+        self.comparison: Comparison | None = None
+        self.residual_pages: int | None = None
+        self.mapped_unwritten = 0
+
+    # -- the sender's side of the pre-copy rule
+
+    @property
+    def now_ps(self) -> int:
+        return self._machine.now_ps
+
+    @property
+    def sent_pages(self) -> int:
+        return int(self._transfer.sent_pages)
+
+    @property
+    def sent_bytes(self) -> int:
+        return self.sent_pages * self._page_bytes
+
+    @property
+    def resent_bytes(self) -> int:
+        return int(self._transfer.resent_pages) * self._page_bytes
+
+    @property
+    def pending_bytes(self) -> int:
+        return int(self._transfer.pending_pages + self._transfer.cold_pages) * self._page_bytes
+
+    def start_log(self) -> None:
+        self._pending[:] = 1
+        self._transfer.pending_pages = len(self._pending)
+        self._transfer.cold_pages = self._machine.layout.cold_pages
+        self._set_logging(1)
+        self._clear_log()
+
+    def sync_log(self) -> Sync:
+        """Source: ``ramblock_sync_dirty_bitmap``: what the log holds becomes pending, and the log starts anew."""
+        began_ps = self.now_ps
+        self._timeline.harvest()
+        marks = self._machine.memory.marks
+        logged = marks & LOGGED != 0
+        written = self._timeline.written_since_sync
+        unwritten = int(self._machine.cpus.unwritten_unmaps.sum())
+        self._set_pending(logged)
+        result = (
+            int(np.count_nonzero(logged)),
+            int(np.count_nonzero(logged & (written & CPU_WROTE != 0))),
+            int(np.count_nonzero(logged & (written & DEVICE_WROTE != 0))),
+            unwritten - self.mapped_unwritten,
+        )
+        self.mapped_unwritten = unwritten
+        held_back = int(np.count_nonzero(marks & MAPPED)) if self._transfer.skips_mapped else 0
+        self._clear_log()
+        self._spend(self._sync_ps(result[0]))
+        return Sync(*result, held_back, self.now_ps - began_ps)
+
+    def send_until(self, until_ps: int) -> bool:
+        machine = self._machine
+        if self.now_ps >= until_ps:
+            return True
+
+        def step(target_ps: int) -> bool:
+            return bool(
+                send_until(
+                    self._transfer,
+                    machine.engine,
+                    machine.cpus,
+                    machine.ports,
+                    machine.applications,
+                    machine.source,
+                    machine.frames,
+                    target_ps,
+                )
+            )
+
+        return self._timeline.advance(until_ps, step)
+
+    def wait_until(self, until_ps: int) -> None:
+        self._timeline.advance(until_ps)
+
+    # -- the verbs
+
+    def arm_tracking(self) -> None:
+        strategy = self._machine.experiment.strategy
+        entries = 0
+        for cpu in self._queue_cpus():
+            cpu.clock_ps = max(cpu.clock_ps, self.now_ps)
+            set_armed(cpu, 1)
+            entries += walk_table(cpu)
+            cpu.notes_maps = not strategy.misses_late_maps
+        self._run_hook("tracking_armed")
+        self._spend(entries * self._ps("iommu_table_walk_entry"))
+
+    def disarm_tracking(self) -> None:
+        armed = int(self._machine.experiment.strategy.tracks_always)
+        for cpu in self._queue_cpus():
+            set_armed(cpu, armed)
+            cpu.notes_maps = 1
+        self._run_hook("tracking_disarmed")
+
+    def pre_copy(self, *, skip_mapped: bool = False) -> None:
+        settings = self._machine.experiment.migration
+        self._transfer.skips_mapped = skip_mapped
+        self.precopy = Precopy(self, settings.downtime_limit_ns, settings.max_rounds)
+        self._timeline.phase = "migrating"
+        self.precopy.run()
+
+    def notify_driver(self) -> None:
+        with self._part("quiesce"):
+            self._begin_stop()
+            self._spend(self._ps("mailbox_round_trip") + self._ps("interrupt_injection"))
+
+    def stop_device(self) -> None:
+        with self._part("quiesce"):
+            self._begin_stop()
+            self._spend(self._ps("device_stop"))
+            for port in self._machine.ports:
+                port.enabled = 0
+                self._machine.empty_fifo(port)
+                if port.unwritten:
+                    # A descriptor that was never written back is nobody's: its packet is gone with the device.
+                    self._forget_unwritten(port)
+
+    def drain(self) -> None:
+        with self._part("quiesce"):
+            self._drain()
+
+    def pause_guest(self) -> None:
+        with self._part("quiesce"):
+            self._begin_stop()
+            self._spend(self._ps("guest_pause"))
+            self._paused_ps = self.now_ps
+            for port in self._machine.ports:
+                port.paused = 1
+            self._machine.engine.writer_paused = 1
+
+    def copy_rest(self) -> None:
+        with self._part("final_sync"):
+            self._timeline.harvest()
+            marks = self._machine.memory.marks
+            logged = marks & LOGGED != 0
+            self.residual_pages = int(np.count_nonzero(marks & MAPPED)) if self._transfer.skips_mapped else 0
+            self.mapped_unwritten += int(np.count_nonzero(marks & (MAPPED | MAPPED_WRITTEN) == MAPPED))
+            self._set_pending(logged | (marks & MAPPED != 0))
+            self._clear_log()
+            self._spend(self._sync_ps(int(np.count_nonzero(logged))))
+        with self._part("final_copy"):
+            self._transfer.skips_mapped = 0
+            while self.send_until(self.now_ps + DRAIN_STEP_PS * 1000):
+                pass
+
+    def transfer_vf_state(self) -> None:
+        settings = self._machine.experiment.migration
+        cost = state_cost(self._machine.profile, self._machine.queues, settings.vf_state == "self-emulated")
+        with self._part("state_transfer"):
+            self._saved = [(np.array(p.register), int(p.rx_head), int(p.tx_head)) for p in self._machine.ports]
+            self._spend(cost.save_ps)
+        with self._part("restore"):
+            self._spend(cost.restore_ps)
+            self._move()
+            for q, port in enumerate(self._machine.ports):
+                reset_registers(port)
+                self._restore_registers(port, self._saved_registers(q))
+
+    def restore_rings(self) -> None:
+        with self._part("restore"):
+            self._move()
+            for cpu, port, (_, rx_head, tx_head) in zip(
+                self._queue_cpus(), self._machine.ports, self._saved, strict=True
+            ):
+                cpu.clock_ps = self.now_ps
+                restore_rings(cpu, port, rx_head, tx_head)
+                self._rotate_slots(port, rx_head)
+            self._spend(max(int(cpu.clock_ps) for cpu in self._queue_cpus()) - self.now_ps)
+
+    def resume(self) -> None:
+        self._move()
+        with self._part("restore"):
+            self._spend(self._ps("guest_resume"))
+        self.resumed_ps = self.now_ps
+        if self._paused_ps is not None:
+            self.vcpu_pause_ps = self.now_ps - self._paused_ps
+        self.part_ps["announce"] = self._ps("announce_first") + self._ps("switch_learn")
+        for cpu in self._machine.cpus:
+            cpu.clock_ps = max(cpu.clock_ps, self.now_ps)
+        for port in self._machine.ports:
+            port.paused = 0
+            port.enabled = 1
+            port.polling = 1
+            port.admits_from_ps = self.now_ps + self.part_ps["announce"]
+        self._machine.engine.writer_paused = 0
+        self._set_logging(0)
+        self._timeline.phase = "after"
+
+    def unplug_vf(self) -> None:
+        for port in self._machine.ports:
+            port.enabled = 0
+            self._machine.empty_fifo(port)
+        self._drain()
+        self._close_vf()
+        self._machine.set_path(PATH_VIRTIO)
+        self._admit_after("bond_failover")
+        self._spend(self._ps("vf_hot_unplug"))
+
+    def plug_vf(self) -> None:
+        self._spend(self._ps("vf_hot_plug"))
+        for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
+            reset_registers(port)
+            cpu.clock_ps = max(cpu.clock_ps, self.now_ps)
+            open_vf(cpu, port)
+        self._drain()
+        self._machine.set_path(PATH_VF)
+        self._admit_after("bond_failover")
+
+    # -- what the verbs are made of
+
+    @property
+    def downtime_ps(self) -> int:
+        return sum(self.part_ps.values())
+
+    @property
+    def _page_bytes(self) -> int:
+        return 4096 + int(self._machine.profile.value("page_header"))
+
+    def _ps(self, cost: str) -> int:
+        return self._machine.ps(cost)
+
+    def _queue_cpus(self) -> list[Any]:
+        return list(self._machine.cpus[: self._machine.queues])
+
+    def _new_transfer(self) -> Any:
+        machine, transfer = self._machine, np.zeros(1, dtype=TRANSFER).view(np.recarray)[0]
+        transfer.source_words = machine.memory.words.ctypes.data
+        transfer.source_marks = machine.memory.marks.ctypes.data
+        transfer.target_words = self._target.words.ctypes.data
+        transfer.pending = self._pending.ctypes.data
+        transfer.sent_before = self._sent_before.ctypes.data
+        transfer.structure_bytes = machine.memory.structure_bytes
+        transfer.pages = machine.memory.pages
+        transfer.page_ps = round(self._page_bytes * 8e12 / machine.experiment.migration.bandwidth_bps)
+        return transfer
+
+    def _spend(self, length_ps: int) -> None:
+        self._timeline.advance(self.now_ps + length_ps)
+
+    def _sync_ps(self, dirty_pages: int) -> int:
+        gib = self._machine.layout.memory_bytes / (1 << 30)
+        return round(gib * self._ps("log_sync_per_gib")) + dirty_pages * self._ps("log_sync_per_page")
+
+    def _set_pending(self, pages: npt.NDArray[np.bool_]) -> None:
+        self._pending |= pages
+        self._transfer.pending_pages = int(np.count_nonzero(self._pending))
+
+    def _set_logging(self, on: int) -> None:
+        for cpu in self._machine.cpus:
+            cpu.logging = on
+
+    def _clear_log(self) -> None:
+        self._machine.memory.marks &= 0xFF ^ LOGGED
+        self._timeline.written_since_sync[:] = 0
+
+    def _begin_stop(self) -> None:
+        if self._stopped_ps is None:
+            self._stopped_ps = self.now_ps
+            self._timeline.phase = "blackout"
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        began_ps = self.now_ps
+        yield
+        self.part_ps[name] += self.now_ps - began_ps
+
+    def _run_hook(self, name: str) -> None:
+        hook = getattr(self._machine.experiment.strategy.hooks, name)
+        for cpu in self._queue_cpus():
+            hook(cpu, 0, 0)
+
+    def _forget_unwritten(self, port: Any) -> None:
+        size = int(self._machine.experiment.driver.rx_ring)
+        for i in range(int(port.unwritten)):
+            slot = (int(port.rx_head) - 1 - i) % size
+            port.lost_reset += port.slot_pending[slot]
+            port.slot_pending[slot] = 0
+        port.rx_head = (int(port.rx_head) - int(port.unwritten)) % size
+        port.unwritten = 0
+        port.write_back_due_ps = np.iinfo(np.int64).max // 2
+
+    def _drain(self) -> None:
+        """The driver polls until it finds nothing more; the device is stopped, so that is soon."""
+        for port in self._machine.ports:
+            port.polling = 1
+        limit_ps = self.now_ps + LONGEST_DRAIN_PS
+        while any(self._machine.ports.polling) and self.now_ps < limit_ps:
+            self._spend(DRAIN_STEP_PS)
+        for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
+            settle(cpu, port)
+        self._spend(max(0, max(int(cpu.clock_ps) for cpu in self._queue_cpus()) - self.now_ps))
+
+    def _close_vf(self) -> None:
+        for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
+            close_vf(cpu, port)
+            settle(cpu, port)
+
+    def _admit_after(self, cost: str) -> None:
+        for port in self._machine.ports:
+            port.enabled = 1
+            port.admits_from_ps = self.now_ps + self._ps(cost)
+
+    def _move(self) -> None:
+        """The first thing that happens at the destination: from here on the guest runs on the copy."""
+        if self._machine.memory is self._target:
+            return
+        self._timeline.harvest()
+        self.comparison = compare(self._machine.memory, self._target, self._machine.layout)
+        self._target.marks[:] = 0
+        self._machine.move_to(self._target)
+
+    def _saved_registers(self, q: int) -> npt.NDArray[np.int64]:
+        if self._machine.experiment.migration.vf_state == "sysfs":
+            return self._saved[q][0]
+        mirror = (self._machine.layout.queues[q].driver.base + REGISTER_MIRROR) >> 3
+        return self._machine.memory.words[mirror : mirror + len(self._saved[q][0])]
+
+    def _restore_registers(self, port: Any, values: npt.NDArray[np.int64]) -> None:
+        """Write each register back; the queues stay off until the driver has put its rings right."""
+        for index, value in enumerate(values):
+            if index in READ_ONLY:
+                continue
+            enables = index in (RXDCTL, TXDCTL)
+            set_register(port, index, int(value) & ~QUEUE_ENABLE if enables else int(value), self.now_ps)
+
+    def _rotate_slots(self, port: Any, rx_head: int) -> None:
+        """What the observer knows of each descriptor moves along with the rings."""
+        size = int(self._machine.experiment.driver.rx_ring)
+        for name in SLOTS:
+            slots = port[f"slot_{name}"]
+            slots[:size] = np.roll(slots[:size], -rx_head)

@@ -1,0 +1,112 @@
+"""What happened when: the run cut into intervals, and the counters behind every measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vfbench.latency import latency_percentiles_us
+from vfbench.machine.memory import CPU_WROTE, DEVICE_WROTE
+from vfbench.testbeds.model.machine import Machine
+
+Row = dict[str, Any]
+
+LOSSES = ("lost_fifo", "lost_blackout", "lost_reset", "lost_dma", "lost_ring", "lost_socket")
+
+
+class Counters:
+    """The machine's counters at one instant; the difference of two is what happened between them."""
+
+    def __init__(self, machine: Machine) -> None:
+        ports, cpus = machine.ports, machine.cpus
+        self.time_ps = machine.now_ps
+        self.offered = int(ports.rx_offered.sum())
+        self.delivered = int(ports.rx_delivered.sum())
+        self.delivered_bytes = int(ports.rx_delivered_bytes.sum())
+        self.corrupted = int(ports.rx_corrupted.sum())
+        self.lost = sum(int(ports[name].sum()) for name in LOSSES)
+        self.guest_ps = int(cpus.guest_ps.sum())
+        self.host_ps = int(cpus.host_ps.sum())
+        self.latency: npt.NDArray[np.int64] = ports.latency.sum(axis=0)
+
+
+class Timeline:
+    """Lets the machine run in steps that end where intervals end, and keeps a row for each interval.
+
+    Also keeps which pages were written, by whom, since the last interval and since the last sync: the marks in
+    memory are harvested into both whenever either ends, so neither spoils the other.
+    """
+
+    def __init__(self, machine: Machine, interval_ns: int, tick: Callable[[int], None]) -> None:
+        self._machine = machine
+        self._interval_ps = interval_ns * 1000
+        self._tick = tick
+        self._zero_ps = machine.now_ps
+        self._next_ps = self._zero_ps + self._interval_ps
+        self._last = Counters(machine)
+        self._written_in_interval = np.zeros_like(machine.memory.marks)
+        self.written_since_sync = np.zeros_like(machine.memory.marks)
+        self.phase = "steady"
+        self._began_in = "steady"
+        self.rows: list[Row] = []
+
+    def advance(self, until_ps: int, step: Callable[[int], bool] | None = None) -> bool:
+        """Let the machine run up to ``until_ps``, by ``step`` if given; False as soon as a step returns False."""
+        while self._machine.now_ps < until_ps:
+            target_ps = min(until_ps, self._next_ps)
+            if step is None:
+                self._machine.advance(target_ps)
+            elif not step(target_ps):
+                return False
+            if self._machine.now_ps >= self._next_ps:
+                self._close_interval()
+        return True
+
+    def harvest(self) -> None:
+        """Move the marks of what was written out of memory."""
+        marks = self._machine.memory.marks
+        written = marks & (CPU_WROTE | DEVICE_WROTE)
+        self._written_in_interval |= written
+        self.written_since_sync |= written
+        marks &= 0xFF ^ (CPU_WROTE | DEVICE_WROTE)
+
+    def finish(self) -> None:
+        """Close the interval that is under way."""
+        if self._machine.now_ps > self._last.time_ps:
+            self._close_interval()
+
+    def _close_interval(self) -> None:
+        self.harvest()
+        now, before = Counters(self._machine), self._last
+        ghz = self._machine.profile.value("cpu_frequency")
+        length_ps = now.time_ps - before.time_ps
+        p50, p99 = latency_percentiles_us(now.latency - before.latency, (50, 99))
+        written = self._written_in_interval
+        self.rows.append(
+            {
+                "interval": len(self.rows),
+                "start_ms": (before.time_ps - self._zero_ps) / 1e9,
+                "length_ms": length_ps / 1e9,
+                "phase": self._began_in,
+                "packets_offered": now.offered - before.offered,
+                "packets_delivered": now.delivered - before.delivered,
+                "packets_lost": now.lost - before.lost,
+                "packets_corrupted": now.corrupted - before.corrupted,
+                "gbps": 8000 * (now.delivered_bytes - before.delivered_bytes) / length_ps,
+                "mpps": 1e6 * (now.delivered - before.delivered) / length_ps,
+                "guest_cycles": round((now.guest_ps - before.guest_ps) * ghz / 1000),
+                "host_cycles": round((now.host_ps - before.host_ps) * ghz / 1000),
+                "latency_p50_us": p50,
+                "latency_p99_us": p99,
+                "dirty_pages": int(np.count_nonzero(written)),
+                "dirty_pages_cpu": int(np.count_nonzero(written & CPU_WROTE)),
+                "dirty_pages_dma": int(np.count_nonzero(written & DEVICE_WROTE)),
+            }
+        )
+        written[:] = 0
+        self._last, self._began_in = now, self.phase
+        self._next_ps = now.time_ps + self._interval_ps
+        self._tick(now.time_ps)

@@ -1,0 +1,198 @@
+"""What a workload is: frames that arrive, answers that leave, pages that the guest dirties.
+
+A workload is a frozen dataclass of parameters and up to three kernels. ``arrivals`` is the peer: it puts
+frames on the wire. ``delivered`` is the guest's application: it runs for each packet handed over and says how
+long an answer to send. ``peer_received`` closes the loop: it runs when an answer reaches the peer.
+
+Times are integer picoseconds (a byte at 10 Gb/s lasts exactly 800), so line rate does not drift and the same
+seed gives the same frames on any machine. Frame lengths are in bytes and include the FCS (RFC 2544).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vfbench.errors import UserError
+from vfbench.kernels import Kernel, kernel
+from vfbench.machine.wire import (
+    APPLICATION,
+    BATCH_FRAMES,
+    FRAMES,
+    NEVER_PS,
+    PENDING_ANSWERS,
+    SOURCE,
+    WIRE_OVERHEAD_BYTES,
+)
+from vfbench.parameters import find, parameter, validate
+from vfbench.units import format_quantity
+
+__all__ = [
+    "APPLICATION",
+    "BATCH_FRAMES",
+    "FRAMES",
+    "NEVER_PS",
+    "PENDING_ANSWERS",
+    "SOURCE",
+    "WIRE_OVERHEAD_BYTES",
+    "Workload",
+    "answer_a_share",
+    "ignore_answers",
+    "may_put",
+    "next_flow",
+    "next_random",
+    "put_evenly",
+    "put_frame",
+]
+
+SCRATCH_FLOW = 15
+"""The scratch word of ``next_flow``."""
+
+
+@kernel
+def next_random(state: Any) -> Any:
+    """A 31-bit pseudo-random number from ``state.random`` (xorshift64, Marsaglia 2003)."""
+    x = state.random
+    x ^= x << np.uint64(13)
+    x ^= x >> np.uint64(7)
+    x ^= x << np.uint64(17)
+    state.random = x
+    return np.int64(x >> np.uint64(33))
+
+
+@kernel
+def put_frame(source: Any, frames: Any, start_ps: int, length: int, flow: int, tag: int) -> None:
+    """Put a frame on the wire at ``start_ps`` or as soon as the wire is free; the caller has checked for room."""
+    begin_ps = max(start_ps, source.wire_free_ps)
+    end_ps = begin_ps + (length + WIRE_OVERHEAD_BYTES) * source.ps_per_byte
+    source.wire_free_ps = end_ps
+    i = frames.count
+    frames.arrival_ps[i] = end_ps
+    frames.length[i] = length
+    frames.flow[i] = flow
+    frames.tag[i] = tag
+    frames.count = i + 1
+    source.sequence += 1
+    source.frames_left -= 1
+
+
+@kernel
+def may_put(source: Any, frames: Any, horizon_ps: int) -> bool:
+    """Whether a frame that starts at ``source.next_ps`` is due before ``horizon_ps`` and fits the batch."""
+    return (
+        source.next_ps < horizon_ps
+        and source.wire_free_ps < horizon_ps
+        and frames.count < BATCH_FRAMES
+        and source.frames_left > 0
+    )
+
+
+@kernel
+def next_flow(source: Any) -> int:
+    """Flows in turn, 0 to ``source.flows - 1``; a division would cost more than all the rest of a frame."""
+    flow: int = source.scratch[SCRATCH_FLOW]
+    source.scratch[SCRATCH_FLOW] = flow + 1 if flow + 1 < source.flows else 0
+    return flow
+
+
+@kernel
+def put_evenly(source: Any, frames: Any, horizon_ps: int, length: int) -> None:
+    """Frames of one length, ``source.gap_ps`` apart, flows in turn: ``put_frame`` while ``may_put``, twice as fast.
+
+    What changes with each frame is kept in registers, which the compiler cannot do across two records.
+    """
+    next_ps, wire_free_ps, gap_ps = source.next_ps, source.wire_free_ps, source.gap_ps
+    frame_ps = (length + WIRE_OVERHEAD_BYTES) * source.ps_per_byte
+    flow, flows = source.scratch[SCRATCH_FLOW], source.flows
+    first = i = frames.count
+    last = min(BATCH_FRAMES, first + source.frames_left)
+    while i < last and next_ps < horizon_ps and wire_free_ps < horizon_ps:
+        wire_free_ps = max(next_ps, wire_free_ps) + frame_ps
+        frames.arrival_ps[i] = wire_free_ps
+        frames.length[i] = length
+        frames.flow[i] = flow
+        frames.tag[i] = 0
+        next_ps += gap_ps
+        flow = flow + 1 if flow + 1 < flows else 0
+        i += 1
+    source.next_ps, source.wire_free_ps = next_ps, wire_free_ps
+    source.scratch[SCRATCH_FLOW] = flow
+    source.sequence += i - first
+    source.frames_left -= i - first
+    frames.count = i
+
+
+@kernel
+def answer_a_share(cpu: Any, application: Any, length: int, tag: int) -> int:
+    """The default ``delivered``: answer the share of packets that the receive/send mix asks for, at the same length."""
+    application.send_credit_65536 += application.send_share_65536
+    if application.send_credit_65536 < 65536:
+        return 0
+    application.send_credit_65536 -= 65536
+    return length
+
+
+@kernel
+def ignore_answers(source: Any, time_ps: int, length: int, flow: int) -> int:
+    """The default ``peer_received``: an open loop."""
+    return 0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Base of every workload; a subclass adds ``name``, parameters and its kernels."""
+
+    name: ClassVar[str]
+    arrivals: ClassVar[Kernel]
+    """``arrivals(source, frames, horizon_ps) -> 0``: append to ``frames`` while :func:`may_put`."""
+    delivered: ClassVar[Kernel] = answer_a_share
+    """``delivered(cpu, application, length, tag) -> bytes``: the frame to send in answer, 0 for none."""
+    peer_received: ClassVar[Kernel] = ignore_answers
+    """``peer_received(source, time_ps, length, flow) -> 0``."""
+    cannot_act: ClassVar[dict[str, str]] = {}
+    """Fields of common parameters that mean nothing to this workload, and why; they stay at their default."""
+
+    rate_bps: int = parameter(0, unit="bps", low=0, help="offered rate, counting frame + 20 bytes (0: the link's)")
+    flows: int = parameter(64, unit="count", low=1, high=1 << 20, help="flows, spread over the queues")
+    send_ratio: float = parameter(0.0, unit="ratio", low=0.0, high=1.0, help="frames sent per frame received")
+    hold_ns: int = parameter(20_000, unit="ns", low=0, high=10**10, help="how long the application holds a packet")
+    dirty_rate_pages_per_s: int = parameter(
+        1000, unit="pages_per_s", low=0, high=10**9, help="pages that the guest itself dirties"
+    )
+    working_set_bytes: int = parameter(
+        16 << 20, unit="bytes", low=4096, high=1 << 42, help="memory over which the guest itself dirties pages"
+    )
+
+    def __post_init__(self) -> None:
+        validate(self)
+        for field, reason in self.cannot_act.items():
+            known = find(self, field)
+            if getattr(self, field) != known.default:
+                given = known.format(getattr(self, field))
+                raise UserError(f"{self.name}.{known.name}: {given} cannot act: {reason}; leave it out")
+
+    @property
+    def heap_bytes(self) -> int:
+        """Memory that the application's own structures take, over all queues."""
+        return 0
+
+    def prepare(self, source: Any) -> tuple[Any, ...]:
+        """Fill ``source`` (rate, scratch, table) for a run; returns the arrays that must outlive it.
+
+        ``source.ps_per_byte``, ``turnaround_ps``, ``random`` and ``frames_left`` are set already.
+        """
+        raise NotImplementedError
+
+    def prepare_application(self, application: Any) -> None:
+        """Fill the application's own ``scratch``; the common fields are set already."""
+
+    def gap_ps(self, source: Any, mean_length_bytes: float) -> int:
+        """Start-to-start distance in picoseconds of frames of ``mean_length_bytes`` at the offered rate."""
+        line_ps = (mean_length_bytes + WIRE_OVERHEAD_BYTES) * int(source.ps_per_byte)
+        line_bps = 8 * 10**12 / int(source.ps_per_byte)
+        if self.rate_bps > line_bps:
+            asked, link = format_quantity(self.rate_bps, "bps"), format_quantity(int(line_bps), "bps")
+            raise UserError(f"{self.name}.rate: {asked} is more than the link carries ({link}); raise link.rate")
+        return round(line_ps * (line_bps / self.rate_bps)) if self.rate_bps else round(line_ps)
