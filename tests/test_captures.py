@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vfbench import captures
-from vfbench.captures import MAX_INTERFACES, MAX_PACKET_BYTES, Capture, read_capture
+from vfbench import capture_files, captures
+from vfbench.capture_files import MAX_INTERFACES, MAX_PACKET_BYTES
+from vfbench.captures import Capture, read_capture
 from vfbench.errors import UserError
 
 SHIPPED = Path(__file__).parent.parent / "workloads" / "captures" / "veth-mixed.pcap"
@@ -412,7 +413,7 @@ def test_a_million_tiny_interfaces_cost_neither_time_nor_memory(tmp_path: Path) 
 
 
 def test_sections_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captures, "MAX_OTHER_BLOCKS", 1000)
+    monkeypatch.setattr(capture_files, "MAX_OTHER_BLOCKS", 1000)
     assert "more than 1000 blocks that hold no packet" in refusal(tmp_path, section() * 1100)
 
 
@@ -434,7 +435,9 @@ def believe_or_refuse(tmp_path: Path, content: bytes) -> None:
     try:
         found = read(tmp_path, content)
     except UserError as error:
-        assert "\n" not in str(error)
+        message = str(error)
+        if "\n" in message:
+            pytest.fail(f"more than one line: {message!r}")
         return
     assert len(found.time_ns) == len(found.length) == len(found.flow) == len(found.received) >= 1
     assert np.all(np.diff(found.time_ns) >= 0)

@@ -45,7 +45,8 @@ def _log(x: _Floats) -> _Floats:
     total = np.zeros_like(ratio)
     for odd in range(27, 0, -2):
         total = total * squared + 1 / odd
-    return 2 * ratio * total + scale * _LN_2
+    logarithm: _Floats = 2 * ratio * total + scale * _LN_2
+    return logarithm
 
 
 def _exp(x: _Floats) -> _Floats:

@@ -64,7 +64,7 @@ def next_random(state: Any) -> Any:
 
 @kernel
 def put_frame(source: Any, frames: Any, start_ps: int, length: int, flow: int, tag: int) -> None:
-    """Put a frame on the wire at ``start_ps`` or as soon as the wire is free; the caller has checked for room."""
+    """Put a frame on the wire at ``start_ps`` or as soon as it is free; the caller has checked for room."""
     begin_ps = max(start_ps, source.wire_free_ps)
     end_ps = begin_ps + (length + WIRE_OVERHEAD_BYTES) * source.ps_per_byte
     source.wire_free_ps = end_ps
@@ -99,7 +99,7 @@ def next_flow(source: Any) -> int:
 
 @kernel
 def put_evenly(source: Any, frames: Any, horizon_ps: int, length: int) -> None:
-    """Frames of one length, ``source.gap_ps`` apart, flows in turn: ``put_frame`` while ``may_put``, twice as fast.
+    """Frames of one length, ``source.gap_ps`` apart, flows in turn: ``put_frame`` while ``may_put``, faster.
 
     What changes with each frame is kept in registers, which the compiler cannot do across two records.
     """
@@ -126,7 +126,7 @@ def put_evenly(source: Any, frames: Any, horizon_ps: int, length: int) -> None:
 
 @kernel
 def answer_a_share(cpu: Any, application: Any, length: int, tag: int) -> int:
-    """The default ``delivered``: answer the share of packets that the receive/send mix asks for, at the same length."""
+    """The default ``delivered``: answer the share of packets that ``send_ratio`` says, at the same length."""
     application.send_credit_65536 += application.send_share_65536
     if application.send_credit_65536 < 65536:
         return 0
@@ -154,18 +154,23 @@ class Workload:
     cannot_act: ClassVar[dict[str, str]] = {}
     """Fields of common parameters that mean nothing to this workload, and why; they stay at their default."""
 
-    rate_bps: int = parameter(0, unit="bps", low=0, help="offered rate, counting frame + 20 bytes (0: the link's)")
+    rate_bps: int = parameter(
+        0, unit="bps", low=0, help="offered rate, counting frame + 20 bytes (0: the link's)"
+    )
     flows: int = parameter(64, unit="count", low=1, high=1 << 20, help="flows, spread over the queues")
     send_ratio: float = parameter(0.0, unit="ratio", low=0.0, high=1.0, help="frames sent per frame received")
-    hold_ns: int = parameter(20_000, unit="ns", low=0, high=10**10, help="how long the application holds a packet")
+    hold_ns: int = parameter(
+        20_000, unit="ns", low=0, high=10**10, help="how long the application holds a packet"
+    )
     dirty_rate_pages_per_s: int = parameter(
         1000, unit="pages_per_s", low=0, high=10**9, help="pages that the guest itself dirties"
     )
     working_set_bytes: int = parameter(
-        16 << 20, unit="bytes", low=4096, high=1 << 42, help="memory over which the guest itself dirties pages"
+        16 << 20, unit="bytes", low=4096, high=1 << 42, help="memory in which the guest itself dirties pages"
     )
 
     def __post_init__(self) -> None:
+        """Refuse what is out of range, and what cannot act."""
         validate(self)
         for field, reason in self.cannot_act.items():
             known = find(self, field)
@@ -194,5 +199,5 @@ class Workload:
         line_bps = 8 * 10**12 / int(source.ps_per_byte)
         if self.rate_bps > line_bps:
             asked, link = format_quantity(self.rate_bps, "bps"), format_quantity(int(line_bps), "bps")
-            raise UserError(f"{self.name}.rate: {asked} is more than the link carries ({link}); raise link.rate")
+            raise UserError(f"{self.name}.rate: {asked} is more than the link carries ({link})")
         return round(line_ps * (line_bps / self.rate_bps)) if self.rate_bps else round(line_ps)

@@ -18,6 +18,7 @@ FRAME_BYTES = 0
 
 @kernel
 def arrivals(source: Any, frames: Any, horizon_ps: int) -> int:
+    """Full frames, evenly spaced."""
     put_evenly(source, frames, horizon_ps, source.scratch[FRAME_BYTES])
     return 0
 

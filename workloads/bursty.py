@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from vfbench.errors import UserError
 from vfbench.kernels import kernel
 from vfbench.parameters import parameter
@@ -28,6 +26,7 @@ PAUSE_BITS = 26
 
 @kernel
 def draw_pause_ps(source: Any) -> int:
+    """How long the wire is silent before a burst."""
     value = draw_pareto(source, source.table)
     return ((source.scratch[SHORTEST_PAUSE_PS] * value) >> ONE_BITS) << source.scratch[PAUSE_SHIFT]
 
@@ -42,12 +41,14 @@ def draw_burst_frames(source: Any) -> int:
 
 @kernel
 def begin_burst(source: Any) -> None:
+    """A pause, and then as many frames as are drawn."""
     source.next_ps += draw_pause_ps(source)
     source.scratch[FRAMES_LEFT] = draw_burst_frames(source)
 
 
 @kernel
 def arrivals(source: Any, frames: Any, horizon_ps: int) -> int:
+    """Burst after burst."""
     while may_put(source, frames, horizon_ps):
         if source.scratch[FRAMES_LEFT] == 0:
             begin_burst(source)
@@ -75,6 +76,7 @@ class Bursty(Workload):
     )
 
     def __post_init__(self) -> None:
+        """Refuse bursts of less than one frame."""
         super().__post_init__()
         if self.burst_frames * (self.shape - 1) < self.shape:
             raise UserError(
@@ -96,5 +98,4 @@ class Bursty(Workload):
         source.scratch[SHORTEST_PAUSE_PS] = pause_ps >> int(source.scratch[PAUSE_SHIFT])
         source.table = table.ctypes.data
         source.table_length = len(table)
-        assert table.dtype == np.int64
         return (table,)

@@ -43,6 +43,7 @@ def draw_card(source: Any) -> int:
 
 @kernel
 def arrivals(source: Any, frames: Any, horizon_ps: int) -> int:
+    """Frames as the cards fall, started evenly; one behind a large frame waits for the wire."""
     while may_put(source, frames, horizon_ps):
         put_frame(source, frames, source.next_ps, draw_card(source), next_flow(source), 0)
         source.next_ps += source.gap_ps

@@ -72,6 +72,7 @@ def write_value(cpu: Any, application: Any, rank: int) -> None:
 
 @kernel
 def delivered(cpu: Any, application: Any, length: int, tag: int) -> int:
+    """Answer a get with the value; carry out a set and acknowledge it."""
     if tag & 1 == 0:
         return application.scratch[ANSWER_BYTES]
     if application.heap_pages * PAGE_BYTES >= application.scratch[VALUE_BYTES]:
@@ -104,6 +105,7 @@ class KeyValue(Workload):
     )
 
     def __post_init__(self) -> None:
+        """Refuse a value that no single frame carries."""
         super().__post_init__()
         if self.request_bytes + self.value_bytes > MAX_FRAME_BYTES:
             raise UserError(

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vfbench.captures import Capture, read_capture
+from vfbench.captures import read_capture
 from vfbench.errors import UserError
 from vfbench.kernels import kernel
 from vfbench.machine.words import load_word
@@ -40,6 +40,7 @@ LENGTH_BITS = 16
 
 @kernel
 def advance(source: Any) -> None:
+    """On to the next frame, and from the last to the first of the next round, if there is one."""
     position = source.scratch[POSITION] + 1
     if position == source.table_length:
         if not source.scratch[LOOPED]:
@@ -53,6 +54,7 @@ def advance(source: Any) -> None:
 
 @kernel
 def arrivals(source: Any, frames: Any, horizon_ps: int) -> int:
+    """The capture's frames at their times, or as soon after as the wire is free."""
     while may_put(source, frames, horizon_ps):
         frame = load_word(source.table, WORDS_PER_FRAME * source.scratch[POSITION] + 1)
         length = frame & ((1 << LENGTH_BITS) - 1)
@@ -100,6 +102,7 @@ class Pcap(Workload):
     )
 
     def __post_init__(self) -> None:
+        """Refuse two speeds at once, and pieces smaller than any network's."""
         super().__post_init__()
         if self.rate_bps and self.speed != 1.0:
             raise UserError(
@@ -122,7 +125,7 @@ class Pcap(Workload):
             raise UserError(
                 f"capture {path}: no packet of it is received by anyone; pcap.direction=both replays all"
             )
-        time_ns, length, flow = self._segmented(path, capture, time_ns, length, flow)
+        time_ns, length, flow = self._segmented(path, time_ns, length, flow)
         time_ps, round_ps = self._scaled(path, source, time_ns - time_ns[0], length)
         table = np.empty((len(length), WORDS_PER_FRAME), dtype=np.int64)
         table[:, 0] = time_ps
@@ -136,7 +139,6 @@ class Pcap(Workload):
     def _segmented(
         self,
         path: str,
-        capture: Capture,
         time_ns: NDArray[np.int64],
         length: NDArray[np.int64],
         flow: NDArray[np.int64],
@@ -148,7 +150,7 @@ class Pcap(Workload):
         if not self.segment_bytes:
             raise UserError(
                 f"capture {path}: a frame of {length.max()} B is over {MAX_FRAME_BYTES}: it "
-                "was recorded above segmentation offload; pcap.segment=1518B cuts such frames as the NIC would"
+                "was recorded above segmentation offload; pcap.segment=1518B cuts them as the NIC would"
             )
         header = HEADER_BYTES + FCS_BYTES
         room = limit - header

@@ -38,16 +38,19 @@ ANSWER_BYTES = 0
 
 @kernel
 def get(source: Any, client: int, column: int) -> int:
+    """What the table says of a client."""
     return load_word(source.table, client * COLUMNS + column)
 
 
 @kernel
 def put(source: Any, client: int, column: int, value: int) -> None:
+    """Note it in the table."""
     store_word(source.table, client * COLUMNS + column, value)
 
 
 @kernel
 def begin_waiting(source: Any, client: int, time_ps: int) -> None:
+    """The client has asked at ``time_ps`` and is the newest of those who wait."""
     newest = source.scratch[NEWEST]
     put(source, client, ASKED_PS, time_ps)
     put(source, client, OLDER, newest)
@@ -61,6 +64,7 @@ def begin_waiting(source: Any, client: int, time_ps: int) -> None:
 
 @kernel
 def end_waiting(source: Any, client: int) -> None:
+    """The client waits no more: it was answered, or gave up."""
     older, newer = get(source, client, OLDER), get(source, client, NEWER)
     if older == NOBODY:
         source.scratch[OLDEST] = newer
@@ -92,6 +96,7 @@ def next_timeout_ps(source: Any) -> int:
 
 @kernel
 def schedule(source: Any) -> None:
+    """Set when the next request is due; never, while all wait for answers but for their timeout."""
     source.next_ps = min(next_ready_ps(source), next_timeout_ps(source))
     if source.next_ps != NEVER_PS:
         source.next_ps = max(source.next_ps, source.scratch[PACED_PS])
@@ -113,6 +118,7 @@ def take_client(source: Any) -> int:
 
 @kernel
 def arrivals(source: Any, frames: Any, horizon_ps: int) -> int:
+    """Whoever is due asks, no faster than the offered rate."""
     schedule(source)
     while may_put(source, frames, horizon_ps):
         client = take_client(source)
@@ -134,6 +140,7 @@ def answers_the_request(source: Any, client: int, flow: int) -> bool:
 
 @kernel
 def peer_received(source: Any, time_ps: int, length: int, flow: int) -> int:
+    """The client whose answer it is asks again after the turnaround; any other answer is a duplicate."""
     client = flow % source.flows
     if not answers_the_request(source, client, flow):
         source.scratch[DUPLICATES] += 1
@@ -149,6 +156,7 @@ def peer_received(source: Any, time_ps: int, length: int, flow: int) -> int:
 
 @kernel
 def delivered(cpu: Any, application: Any, length: int, tag: int) -> int:
+    """Answer every request."""
     return application.scratch[ANSWER_BYTES]
 
 
