@@ -241,6 +241,65 @@ def show(result: Path, as_json: bool) -> None:
     _show(read_records(result), as_json)
 
 
+@bench.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@_debug_option
+def doctor(as_json: bool) -> int:
+    """Say what this machine offers for real VMs.
+
+    Whether there is a usable /dev/kvm, its log modes, what an exit and a guest instruction cost, and whether
+    the times of runs here count. Exit code 2 where no VM can be had.
+    """
+    from vfbench.testbeds.kvm.doctor import describe, probe
+
+    found = probe()
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found))
+    else:
+        click.echo("\n".join(describe(found)))
+    return 0 if found["kvm"] else EXIT_USER_ERROR
+
+
+@bench.command()
+@click.option(
+    "--profile", default=DEFAULT_PROFILE, show_default=True, metavar="NAME|FILE", help="What things cost."
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Only this strategy, or the variants whose name holds this; may be repeated.",
+)
+@_debug_option
+def crosscheck(profile: str, only: tuple[str, ...]) -> int:
+    """Run the same experiments on the model and on a real VM, and compare.
+
+    Dirty pages by round (within 5 %), the classes of stale pages and of damaged packets, and whether the
+    pre-copy converged. Exit code 1 where they differ.
+    """
+    from vfbench.profiles import load_profile
+    from vfbench.testbeds import load_testbed
+    from vfbench.testbeds.kvm.crosscheck import crosscheck, describe, planned
+
+    figures = load_profile(profile)
+    plan = planned(_strategies(), _workloads(), only)
+    model, kvm = load_testbed("model"), load_testbed("kvm")
+
+    def quietly(fraction: float, phase: str) -> None:
+        """No progress: each check prints its lines."""
+
+    differing = 0
+    for check in crosscheck(
+        plan, lambda e: model.run(e, figures, quietly), lambda e: kvm.run(e, figures, quietly)
+    ):
+        click.echo("\n".join(describe(check)))
+        differing += bool(check.differences)
+    click.echo(f"{len(plan) - differing} of {len(plan)} experiments agree")
+    return EXIT_FAILED_RUN if differing else 0
+
+
 def _show(records: list[Record], as_json: bool) -> None:
     if as_json:
         from vfbench.report.document import json_document

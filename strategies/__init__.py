@@ -1,4 +1,4 @@
-"""The strategies of the argument, one file each. Somebody else's come through the entry points ``vfbench.strategies``."""
+"""The strategies of the argument, one file each; other packages add theirs as ``vfbench.strategies`` entry points."""
 
 from strategies.dummy_write import DummyWrite
 from strategies.emulated_iommu import EmulatedIommu

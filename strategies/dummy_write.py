@@ -61,7 +61,9 @@ class DummyWrite(Strategy):
 
     name: ClassVar[str] = "dummy-write"
 
-    byte: str = parameter("first", choices=tuple(BUFFER_HOOKS), help="which bytes of a packet a dummy write touches")
+    byte: str = parameter(
+        "first", choices=tuple(BUFFER_HOOKS), help="which bytes of a packet a dummy write touches"
+    )
     descriptors: bool = parameter(True, help="dummy-write descriptors too, not only buffers")
     atomic: bool = parameter(False, help="read and write in one locked instruction")
     ahead: bool = parameter(
@@ -73,7 +75,9 @@ class DummyWrite(Strategy):
         help="touch a buffer when it is back from the device, or already when it is given to it (fault 2)",
     )
     stop_order: str = parameter(
-        "device-first", choices=STOP_ORDERS, help="what stops first; guest-first is fault 4, device-last fault 1"
+        "device-first",
+        choices=STOP_ORDERS,
+        help="what stops first; guest-first is fault 4, device-last fault 1",
     )
     drain: bool = parameter(
         True, help="the driver takes what the device has finished before the guest stops; off is fault 3"

@@ -126,7 +126,9 @@ class EmulatedIommu(Strategy):
     name: ClassVar[str] = "emulated-iommu"
 
     mode: str = parameter(
-        "strict", choices=tuple(MODES), help="unmap at once, lazily in batches, or map everything once for good"
+        "strict",
+        choices=tuple(MODES),
+        help="unmap at once, lazily in batches, or map everything once for good",
     )
     exit_to: str = parameter(
         "kernel",
@@ -137,11 +139,19 @@ class EmulatedIommu(Strategy):
         1, unit="count", low=1, high=CALL_LIST_ENTRIES, help="maps and unmaps handed over with one exit"
     )
     tracking: str = parameter(
-        "always", choices=("always", "migrating"), help="tell the hypervisor always, or only during a migration"
+        "always",
+        choices=("always", "migrating"),
+        help="tell the hypervisor always, or only during a migration",
     )
-    skip_mapped: bool = parameter(True, help="do not migrate a page mapped for the device until it is unmapped")
-    late_maps: bool = parameter(True, help="mappings made after tracking was armed are noticed; off is fault 6")
-    unmap_early: bool = parameter(False, help="tell of an unmap while the device still uses the page (fault 5)")
+    skip_mapped: bool = parameter(
+        True, help="do not migrate a page mapped for the device until it is unmapped"
+    )
+    late_maps: bool = parameter(
+        True, help="mappings made after tracking was armed are noticed; off is fault 6"
+    )
+    unmap_early: bool = parameter(
+        False, help="tell of an unmap while the device still uses the page (fault 5)"
+    )
     stop_order: str = parameter("device-first", choices=STOP_ORDERS, help="what stops first, device or guest")
     drain: bool = parameter(True, help="the driver takes what the device has finished before the guest stops")
 

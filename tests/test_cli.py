@@ -202,7 +202,7 @@ def test_an_unknown_testbed_is_refused(bench: Bench, monkeypatch: pytest.MonkeyP
     done = bench(*RUN, "--testbed", "modell")
     assert (done.code, done.err) == (
         2,
-        "bench: no testbed is called 'modell' - did you mean 'model'? There are: model\n",
+        "bench: no testbed is called 'modell' - did you mean 'model'? There are: model, kvm\n",
     )
 
 

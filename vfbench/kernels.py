@@ -19,6 +19,7 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.typing.typeof import typeof
 from numba.extending import intrinsic, overload
 from platformdirs import user_cache_path
@@ -47,7 +48,8 @@ def _select_cache_folder() -> Path:
     folder = base / source_hash()
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        by_age = sorted((p for p in base.iterdir() if len(p.name) == 16 and p.is_dir()), key=lambda p: p.stat().st_mtime)
+        caches = [p for p in base.iterdir() if len(p.name) == 16 and p.is_dir()]
+        by_age = sorted(caches, key=lambda p: p.stat().st_mtime)
         for old in by_age[:-KEPT_CACHES]:
             shutil.rmtree(old, ignore_errors=True)
     return folder
@@ -62,9 +64,12 @@ def kernel(function: Kernel) -> Kernel:
 
     Division by zero is numpy's, not Python's: a kernel has no way to raise.
     """
-    compiled: Kernel = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    compiled: Kernel = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
     return compiled
 
+
+NO_KERNEL = 0
+"""The address that stands for a hook that does nothing."""
 
 _python_functions: dict[int, Kernel] = {}
 
@@ -83,7 +88,9 @@ def address_of(function: Kernel, *arguments: Any) -> int:
     compiled = function.overloads[signature]  # type: ignore[attr-defined]
     # A function without a result stores a null pointer where the result would be: it reads as 0.
     if types.unliteral(compiled.signature.return_type) not in (types.int64, types.none):
-        raise TypeError(f"{function.__name__} returns {compiled.signature.return_type}, a hook an int64 or nothing")
+        raise TypeError(
+            f"{function.__name__} returns {compiled.signature.return_type}, a hook an int64 or nothing"
+        )
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
@@ -93,8 +100,8 @@ def _call_address(typingctx: Any, address: Any, arguments: Any) -> Any:
     signature = types.int64(types.int64, arguments)
 
     def codegen(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        result = builder.alloca(ir.IntType(64))
-        exception = builder.alloca(ir.IntType(8).as_pointer())
+        result = cgutils.alloca_once(builder, ir.IntType(64))
+        exception = cgutils.alloca_once(builder, ir.IntType(8).as_pointer())
         unpacked = [builder.extract_value(values[1], i) for i in range(len(arguments))]
         call = [result, exception, *unpacked]
         function = ir.FunctionType(ir.IntType(32), [value.type for value in call])
@@ -105,13 +112,16 @@ def _call_address(typingctx: Any, address: Any, arguments: Any) -> Any:
 
 
 def call_hook(address: int, *arguments: Any) -> int:
-    """Call the kernel at ``address`` (from :func:`address_of`); the arguments are records and int64 only."""
-    return _python_functions[int(address)](*arguments) or 0
+    """Call the kernel at ``address`` (from :func:`address_of`); the arguments are records and int64 only.
+
+    Nothing is called, and the result is 0, for :data:`NO_KERNEL`.
+    """
+    return _python_functions[int(address)](*arguments) or 0 if address != NO_KERNEL else 0
 
 
 @overload(call_hook, strict=False)  # type: ignore[untyped-decorator]
 def _call_hook(address: Any, *arguments: Any) -> Any:
     def call(address: Any, *arguments: Any) -> Any:
-        return _call_address(address, arguments)
+        return _call_address(address, arguments) if address != NO_KERNEL else 0
 
     return call

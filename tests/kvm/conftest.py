@@ -30,3 +30,8 @@ def kvm() -> None:
 def vm(kvm: None) -> Iterator[VirtualMachine]:
     with VirtualMachine(MEMORY_BYTES) as machine:
         yield machine
+
+
+@pytest.fixture
+def kvm_host(kvm: None) -> None:
+    """For tests that make their own VMs; `kvm` is also the testbed's name."""

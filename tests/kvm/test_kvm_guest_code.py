@@ -209,7 +209,7 @@ def raises(count: int) -> int:
 
 
 def prints(count: int) -> None:
-    print(count)
+    print(count)  # noqa: T201 - what a guest may not do
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -188,16 +189,16 @@ def test_the_gil_is_free_while_the_guest_runs(vm: VirtualMachine) -> None:
 
 def open_files() -> list[str]:
     names = []
-    for fd in os.listdir("/proc/self/fd"):
+    for fd in Path("/proc/self/fd").iterdir():
         try:
-            names.append(os.readlink(f"/proc/self/fd/{fd}"))
+            names.append(str(fd.readlink()))
         except FileNotFoundError:
             continue
     return [name for name in names if "kvm" in name or "memfd" in name]
 
 
 def mapped_guest_memory() -> bool:
-    with open("/proc/self/maps") as maps:
+    with Path("/proc/self/maps").open() as maps:
         return "memfd:vfbench-guest" in maps.read()
 
 

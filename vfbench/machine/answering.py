@@ -13,10 +13,10 @@ from vfbench.machine.virtio_transmit import virtio_send_one
 @kernel
 def answer(cpu: Any, port: Any, application: Any, slot: int, length_bytes: int) -> None:
     """Run the workload's ``delivered`` on the packet of ``slot`` and send the answer that it asks for."""
-    answer_bytes = call_hook(cpu.hook_delivered, cpu, application, length_bytes, port.slot_tag[slot])
+    answer_bytes = call_hook(cpu.hook_delivered, cpu, application, length_bytes, port.slot[slot].tag)
     if answer_bytes == 0:
         return
     if port.path == PATH_VF:
-        send_one(cpu, port, answer_bytes, port.slot_flow[slot])
+        send_one(cpu, port, answer_bytes, port.slot[slot].flow)
     else:
-        virtio_send_one(cpu, port, answer_bytes, port.slot_flow[slot])
+        virtio_send_one(cpu, port, answer_bytes, port.slot[slot].flow)

@@ -36,7 +36,7 @@ from vfbench.machine.memory import (
 from vfbench.machine.words import load_byte, load_word, store_byte, store_word
 
 OPTIONS = 8
-RACES = 8
+RACES = 256
 INVALIDATIONS = 64
 
 HOOKS = (
@@ -94,6 +94,9 @@ GUEST_FIELDS = [
 ]
 """What guest code may read of its processor, on every testbed."""
 
+RACE = np.dtype([("word", "i8"), ("mask", "i8"), ("old", "i8"), ("from_ps", "i8"), ("until_ps", "i8")])
+"""A dummy write that is not atomic: which bits of which word it restores, and between which instants."""
+
 CPU = np.dtype(
     [
         *GUEST_FIELDS,
@@ -102,7 +105,7 @@ CPU = np.dtype(
         ("structure_bytes", "i8"),
         ("backed_bytes", "i8"),
         ("clock_ps", "i8"),
-        ("guest_ps", "i8"),  # time spent by the guest, of the clock
+        ("idle_ps", "i8"),  # of the clock, time in which the processor did nothing
         ("host_ps", "i8"),  # time spent by the host's processors on this queue's behalf
         ("logging", "i8"),  # the dirty log is on: the first store to a page costs
         ("first_store_ps", "i8"),
@@ -118,13 +121,8 @@ CPU = np.dtype(
         ("maps", "i8"),
         ("unmaps", "i8"),
         ("unwritten_unmaps", "i8"),
-        ("race_word", "i8", (RACES,)),
-        ("race_mask", "i8", (RACES,)),
-        ("race_old", "i8", (RACES,)),
-        ("race_from_ps", "i8", (RACES,)),
-        ("race_until_ps", "i8", (RACES,)),
-        ("race_next", "i8"),
-        ("race_last_ps", "i8"),
+        ("race", RACE, (RACES,)),
+        ("race_last_ps", "i8"),  # no dummy write is under way from then on
         ("cost", "i8", (len(COSTS),)),
     ]
 )
@@ -150,7 +148,6 @@ def first_store(cpu: Any, page: int, marks: int) -> None:
     store_byte(cpu.marks, page, marks | LOGGED | CPU_WROTE)
     if cpu.logging and not marks & LOGGED:
         cpu.clock_ps += cpu.first_store_ps
-        cpu.guest_ps += cpu.first_store_ps
         cpu.first_stores += 1
 
 
@@ -175,6 +172,17 @@ def model_store(cpu: Any, address: int, value: int) -> None:
 
 
 @kernel
+def model_load_field(cpu: Any, address: int) -> int:
+    return load_word(cpu.words + address, 0)
+
+
+@kernel
+def model_store_field(cpu: Any, address: int, value: int) -> None:
+    mark_stored(cpu, address)
+    store_word(cpu.words + address, 0, value)
+
+
+@kernel
 def model_now_ps(cpu: Any) -> int:
     return cpu.clock_ps
 
@@ -182,14 +190,19 @@ def model_now_ps(cpu: Any) -> int:
 @kernel
 def model_spend(cpu: Any, cost: int) -> None:
     cpu.clock_ps += cpu.cost[cost]
-    cpu.guest_ps += cpu.cost[cost]
 
 
 @kernel
 def model_spend_copy(cpu: Any, length_bytes: int) -> None:
-    spent_ps = (cpu.cost[COPY_RATE] * length_bytes) >> 10
-    cpu.clock_ps += spent_ps
-    cpu.guest_ps += spent_ps
+    cpu.clock_ps += (cpu.cost[COPY_RATE] * length_bytes) >> 10
+
+
+@kernel
+def sleep_until(cpu: Any, until_ps: int) -> None:
+    """The processor has nothing to do up to ``until_ps``."""
+    if until_ps > cpu.clock_ps:
+        cpu.idle_ps += until_ps - cpu.clock_ps
+        cpu.clock_ps = until_ps
 
 
 @kernel
@@ -199,6 +212,12 @@ def byte_mask(cpu: Any, address: int) -> int:
         return -1
     byte = address & 7
     return -(1 << 56) if byte == 7 else 0xFF << (8 * byte)
+
+
+@kernel
+def race_index(word: int) -> int:
+    """Where the last dummy write of ``word`` is kept; a buffer's first words differ in steps of four."""
+    return ((word >> 2) ^ (word >> 10)) & (RACES - 1)
 
 
 @kernel
@@ -212,26 +231,26 @@ def model_touch(cpu: Any, address: int, atomic: int, cached: int) -> None:
         model_spend(cpu, TOUCH_ATOMIC_EXTRA)
     mark_stored(cpu, address)
     if not atomic:
-        i = cpu.race_next
-        cpu.race_word[i] = word
-        cpu.race_mask[i] = byte_mask(cpu, address)
-        cpu.race_old[i] = old
-        cpu.race_from_ps[i] = started_ps
-        cpu.race_until_ps[i] = cpu.clock_ps
+        race = cpu.race[race_index(word)]
+        race.word = word
+        race.mask = byte_mask(cpu, address)
+        race.old = old
+        race.from_ps = started_ps
+        race.until_ps = cpu.clock_ps
         cpu.race_last_ps = cpu.clock_ps
-        cpu.race_next = (i + 1) & (RACES - 1)
 
 
 @kernel
 def after_races(cpu: Any, word: int, value: int, time_ps: int) -> int:
-    """What a DMA write of ``value`` at ``time_ps`` leaves once the dummy writes under way have stored their old byte."""
-    for i in range(RACES):
-        if cpu.race_word[i] == word and cpu.race_from_ps[i] <= time_ps < cpu.race_until_ps[i]:
-            mask, old = cpu.race_mask[i], cpu.race_old[i]
-            if mask == -1:
-                return value | TORN if value & CONTENT and old != value else value
-            return (value & ~mask) | (old & mask)
-    return value
+    """What a DMA write of ``value`` at ``time_ps`` leaves once a dummy write under way has stored its old byte."""
+    if time_ps >= cpu.race_last_ps:
+        return value
+    race = cpu.race[race_index(word)]
+    if race.word != word or time_ps < race.from_ps or time_ps >= race.until_ps:
+        return value
+    if race.mask == -1:
+        return value | TORN if value & CONTENT and race.old != value else value
+    return (value & ~race.mask) | (race.old & race.mask)
 
 
 @kernel
@@ -241,6 +260,17 @@ def model_copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
         store_word(cpu.words, to + block, load_word(cpu.words, begin + block))
     mark_stored(cpu, target)
     model_spend_copy(cpu, length_bytes)
+
+
+def load_field(cpu: Any, address: int) -> int:
+    """:func:`load` for a word of the driver's structures, which are held byte for byte: one instruction."""
+    word: int = model_load_field(cpu, address)
+    return word
+
+
+def store_field(cpu: Any, address: int, value: int) -> None:
+    """:func:`store` for a word of the driver's structures."""
+    model_store_field(cpu, address, value)
 
 
 def load(cpu: Any, address: int) -> int:
@@ -282,6 +312,20 @@ def spend_copy(cpu: Any, length_bytes: int) -> None:
 def copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
     """Copy a packet of ``length_bytes`` from ``source`` to ``target``, both in packet memory and within one page."""
     model_copy(cpu, target, source, length_bytes)
+
+
+@overload(load_field, strict=False)  # type: ignore[untyped-decorator]
+def _load_field(cpu: Any, address: Any) -> Any:
+    if is_modelled(cpu):
+        return lambda cpu, address: model_load_field(cpu, address)
+    return None
+
+
+@overload(store_field, strict=False)  # type: ignore[untyped-decorator]
+def _store_field(cpu: Any, address: Any, value: Any) -> Any:
+    if is_modelled(cpu):
+        return lambda cpu, address, value: model_store_field(cpu, address, value)
+    return None
 
 
 @overload(load, strict=False)  # type: ignore[untyped-decorator]

@@ -32,7 +32,7 @@ VIRTIO_TX_KICKED = 200
 REGISTER_MIRROR = 2048
 """Where the driver keeps each register value that it wrote (S2, MMIO self-emulation)."""
 
-HELD_PACKETS = 4096
+HELD_PACKETS = 1024
 """Packets that a queue's socket buffers take; more are dropped."""
 HELD_ENTRY_BYTES = 16
 

@@ -12,7 +12,12 @@ from typing import Any
 from numba.extending import overload
 
 from vfbench.kernels import kernel
-from vfbench.machine.costs import IOMMU_SHADOW_MAP, IOMMU_SHADOW_UNMAP, IOMMU_TABLE_WALK_ENTRY, IOTLB_INVALIDATE
+from vfbench.machine.costs import (
+    IOMMU_SHADOW_MAP,
+    IOMMU_SHADOW_UNMAP,
+    IOMMU_TABLE_WALK_ENTRY,
+    IOTLB_INVALIDATE,
+)
 from vfbench.machine.cpu import is_modelled, model_load, model_spend
 from vfbench.machine.iommu_table import PAGE_MASK, RING_IOVA_PAGES, WRITE
 from vfbench.machine.memory import LOGGED, MAPPED, MAPPED_WRITTEN, PAGE_SHIFT
@@ -93,7 +98,6 @@ def carry_out_flush(cpu: Any, count: int) -> None:
 def model_exit(cpu: Any, reason: int, argument: int) -> None:
     cpu.exits += 1
     cpu.clock_ps += cpu.exit_ps
-    cpu.guest_ps += cpu.exit_ps
     cpu.host_ps += cpu.exit_host_ps
     if reason == EXIT_CALLS:
         for i in range(argument):

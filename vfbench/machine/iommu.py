@@ -11,7 +11,7 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.costs import DEFERRED_QUEUE, IOVA_ALLOC, IOVA_FREE, PAGE_TABLE_MAP, PAGE_TABLE_UNMAP
-from vfbench.machine.cpu import load, now_ps, spend, store
+from vfbench.machine.cpu import load_field, now_ps, spend, store_field
 from vfbench.machine.driver_state import (
     CALL_COUNT,
     FLUSH_COUNT,
@@ -39,57 +39,57 @@ from vfbench.machine.memory import PAGE_BYTES, PAGE_SHIFT
 def alloc_iova(cpu: Any) -> int:
     """Take a free IOVA page; the range is as large as packet memory and rings, so there always is one."""
     spend(cpu, IOVA_ALLOC)
-    count = load(cpu, cpu.driver + IOVA_FREE_COUNT) - 1
-    store(cpu, cpu.driver + IOVA_FREE_COUNT, count)
-    return load(cpu, cpu.iova_free + count * 8)
+    count = load_field(cpu, cpu.driver + IOVA_FREE_COUNT) - 1
+    store_field(cpu, cpu.driver + IOVA_FREE_COUNT, count)
+    return load_field(cpu, cpu.iova_free + count * 8)
 
 
 @kernel
 def free_iova(cpu: Any, iova: int) -> None:
     """Give an IOVA page back."""
     spend(cpu, IOVA_FREE)
-    count = load(cpu, cpu.driver + IOVA_FREE_COUNT)
-    store(cpu, cpu.iova_free + count * 8, iova)
-    store(cpu, cpu.driver + IOVA_FREE_COUNT, count + 1)
+    count = load_field(cpu, cpu.driver + IOVA_FREE_COUNT)
+    store_field(cpu, cpu.iova_free + count * 8, iova)
+    store_field(cpu, cpu.driver + IOVA_FREE_COUNT, count + 1)
 
 
 @kernel
 def set_entry(cpu: Any, iova: int, page: int, access: int) -> None:
     """Point ``iova`` at guest-physical ``page`` with READ and WRITE bits of ``access``."""
     spend(cpu, PAGE_TABLE_MAP)
-    store(cpu, entry_address(cpu, iova), page | access)
+    store_field(cpu, entry_address(cpu, iova), page | access)
 
 
 @kernel
 def clear_entry(cpu: Any, iova: int) -> None:
     """Take the translation of ``iova`` out of the table; the device may still hold it in its IOTLB."""
     spend(cpu, PAGE_TABLE_UNMAP)
-    store(cpu, entry_address(cpu, iova), 0)
+    store_field(cpu, entry_address(cpu, iova), 0)
 
 
 @kernel
 def is_armed(cpu: Any) -> bool:
     """Whether the hypervisor wants to be told of mappings."""
-    return load(cpu, cpu.driver + TRACKING_ARMED) != 0
+    return load_field(cpu, cpu.driver + TRACKING_ARMED) != 0
 
 
 @kernel
 def flush_calls(cpu: Any) -> None:
     """Hand the calls collected so far to the hypervisor in one exit."""
-    count = load(cpu, cpu.driver + CALL_COUNT)
+    count = load_field(cpu, cpu.driver + CALL_COUNT)
     if count != 0:
-        store(cpu, cpu.driver + CALL_COUNT, 0)
+        store_field(cpu, cpu.driver + CALL_COUNT, 0)
         exit_to_hypervisor(cpu, EXIT_CALLS, count)
 
 
 @kernel
 def tell(cpu: Any, kind: int, iova: int, page: int, entries_per_call: int) -> None:
-    """Tell the hypervisor that ``iova`` was mapped to, or unmapped from, ``page``; at the latest with the next doorbell."""
-    count = load(cpu, cpu.driver + CALL_COUNT)
+    """Tell the hypervisor that ``iova`` was mapped to, or unmapped from, ``page``; by the next doorbell."""
+    count = load_field(cpu, cpu.driver + CALL_COUNT)
     entry = cpu.call_list + count * CALL_ENTRY_BYTES
-    store(cpu, entry, iova | kind)
-    store(cpu, entry + 8, page)
-    store(cpu, cpu.driver + CALL_COUNT, count + 1)
+    store_field(cpu, entry, iova | kind)
+    store_field(cpu, entry + 8, page)
+    store_field(cpu, cpu.driver + CALL_COUNT, count + 1)
     if count + 1 >= entries_per_call:
         flush_calls(cpu)
 
@@ -123,16 +123,16 @@ def unmap_page_later(cpu: Any, iova: int, page: int, access: int) -> None:
     """
     clear_entry(cpu, iova)
     spend(cpu, DEFERRED_QUEUE)
-    count = load(cpu, cpu.driver + FLUSH_COUNT)
+    count = load_field(cpu, cpu.driver + FLUSH_COUNT)
     if count == 0:
-        store(cpu, cpu.driver + FLUSH_SINCE, now_ps(cpu))
+        store_field(cpu, cpu.driver + FLUSH_SINCE, now_ps(cpu))
     entry = cpu.flush_queue + count * CALL_ENTRY_BYTES
-    store(cpu, entry, iova | CALL_UNMAP)
-    store(cpu, entry + 8, page & PAGE_MASK | access)
-    store(cpu, cpu.driver + FLUSH_COUNT, count + 1)
+    store_field(cpu, entry, iova | CALL_UNMAP)
+    store_field(cpu, entry + 8, page & PAGE_MASK | access)
+    store_field(cpu, cpu.driver + FLUSH_COUNT, count + 1)
     if (
         count + 1 >= FLUSH_QUEUE_ENTRIES
-        or now_ps(cpu) - load(cpu, cpu.driver + FLUSH_SINCE) > FLUSH_TIMEOUT_PS
+        or now_ps(cpu) - load_field(cpu, cpu.driver + FLUSH_SINCE) > FLUSH_TIMEOUT_PS
     ):
         flush_unmaps(cpu)
 
@@ -140,16 +140,16 @@ def unmap_page_later(cpu: Any, iova: int, page: int, access: int) -> None:
 @kernel
 def flush_unmaps(cpu: Any) -> None:
     """Flush the IOTLB once for all unmaps queued, then give their addresses back."""
-    count = load(cpu, cpu.driver + FLUSH_COUNT)
+    count = load_field(cpu, cpu.driver + FLUSH_COUNT)
     if count == 0:
         return
-    store(cpu, cpu.driver + FLUSH_COUNT, 0)
+    store_field(cpu, cpu.driver + FLUSH_COUNT, 0)
     if is_armed(cpu):
         exit_to_hypervisor(cpu, EXIT_FLUSH, count)
     else:
         invalidate(cpu, INVALIDATE_ALL)
     for i in range(count):
-        free_iova(cpu, load(cpu, cpu.flush_queue + i * CALL_ENTRY_BYTES) & PAGE_MASK)
+        free_iova(cpu, load_field(cpu, cpu.flush_queue + i * CALL_ENTRY_BYTES) & PAGE_MASK)
 
 
 @kernel

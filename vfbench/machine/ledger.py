@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
+from vfbench.machine.by_testbed import on_model
 from vfbench.machine.cpu import after_races, word_index
 from vfbench.machine.memory import (
     BLOCK_BYTES,
@@ -23,9 +24,9 @@ from vfbench.machine.memory import (
     SENT,
     TORN,
 )
-from vfbench.machine.port import LATENCY_BUCKETS, LATENCY_SUB_BUCKETS
-from vfbench.machine.words import load_byte, load_word, store_byte, store_word
+from vfbench.machine.port import LATENCY_BITS, LATENCY_BUCKETS, LATENCY_SUB_BUCKETS
 from vfbench.machine.wire import WIRE_OVERHEAD_BYTES
+from vfbench.machine.words import bit_length, load_byte, load_word, store_byte, store_word
 
 NOTHING = -1
 """The sequence number of a packet that was never sent."""
@@ -67,9 +68,7 @@ def write_content(cpu: Any, address: int, length_bytes: int, sequence: int, time
     first = word_index(cpu, address)
     for block in range(blocks_of(length_bytes)):
         word = content(sequence, block)
-        if time_ps < cpu.race_last_ps:
-            word = after_races(cpu, first + block, word, time_ps)
-        store_word(cpu.words, first + block, word)
+        store_word(cpu.words, first + block, after_races(cpu, first + block, word, time_ps))
     mark_device_write(cpu, address)
 
 
@@ -86,30 +85,27 @@ def holds_packet(cpu: Any, address: int, length_bytes: int, sequence: int) -> bo
 @kernel
 def note_loss_of_slot(port: Any, slot: int) -> None:
     """A packet that was written for ``slot`` and never handed over is lost when the slot is used again."""
-    port.lost_ring += port.slot_pending[slot]
-    port.slot_pending[slot] = 0
+    port.lost_ring += port.slot[slot].pending
+    port.slot[slot].pending = 0
 
 
 @kernel
-def note_written(
-    port: Any, slot: int, sequence: int, length_bytes: int, arrival_ps: int, flow: int, tag: int
-) -> None:
-    """The device used ``slot`` for packet ``sequence``."""
+def note_written(port: Any, slot: int, frame: Any) -> None:
+    """The device used ``slot`` for ``frame``."""
     note_loss_of_slot(port, slot)
-    port.slot_pending[slot] = 1
-    port.slot_sequence[slot] = sequence
-    port.slot_length[slot] = length_bytes
-    port.slot_arrival_ps[slot] = arrival_ps
-    port.slot_flow[slot] = flow
-    port.slot_tag[slot] = tag
+    used = port.slot[slot]
+    used.pending = 1
+    used.sequence = frame.sequence
+    used.length = frame.length
+    used.arrival_ps = frame.arrival_ps
+    used.flow = frame.flow
+    used.tag = frame.tag
 
 
 @kernel
 def latency_bucket(latency_ns: int) -> int:
     """Index of an HDR-style bucket: 128 linear steps, then 64 for each doubling (below 1.6 % wide)."""
-    shift = 0
-    while latency_ns >> shift >= LATENCY_SUB_BUCKETS:
-        shift += 1
+    shift = max(0, bit_length(latency_ns) - LATENCY_BITS)
     return min(shift * (LATENCY_SUB_BUCKETS // 2) + (latency_ns >> shift), LATENCY_BUCKETS - 1)
 
 
@@ -121,47 +117,56 @@ def note_seen_by_peer(port: Any, time_ps: int) -> None:
     port.seen_ps = time_ps
 
 
-@kernel
+@on_model
 def note_handed_over(port: Any, slot: int, position: int, now_ps: int) -> None:
     """The driver handed the packet of ``slot`` to the application, which keeps it at ``position`` of its queue."""
     port.rx_handed_over += 1
-    port.held_sequence[position] = NOTHING
-    if port.slot_pending[slot] == 0:
+    held, sent = port.held[position], port.slot[slot]
+    held.sequence = NOTHING
+    if sent.pending == 0:
         return
-    port.slot_pending[slot] = 0
-    port.held_sequence[position] = port.slot_sequence[slot]
-    port.held_length[position] = port.slot_length[slot]
+    sent.pending = 0
+    held.sequence = sent.sequence
+    held.length = sent.length
     if port.measures_latency:
-        port.latency[latency_bucket((now_ps - port.slot_arrival_ps[slot]) // 1000)] += 1
+        port.latency[latency_bucket((now_ps - sent.arrival_ps) // 1000)] += 1
     if not port.seen_by_answers:
         note_seen_by_peer(port, now_ps)
 
 
-@kernel
+@on_model
 def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes: int) -> None:
     """The application read the packet that it kept at ``position`` and found this at ``address``."""
-    sequence = port.held_sequence[position]
+    sent = port.held[position]
+    sequence = sent.sequence
     if sequence == NOTHING:
         earlier = content_sequence(load_word(cpu.words, word_index(cpu, address)))
         if earlier == NOTHING:
             port.rx_phantom += 1
         else:
             port.rx_duplicated += 1
-    elif length_bytes == port.held_length[position] and holds_packet(cpu, address, length_bytes, sequence):
+    elif length_bytes == sent.length and holds_packet(cpu, address, length_bytes, sequence):
         port.rx_delivered += 1
         port.rx_delivered_bytes += length_bytes + WIRE_OVERHEAD_BYTES
     else:
         port.rx_corrupted += 1
 
 
-@kernel
+@on_model
 def note_sending(port: Any, sequence: int, flow: int) -> None:
     """The guest's stack took frame ``sequence`` for sending."""
     port.tx_offered += 1
     port.sent_flow[sequence & (len(port.sent_flow) - 1)] = flow
 
 
-@kernel
+@on_model
+def note_socket_full(port: Any, slot: int) -> None:
+    """The packet of ``slot`` found no room in its socket."""
+    port.lost_socket += port.slot[slot].pending
+    port.slot[slot].pending = 0
+
+
+@on_model
 def note_refused(port: Any) -> None:
     """The guest's stack had no room for a frame that the application wanted to send."""
     port.tx_refused += 1

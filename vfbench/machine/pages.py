@@ -11,7 +11,7 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.costs import PAGE_ALLOC, PAGE_FREE
-from vfbench.machine.cpu import load, spend, store
+from vfbench.machine.cpu import load_field, spend, store_field
 from vfbench.machine.driver_state import FRAGMENT_PAGE, FRAGMENT_USED, FREE_HEAD, FREE_TAIL
 from vfbench.machine.memory import PAGE_BYTES, PAGE_SHIFT
 
@@ -28,18 +28,18 @@ def holders_address(cpu: Any, address: int) -> int:
 @kernel
 def alloc_page(cpu: Any) -> int:
     """Take a free page, held once; returns its address or 0 when there is none."""
-    head = load(cpu, cpu.driver + FREE_HEAD)
-    tail = load(cpu, cpu.driver + FREE_TAIL)
+    head = load_field(cpu, cpu.driver + FREE_HEAD)
+    tail = load_field(cpu, cpu.driver + FREE_TAIL)
     if head == tail:
         return 0
     spend(cpu, PAGE_ALLOC)
     if cpu.pages_fifo:
-        page = load(cpu, cpu.free_pages + (head % cpu.pool_pages) * 8)
-        store(cpu, cpu.driver + FREE_HEAD, head + 1)
+        page = load_field(cpu, cpu.free_pages + (head % cpu.pool_pages) * 8)
+        store_field(cpu, cpu.driver + FREE_HEAD, head + 1)
     else:
-        page = load(cpu, cpu.free_pages + (tail - 1) * 8)
-        store(cpu, cpu.driver + FREE_TAIL, tail - 1)
-    store(cpu, holders_address(cpu, page), 1)
+        page = load_field(cpu, cpu.free_pages + (tail - 1) * 8)
+        store_field(cpu, cpu.driver + FREE_TAIL, tail - 1)
+    store_field(cpu, holders_address(cpu, page), 1)
     return page
 
 
@@ -47,35 +47,35 @@ def alloc_page(cpu: Any) -> int:
 def hold_page(cpu: Any, address: int) -> None:
     """One more holder of the page of ``address``."""
     counter = holders_address(cpu, address)
-    store(cpu, counter, load(cpu, counter) + 1)
+    store_field(cpu, counter, load_field(cpu, counter) + 1)
 
 
 @kernel
 def release_page(cpu: Any, address: int) -> None:
     """One holder fewer of the page of ``address``; the last one frees it."""
     counter = holders_address(cpu, address)
-    holders = load(cpu, counter) - 1
-    store(cpu, counter, holders)
+    holders = load_field(cpu, counter) - 1
+    store_field(cpu, counter, holders)
     if holders == 0:
         spend(cpu, PAGE_FREE)
-        tail = load(cpu, cpu.driver + FREE_TAIL)
+        tail = load_field(cpu, cpu.driver + FREE_TAIL)
         slot = tail % cpu.pool_pages if cpu.pages_fifo else tail
-        store(cpu, cpu.free_pages + slot * 8, address & -PAGE_BYTES)
-        store(cpu, cpu.driver + FREE_TAIL, tail + 1)
+        store_field(cpu, cpu.free_pages + slot * 8, address & -PAGE_BYTES)
+        store_field(cpu, cpu.driver + FREE_TAIL, tail + 1)
 
 
 @kernel
 def alloc_fragment(cpu: Any, size_bytes: int) -> int:
     """Take a piece of ``size_bytes`` of the current fragment page, or of a new one when it is used up; 0 if none."""
-    page = load(cpu, cpu.driver + FRAGMENT_PAGE)
-    used = load(cpu, cpu.driver + FRAGMENT_USED)
+    page = load_field(cpu, cpu.driver + FRAGMENT_PAGE)
+    used = load_field(cpu, cpu.driver + FRAGMENT_USED)
     if page == 0 or used + size_bytes > PAGE_BYTES:
         if page != 0:
             release_page(cpu, page)
         page, used = alloc_page(cpu), 0
-        store(cpu, cpu.driver + FRAGMENT_PAGE, page)
+        store_field(cpu, cpu.driver + FRAGMENT_PAGE, page)
         if page == 0:
             return 0
     hold_page(cpu, page)
-    store(cpu, cpu.driver + FRAGMENT_USED, used + size_bytes)
+    store_field(cpu, cpu.driver + FRAGMENT_USED, used + size_bytes)
     return page + used

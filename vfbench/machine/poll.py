@@ -10,8 +10,9 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.application import consume_due, next_due_ps
+from vfbench.machine.by_testbed import on_model
 from vfbench.machine.costs import INTERRUPT_ENTRY_HOST, INTERRUPT_INJECTION, POLL_START
-from vfbench.machine.cpu import spend
+from vfbench.machine.cpu import sleep_until, spend
 from vfbench.machine.port import PATH_VF
 from vfbench.machine.receive import empty_slots, receive_one, refill
 from vfbench.machine.transmit import clean_transmitted, ring_transmit_doorbell
@@ -24,8 +25,9 @@ from vfbench.machine.virtio_transmit import virtio_clean_transmitted, virtio_rin
 
 @kernel
 def begin_poll(cpu: Any, port: Any) -> None:
-    """A poll starts: clean what was sent."""
+    """A poll starts: the application had its turn on this processor, then clean what was sent."""
     port.poll_left = cpu.poll_budget
+    consume_due(cpu, port)
     spend(cpu, POLL_START)
     if port.path == PATH_VF:
         clean_transmitted(cpu)
@@ -66,25 +68,32 @@ def complete(cpu: Any, port: Any) -> None:
         suppress_interrupts(cpu, cpu.rx_queue, False)
 
 
+@on_model
+def bring_device_up_to_now(cpu: Any, port: Any) -> None:
+    """What the device has done by now may not have been carried out yet; a real one does not wait to be asked."""
+    advance_device(cpu, port, cpu.clock_ps, False)
+
+
 @kernel
 def poll_one(cpu: Any, port: Any, application: Any) -> None:
     """One packet's worth of polling."""
     if port.poll_left == 0:
         begin_poll(cpu, port)
-    consume_due(cpu, port)
-    if receive_next(cpu, port, application):
-        port.poll_left -= 1
-        if port.poll_left == 0:
-            end_poll(cpu, port)
-    else:
+    received = receive_next(cpu, port, application)
+    if not received:
+        bring_device_up_to_now(cpu, port)
+        received = receive_next(cpu, port, application)
+    port.poll_left -= received
+    if not received or port.poll_left == 0:
         end_poll(cpu, port)
+    if not received:
         complete(cpu, port)
 
 
 @kernel
 def take_interrupt(cpu: Any, port: Any) -> None:
     """The queue's interrupt reaches the guest, and the driver starts to poll."""
-    cpu.clock_ps = max(cpu.clock_ps, port.interrupt_ps)
+    sleep_until(cpu, port.interrupt_ps)
     port.last_interrupt_ps = port.interrupt_ps
     port.interrupt_pending = 0
     cpu.interrupts += 1
@@ -114,16 +123,21 @@ def rest(cpu: Any, port: Any, until_ps: int) -> None:
     if port.interrupt_pending and port.interrupt_ps <= limit_ps:
         take_interrupt(cpu, port)
     else:
-        cpu.clock_ps = max(cpu.clock_ps, limit_ps)
+        sleep_until(cpu, limit_ps)
         consume_due(cpu, port)
 
 
 @kernel
 def run_queue(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
-    """Let device and vCPU take turns in the order of their clocks, up to ``until_ps``."""
+    """Let device and vCPU take turns in the order of their clocks, up to ``until_ps``.
+
+    The VF may lag behind while the driver takes packets that are done: what it does meanwhile changes nothing
+    for them. It catches up before it sees a new tail, and before the driver believes that nothing is left.
+    """
     while cpu.clock_ps < until_ps and not port.paused:
-        advance_device(cpu, port, cpu.clock_ps, False)
         if port.polling:
+            if port.path != PATH_VF:
+                advance_device(cpu, port, cpu.clock_ps, False)
             poll_one(cpu, port, application)
         else:
             rest(cpu, port, until_ps)

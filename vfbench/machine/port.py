@@ -19,11 +19,39 @@ INCOMING_FRAMES = 2 * BATCH_FRAMES
 IOTLB_SLOTS = 256
 ANSWERS = 2048
 
-LATENCY_SUB_BUCKETS = 128
+LATENCY_BITS = 7
+LATENCY_SUB_BUCKETS = 1 << LATENCY_BITS
 LATENCY_BUCKETS = 40 * LATENCY_SUB_BUCKETS
 
 PATH_VF = 0
 PATH_VIRTIO = 1
+
+FRAME = np.dtype(
+    [
+        ("arrival_ps", "i8"),  # when the last bit was in
+        ("ready_ps", "i8"),  # when the device, or vhost, could first see it
+        ("sequence", "i8"),
+        ("length", "i8"),
+        ("flow", "i8"),
+        ("tag", "i8"),
+    ]
+)
+"""A frame that has not reached memory yet."""
+
+SLOT = np.dtype(
+    [
+        ("pending", "i8"),  # written, and not handed over yet
+        ("sequence", "i8"),
+        ("length", "i8"),
+        ("arrival_ps", "i8"),
+        ("flow", "i8"),
+        ("tag", "i8"),
+    ]
+)
+"""What was sent for one descriptor."""
+
+HELD = np.dtype([("sequence", "i8"), ("length", "i8")])
+"""What was sent for a packet that the application keeps."""
 
 PORT = np.dtype(
     [
@@ -43,21 +71,13 @@ PORT = np.dtype(
         # frames on their way in
         ("incoming_head", "i8"),
         ("incoming_count", "i8"),
-        ("incoming_ps", "i8", (INCOMING_FRAMES,)),
-        ("incoming_sequence", "i8", (INCOMING_FRAMES,)),
-        ("incoming_length", "i8", (INCOMING_FRAMES,)),
-        ("incoming_flow", "i8", (INCOMING_FRAMES,)),
-        ("incoming_tag", "i8", (INCOMING_FRAMES,)),
+        ("incoming", FRAME, (INCOMING_FRAMES,)),
         ("fifo_head", "i8"),
         ("fifo_tail", "i8"),
         ("fifo_bytes", "i8"),
         ("fifo_limit_bytes", "i8"),
         ("fifo_limit_frames", "i8"),
-        ("fifo_ps", "i8", (FIFO_FRAMES,)),
-        ("fifo_sequence", "i8", (FIFO_FRAMES,)),
-        ("fifo_length", "i8", (FIFO_FRAMES,)),
-        ("fifo_flow", "i8", (FIFO_FRAMES,)),
-        ("fifo_tag", "i8", (FIFO_FRAMES,)),
+        ("fifo", FRAME, (FIFO_FRAMES,)),
         # receive
         ("rx_base", "i8"),  # where the registers said that the ring is when the queue was enabled
         ("rx_head", "i8"),
@@ -90,14 +110,8 @@ PORT = np.dtype(
         ("vhost_rx_ready_ps", "i8"),
         ("vhost_tx_ready_ps", "i8"),
         # what was sent for each descriptor
-        ("slot_pending", "i8", (MOST_DESCRIPTORS,)),
-        ("slot_sequence", "i8", (MOST_DESCRIPTORS,)),
-        ("slot_length", "i8", (MOST_DESCRIPTORS,)),
-        ("slot_arrival_ps", "i8", (MOST_DESCRIPTORS,)),
-        ("slot_flow", "i8", (MOST_DESCRIPTORS,)),
-        ("slot_tag", "i8", (MOST_DESCRIPTORS,)),
-        ("held_sequence", "i8", (HELD_PACKETS,)),
-        ("held_length", "i8", (HELD_PACKETS,)),
+        ("slot", SLOT, (MOST_DESCRIPTORS,)),
+        ("held", HELD, (HELD_PACKETS,)),
         # answers that reached the peer in this slice
         ("reports_answers", "i8"),
         ("answers", "i8"),

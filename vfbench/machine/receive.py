@@ -15,7 +15,7 @@ from vfbench.kernels import call_hook, kernel
 from vfbench.machine.answering import answer
 from vfbench.machine.application import hand_over
 from vfbench.machine.costs import DESCRIPTOR_READ, DOORBELL_WRITE, RX_PACKET, SKB_COPY_FIXED
-from vfbench.machine.cpu import copy, load, spend, store
+from vfbench.machine.cpu import copy, load_field, spend, store_field
 from vfbench.machine.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT, rx_is_done, rx_length
 from vfbench.machine.driver_state import NEXT_TO_CLEAN, NEXT_TO_USE
 from vfbench.machine.memory import HALF_PAGE_BYTES, PAGE_BYTES
@@ -27,7 +27,7 @@ from vfbench.machine.vf_registers import write_register
 @kernel
 def page_is_free_again(cpu: Any, buffer: int) -> bool:
     """Only the driver holds the buffer's page: whoever had its other half has let it go."""
-    return load(cpu, holders_address(cpu, buffer)) == 1
+    return load_field(cpu, holders_address(cpu, buffer)) == 1
 
 
 @kernel
@@ -43,20 +43,20 @@ def copy_out(cpu: Any, buffer: int, length_bytes: int) -> int:
 @kernel
 def give_up_page(cpu: Any, entry: int) -> None:
     """Unmap the buffer's page; the driver's hold passes to the packet, and the slot is empty until the refill."""
-    buffer = load(cpu, entry)
-    call_hook(cpu.hook_page_unmapped, cpu, load(cpu, entry + 8), buffer & -PAGE_BYTES)
-    store(cpu, entry, 0)
+    buffer = load_field(cpu, entry)
+    call_hook(cpu.hook_page_unmapped, cpu, load_field(cpu, entry + 8), buffer & -PAGE_BYTES)
+    store_field(cpu, entry, 0)
 
 
 @kernel
 def take_packet(cpu: Any, entry: int, length_bytes: int) -> int:
-    """Take the packet out of its buffer and settle what becomes of the page; returns where the packet is, 0 if nowhere."""
-    buffer = load(cpu, entry)
+    """Take the packet out of its buffer, settle what becomes of the page; returns where the packet is, 0 if nowhere."""
+    buffer = load_field(cpu, entry)
     if length_bytes <= cpu.copybreak_bytes:
         return copy_out(cpu, buffer, length_bytes)
     if cpu.reuse and page_is_free_again(cpu, buffer):
         hold_page(cpu, buffer)
-        store(cpu, entry, buffer ^ HALF_PAGE_BYTES)
+        store_field(cpu, entry, buffer ^ HALF_PAGE_BYTES)
     else:
         give_up_page(cpu, entry)
     return buffer
@@ -65,19 +65,19 @@ def take_packet(cpu: Any, entry: int, length_bytes: int) -> int:
 @kernel
 def receive_one(cpu: Any, port: Any, application: Any) -> int:
     """Take the next packet if the device is done with its descriptor; returns 1 if there was one, else 0."""
-    slot = load(cpu, cpu.driver + NEXT_TO_CLEAN)
+    slot = load_field(cpu, cpu.driver + NEXT_TO_CLEAN)
     descriptor = cpu.rx_ring + (slot << DESCRIPTOR_SHIFT)
     entry = cpu.rx_buffers + (slot << DESCRIPTOR_SHIFT)
-    status = load(cpu, descriptor + 8)
-    if not rx_is_done(status) or load(cpu, entry) == 0:
+    status = load_field(cpu, descriptor + 8)
+    if not rx_is_done(status) or load_field(cpu, entry) == 0:
         return 0
     spend(cpu, DESCRIPTOR_READ)
     call_hook(cpu.hook_descriptor_seen_done, cpu, descriptor, DESCRIPTOR_BYTES)
     length_bytes = rx_length(status)
-    call_hook(cpu.hook_buffer_synced, cpu, load(cpu, entry), length_bytes)
+    call_hook(cpu.hook_buffer_synced, cpu, load_field(cpu, entry), length_bytes)
     spend(cpu, RX_PACKET)
     packet = take_packet(cpu, entry, length_bytes)
-    store(cpu, cpu.driver + NEXT_TO_CLEAN, (slot + 1) & (cpu.rx_size - 1))
+    store_field(cpu, cpu.driver + NEXT_TO_CLEAN, (slot + 1) & (cpu.rx_size - 1))
     if packet != 0 and hand_over(cpu, port, slot, packet, length_bytes):
         answer(cpu, port, application, slot, length_bytes)
     return 1
@@ -87,31 +87,31 @@ def receive_one(cpu: Any, port: Any, application: Any) -> int:
 def fill_slot(cpu: Any, slot: int) -> bool:
     """Give slot's buffer to the device, a fresh page if the slot is empty; False when there is no page."""
     entry = cpu.rx_buffers + (slot << DESCRIPTOR_SHIFT)
-    buffer = load(cpu, entry)
+    buffer = load_field(cpu, entry)
     if buffer == 0:
         buffer = alloc_page(cpu)
         if buffer == 0:
             return False
-        store(cpu, entry, buffer)
-        store(cpu, entry + 8, call_hook(cpu.hook_page_mapped, cpu, buffer, PAGE_BYTES))
+        store_field(cpu, entry, buffer)
+        store_field(cpu, entry + 8, call_hook(cpu.hook_page_mapped, cpu, buffer, PAGE_BYTES))
     call_hook(cpu.hook_buffer_given, cpu, buffer, HALF_PAGE_BYTES)
     descriptor = cpu.rx_ring + (slot << DESCRIPTOR_SHIFT)
-    store(cpu, descriptor, load(cpu, entry + 8) + (buffer & HALF_PAGE_BYTES))
-    store(cpu, descriptor + 8, 0)
+    store_field(cpu, descriptor, load_field(cpu, entry + 8) + (buffer & HALF_PAGE_BYTES))
+    store_field(cpu, descriptor + 8, 0)
     return True
 
 
 @kernel
 def empty_slots(cpu: Any) -> int:
     """Slots cleaned and not given to the device again."""
-    cleaned = load(cpu, cpu.driver + NEXT_TO_CLEAN)
-    return (cleaned - load(cpu, cpu.driver + NEXT_TO_USE) - 1) & (cpu.rx_size - 1)
+    cleaned = load_field(cpu, cpu.driver + NEXT_TO_CLEAN)
+    return (cleaned - load_field(cpu, cpu.driver + NEXT_TO_USE) - 1) & (cpu.rx_size - 1)
 
 
 @kernel
 def refill(cpu: Any, port: Any) -> None:
     """Give every empty slot to the device again, then bump the tail once."""
-    slot = load(cpu, cpu.driver + NEXT_TO_USE)
+    slot = load_field(cpu, cpu.driver + NEXT_TO_USE)
     filled = 0
     for _ in range(empty_slots(cpu)):
         if not fill_slot(cpu, slot):
@@ -121,8 +121,8 @@ def refill(cpu: Any, port: Any) -> None:
     if filled == 0:
         return
     # The next descriptor still says what it said last time round: clear it, or it would be taken for done.
-    store(cpu, cpu.rx_ring + (slot << DESCRIPTOR_SHIFT) + 8, 0)
-    store(cpu, cpu.driver + NEXT_TO_USE, slot)
+    store_field(cpu, cpu.rx_ring + (slot << DESCRIPTOR_SHIFT) + 8, 0)
+    store_field(cpu, cpu.driver + NEXT_TO_USE, slot)
     call_hook(cpu.hook_doorbell_ready, cpu, filled, 0)
     spend(cpu, DOORBELL_WRITE)
     write_register(cpu, port, RDT, slot)

@@ -9,7 +9,7 @@ from typing import Any
 
 from vfbench.kernels import call_hook, kernel
 from vfbench.machine.costs import DOORBELL_WRITE, TX_PACKET
-from vfbench.machine.cpu import load, spend, spend_copy, store
+from vfbench.machine.cpu import load_field, spend, spend_copy, store, store_field
 from vfbench.machine.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT, tx_command, tx_is_done
 from vfbench.machine.driver_state import TX_NEXT_TO_CLEAN, TX_NEXT_TO_USE, TX_SEQUENCE, TX_TAIL_WRITTEN
 from vfbench.machine.ledger import note_refused, note_sending
@@ -30,8 +30,8 @@ def write_frame(cpu: Any, address: int, length_bytes: int, sequence: int) -> Non
 @kernel
 def ring_is_full(cpu: Any) -> bool:
     """Whether the transmit ring has no free descriptor."""
-    used = load(cpu, cpu.driver + TX_NEXT_TO_USE)
-    return (used + 1) & (cpu.tx_size - 1) == load(cpu, cpu.driver + TX_NEXT_TO_CLEAN)
+    used = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
+    return (used + 1) & (cpu.tx_size - 1) == load_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN)
 
 
 @kernel
@@ -41,8 +41,8 @@ def new_frame(cpu: Any, port: Any, length_bytes: int, flow: int) -> int:
     if page == 0:
         note_refused(port)
         return 0
-    sequence = load(cpu, cpu.driver + TX_SEQUENCE)
-    store(cpu, cpu.driver + TX_SEQUENCE, sequence + 1)
+    sequence = load_field(cpu, cpu.driver + TX_SEQUENCE)
+    store_field(cpu, cpu.driver + TX_SEQUENCE, sequence + 1)
     note_sending(port, sequence, flow)
     write_frame(cpu, page, length_bytes, sequence)
     spend(cpu, TX_PACKET)
@@ -52,15 +52,15 @@ def new_frame(cpu: Any, port: Any, length_bytes: int, flow: int) -> int:
 @kernel
 def post_frame(cpu: Any, page: int, length_bytes: int) -> None:
     """Map the frame for the device and describe it in the next free descriptor."""
-    slot = load(cpu, cpu.driver + TX_NEXT_TO_USE)
+    slot = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
     iova = call_hook(cpu.hook_frame_mapped, cpu, page, length_bytes)
     entry = cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT)
-    store(cpu, entry, page)
-    store(cpu, entry + 8, iova)
+    store_field(cpu, entry, page)
+    store_field(cpu, entry + 8, iova)
     descriptor = cpu.tx_ring + (slot << DESCRIPTOR_SHIFT)
-    store(cpu, descriptor, iova)
-    store(cpu, descriptor + 8, tx_command(length_bytes))
-    store(cpu, cpu.driver + TX_NEXT_TO_USE, (slot + 1) & (cpu.tx_size - 1))
+    store_field(cpu, descriptor, iova)
+    store_field(cpu, descriptor + 8, tx_command(length_bytes))
+    store_field(cpu, cpu.driver + TX_NEXT_TO_USE, (slot + 1) & (cpu.tx_size - 1))
 
 
 @kernel
@@ -79,11 +79,11 @@ def send_one(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
 @kernel
 def ring_transmit_doorbell(cpu: Any, port: Any) -> None:
     """Tell the device of the frames queued since the last time."""
-    slot = load(cpu, cpu.driver + TX_NEXT_TO_USE)
-    if slot == load(cpu, cpu.driver + TX_TAIL_WRITTEN):
+    slot = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
+    if slot == load_field(cpu, cpu.driver + TX_TAIL_WRITTEN):
         return
     call_hook(cpu.hook_doorbell_ready, cpu, 0, 0)
-    store(cpu, cpu.driver + TX_TAIL_WRITTEN, slot)
+    store_field(cpu, cpu.driver + TX_TAIL_WRITTEN, slot)
     spend(cpu, DOORBELL_WRITE)
     write_register(cpu, port, TDT, slot)
 
@@ -91,17 +91,17 @@ def ring_transmit_doorbell(cpu: Any, port: Any) -> None:
 @kernel
 def clean_transmitted(cpu: Any) -> None:
     """Unmap and free the frames that the device has sent."""
-    slot = load(cpu, cpu.driver + TX_NEXT_TO_CLEAN)
-    end = load(cpu, cpu.driver + TX_TAIL_WRITTEN)
+    slot = load_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN)
+    end = load_field(cpu, cpu.driver + TX_TAIL_WRITTEN)
     started = slot
     while slot != end:
         descriptor = cpu.tx_ring + (slot << DESCRIPTOR_SHIFT)
-        if not tx_is_done(load(cpu, descriptor + 8)):
+        if not tx_is_done(load_field(cpu, descriptor + 8)):
             break
         call_hook(cpu.hook_descriptor_seen_done, cpu, descriptor, DESCRIPTOR_BYTES)
         entry = cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT)
-        call_hook(cpu.hook_frame_unmapped, cpu, load(cpu, entry + 8), load(cpu, entry))
-        release_page(cpu, load(cpu, entry))
+        call_hook(cpu.hook_frame_unmapped, cpu, load_field(cpu, entry + 8), load_field(cpu, entry))
+        release_page(cpu, load_field(cpu, entry))
         slot = (slot + 1) & (cpu.tx_size - 1)
     if slot != started:
-        store(cpu, cpu.driver + TX_NEXT_TO_CLEAN, slot)
+        store_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN, slot)

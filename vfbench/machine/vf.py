@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
+from vfbench.machine.by_testbed import on_model
 from vfbench.machine.costs import DESCRIPTOR_WRITE_BACK_TIMEOUT, DMA_LATENCY, DMA_PACKET, DMA_RATE, IOTLB_MISS
 from vfbench.machine.cpu import after_races, word_index
 from vfbench.machine.descriptors import DESCRIPTOR_SHIFT, TX_STATUS_DONE, rx_write_back, tx_length
@@ -31,10 +32,22 @@ from vfbench.machine.words import load_word, store_word
 @kernel
 def dma_store(cpu: Any, address: int, value: int, time_ps: int) -> None:
     """The device writes a word of a structure in guest memory at ``time_ps``."""
-    word = word_index(cpu, address)
-    if time_ps < cpu.race_last_ps:
-        value = after_races(cpu, word, value, time_ps)
-    store_word(cpu.words, word, value)
+    store_word(cpu.words + address, 0, after_races(cpu, address >> 3, value, time_ps))
+    mark_device_write(cpu, address)
+
+
+@kernel
+def dma_load(cpu: Any, address: int) -> int:
+    """The device reads a word of a structure in guest memory."""
+    return load_word(cpu.words + address, 0)
+
+
+@kernel
+def write_back_descriptor(cpu: Any, address: int, status: int, time_ps: int) -> None:
+    """The device writes back both words of a receive descriptor."""
+    word = address >> 3
+    store_word(cpu.words, word, after_races(cpu, word, 0, time_ps))
+    store_word(cpu.words, word + 1, after_races(cpu, word + 1, status, time_ps))
     mark_device_write(cpu, address)
 
 
@@ -53,8 +66,7 @@ def write_back(cpu: Any, port: Any, time_ps: int) -> None:
     slot = (port.rx_head - port.unwritten) & size_mask
     for _ in range(port.unwritten):
         descriptor = port.rx_base + (slot << DESCRIPTOR_SHIFT)
-        dma_store(cpu, descriptor, 0, time_ps)
-        dma_store(cpu, descriptor + 8, rx_write_back(port.slot_length[slot]), time_ps)
+        write_back_descriptor(cpu, descriptor, rx_write_back(port.slot[slot].length), time_ps)
         slot = (slot + 1) & size_mask
     port.unwritten = 0
     port.write_back_due_ps = NEVER_PS
@@ -62,10 +74,10 @@ def write_back(cpu: Any, port: Any, time_ps: int) -> None:
 
 
 @kernel
-def landing_ps(cpu: Any, port: Any, arrival_ps: int, length_bytes: int) -> int:
-    """When a frame that is in the FIFO since ``arrival_ps`` will be in memory."""
-    begin_ps = max(max(arrival_ps, port.rx_free_ps), port.rx_ready_ps)
-    return begin_ps + dma_occupancy_ps(cpu, length_bytes) + cpu.cost[DMA_LATENCY]
+def landing_ps(cpu: Any, port: Any, frame: Any) -> int:
+    """When the FIFO's oldest frame will be in memory."""
+    begin_ps = max(max(frame.ready_ps, port.rx_free_ps), port.rx_ready_ps)
+    return begin_ps + dma_occupancy_ps(cpu, frame.length) + cpu.cost[DMA_LATENCY]
 
 
 @kernel
@@ -77,7 +89,7 @@ def dma_occupancy_ps(cpu: Any, length_bytes: int) -> int:
 @kernel
 def translated_buffer(cpu: Any, port: Any, slot: int) -> int:
     """Where the descriptor of ``slot`` points, in guest-physical memory, or less than 0."""
-    iova = load_word(cpu.words, word_index(cpu, port.rx_base + (slot << DESCRIPTOR_SHIFT)))
+    iova = dma_load(cpu, port.rx_base + (slot << DESCRIPTOR_SHIFT))
     misses = port.iotlb_misses
     address = translate(cpu, port, iova, WRITE)
     port.rx_free_ps += (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
@@ -85,9 +97,7 @@ def translated_buffer(cpu: Any, port: Any, slot: int) -> int:
 
 
 @kernel
-def land_frame(
-    cpu: Any, port: Any, sequence: int, length_bytes: int, arrival_ps: int, flow: int, tag: int, time_ps: int
-) -> None:
+def land_frame(cpu: Any, port: Any, frame: Any, time_ps: int) -> None:
     """The frame's payload reaches memory; its descriptor follows, at once or with others."""
     port.rx_free_ps = time_ps - cpu.cost[DMA_LATENCY]
     slot = port.rx_head
@@ -96,8 +106,8 @@ def land_frame(
         port.dma_faults += 1
         port.lost_dma += 1
         return
-    write_content(cpu, address, length_bytes, sequence, time_ps)
-    note_written(port, slot, sequence, length_bytes, arrival_ps, flow, tag)
+    write_content(cpu, address, frame.length, frame.sequence, time_ps)
+    note_written(port, slot, frame)
     port.rx_head = (slot + 1) & (cpu.rx_size - 1)
     port.unwritten += 1
     if port.unwritten >= port.write_back_batch:
@@ -113,45 +123,58 @@ def has_descriptor(port: Any) -> bool:
 
 
 @kernel
+def take_oldest(port: Any) -> Any:
+    """Take the oldest frame out of the FIFO."""
+    frame = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
+    port.fifo_head += 1
+    port.fifo_bytes -= frame.length
+    return frame
+
+
+@kernel
 def land_next(cpu: Any, port: Any, time_ps: int) -> None:
     """Take the oldest frame out of the FIFO and put it into memory."""
-    i = port.fifo_head & (FIFO_FRAMES - 1)
-    port.fifo_head += 1
-    port.fifo_bytes -= port.fifo_length[i]
-    land_frame(
-        cpu, port, port.fifo_sequence[i], port.fifo_length[i], port.fifo_ps[i], port.fifo_flow[i], port.fifo_tag[i], time_ps
-    )
+    frame = take_oldest(port)
+    land_frame(cpu, port, frame, time_ps)
+
+
+@kernel
+def copy_frame(target: Any, frame: Any) -> None:
+    """Copy one record of a frame to another."""
+    target.arrival_ps = frame.arrival_ps
+    target.ready_ps = frame.ready_ps
+    target.sequence = frame.sequence
+    target.length = frame.length
+    target.flow = frame.flow
+    target.tag = frame.tag
 
 
 @kernel
 def admit(port: Any) -> None:
     """The next frame on the wire is in: into the FIFO if this port takes it and there is room."""
-    i = port.incoming_head
-    port.incoming_head = i + 1
-    arrival_ps, length_bytes = port.incoming_ps[i], port.incoming_length[i]
-    if not port.enabled or arrival_ps < port.admits_from_ps:
+    frame = port.incoming[port.incoming_head]
+    port.incoming_head += 1
+    if not port.enabled or frame.arrival_ps < port.admits_from_ps:
         port.lost_blackout += 1
     elif (
-        port.fifo_bytes + length_bytes > port.fifo_limit_bytes
+        port.fifo_bytes + frame.length > port.fifo_limit_bytes
         or port.fifo_tail - port.fifo_head >= port.fifo_limit_frames
     ):
         port.lost_fifo += 1
     else:
-        k = port.fifo_tail & (FIFO_FRAMES - 1)
-        port.fifo_ps[k] = arrival_ps
-        port.fifo_sequence[k] = port.incoming_sequence[i]
-        port.fifo_length[k] = length_bytes
-        port.fifo_flow[k] = port.incoming_flow[i]
-        port.fifo_tag[k] = port.incoming_tag[i]
+        if port.fifo_head == port.fifo_tail:
+            # An empty FIFO starts at its first entry again: the few entries in use stay in the cache.
+            port.fifo_head = port.fifo_tail = 0
+        copy_frame(port.fifo[port.fifo_tail & (FIFO_FRAMES - 1)], frame)
         port.fifo_tail += 1
-        port.fifo_bytes += length_bytes
+        port.fifo_bytes += frame.length
 
 
 @kernel
 def next_arrival_ps(port: Any) -> int:
     """When the next frame's last bit is in."""
     if port.incoming_head < port.incoming_count:
-        return port.incoming_ps[port.incoming_head]
+        return port.incoming[port.incoming_head].arrival_ps
     return NEVER_PS
 
 
@@ -160,14 +183,34 @@ def next_landing_ps(cpu: Any, port: Any) -> int:
     """When the oldest frame of the FIFO will be in memory, as far as descriptors allow."""
     if port.fifo_head == port.fifo_tail or not port.enabled or not has_descriptor(port):
         return NEVER_PS
-    i = port.fifo_head & (FIFO_FRAMES - 1)
-    return landing_ps(cpu, port, port.fifo_ps[i], port.fifo_length[i])
+    return landing_ps(cpu, port, port.fifo[port.fifo_head & (FIFO_FRAMES - 1)])
+
+
+@kernel
+def can_land_at_once(port: Any) -> bool:
+    """Nothing waits in the FIFO and nothing keeps the next frame from memory: it need not be queued."""
+    return (
+        port.fifo_head == port.fifo_tail
+        and port.incoming_head < port.incoming_count
+        and port.write_back_due_ps == NEVER_PS
+        and port.enabled
+        and has_descriptor(port)
+        and port.incoming[port.incoming_head].arrival_ps >= port.admits_from_ps
+    )
 
 
 @kernel
 def vf_receive(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
     """Receive up to ``until_ps``, or up to the first request for an interrupt."""
     while not (stop_at_interrupt and port.interrupt_pending):
+        if can_land_at_once(port):
+            frame = port.incoming[port.incoming_head]
+            landing = landing_ps(cpu, port, frame)
+            if landing > until_ps:
+                break
+            port.incoming_head += 1
+            land_frame(cpu, port, frame, landing)
+            continue
         landing, arrival = next_landing_ps(cpu, port), next_arrival_ps(port)
         due = min(min(landing, arrival), port.write_back_due_ps)
         if due > until_ps:
@@ -196,8 +239,8 @@ def frame_is_whole(cpu: Any, address: int, length_bytes: int, first: int) -> boo
 def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
     """The frame of the descriptor at the head is on the wire; DD is written back."""
     descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
-    iova = load_word(cpu.words, word_index(cpu, descriptor))
-    command = load_word(cpu.words, word_index(cpu, descriptor + 8))
+    iova = dma_load(cpu, descriptor)
+    command = dma_load(cpu, descriptor + 8)
     misses = port.iotlb_misses
     address = translate(cpu, port, iova, READ)
     port.tx_free_ps = time_ps + (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
@@ -217,7 +260,7 @@ def vf_transmit(cpu: Any, port: Any, until_ps: int) -> None:
     """Send what the driver has queued, up to ``until_ps``."""
     while port.enabled and port.register[TXDCTL] & QUEUE_ENABLE and port.tx_head != port.register[TDT]:
         descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
-        length_bytes = tx_length(load_word(cpu.words, word_index(cpu, descriptor + 8)))
+        length_bytes = tx_length(dma_load(cpu, descriptor + 8))
         begin_ps = max(port.tx_free_ps, port.tx_ready_ps + cpu.cost[DMA_LATENCY])
         time_ps = begin_ps + (length_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
         if time_ps > until_ps:
@@ -230,3 +273,9 @@ def vf_advance(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> N
     """Everything that the VF does up to ``until_ps``."""
     vf_receive(cpu, port, until_ps, stop_at_interrupt)
     vf_transmit(cpu, port, until_ps)
+
+
+@on_model
+def bring_vf_up_to_now(cpu: Any, port: Any) -> None:
+    """Everything that the VF does up to the processor's time; a real device does not wait to be asked."""
+    vf_advance(cpu, port, cpu.clock_ps, False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import call_hook, kernel
-from vfbench.machine.cpu import load, spend_copy, store
+from vfbench.machine.cpu import load_field, spend_copy, store_field
 from vfbench.machine.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT
 from vfbench.machine.driver_state import (
     NEXT_TO_CLEAN,
@@ -41,7 +41,7 @@ LOW_32 = 0xFFFFFFFF
 def clear_entries(cpu: Any, base: int, entries: int) -> None:
     """Zero an array of 16-byte entries."""
     for i in range(2 * entries):
-        store(cpu, base + i * 8, 0)
+        store_field(cpu, base + i * 8, 0)
 
 
 @kernel
@@ -71,7 +71,7 @@ def open_vf(cpu: Any, port: Any) -> None:
     clear_entries(cpu, cpu.tx_ring, cpu.tx_size)
     clear_entries(cpu, cpu.tx_buffers, cpu.tx_size)
     for offset in (NEXT_TO_CLEAN, NEXT_TO_USE, TX_NEXT_TO_CLEAN, TX_NEXT_TO_USE, TX_TAIL_WRITTEN):
-        store(cpu, cpu.driver + offset, 0)
+        store_field(cpu, cpu.driver + offset, 0)
     call_hook(cpu.hook_device_opened, cpu, 0, 0)
     configure_transmit(cpu, port)
     configure_receive(cpu, port)
@@ -83,24 +83,24 @@ def release_receive_buffers(cpu: Any) -> None:
     """Unmap and let go of every receive buffer."""
     for slot in range(cpu.rx_size):
         entry = cpu.rx_buffers + (slot << DESCRIPTOR_SHIFT)
-        buffer = load(cpu, entry)
+        buffer = load_field(cpu, entry)
         if buffer != 0:
-            call_hook(cpu.hook_page_unmapped, cpu, load(cpu, entry + 8), buffer & -PAGE_BYTES)
+            call_hook(cpu.hook_page_unmapped, cpu, load_field(cpu, entry + 8), buffer & -PAGE_BYTES)
             release_page(cpu, buffer)
-            store(cpu, entry, 0)
+            store_field(cpu, entry, 0)
 
 
 @kernel
 def release_unsent_frames(cpu: Any) -> None:
     """Unmap and let go of every frame that the device has not sent."""
-    slot = load(cpu, cpu.driver + TX_NEXT_TO_CLEAN)
-    end = load(cpu, cpu.driver + TX_NEXT_TO_USE)
+    slot = load_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN)
+    end = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
     while slot != end:
         entry = cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT)
-        call_hook(cpu.hook_frame_unmapped, cpu, load(cpu, entry + 8), load(cpu, entry))
-        release_page(cpu, load(cpu, entry))
+        call_hook(cpu.hook_frame_unmapped, cpu, load_field(cpu, entry + 8), load_field(cpu, entry))
+        release_page(cpu, load_field(cpu, entry))
         slot = (slot + 1) & (cpu.tx_size - 1)
-    store(cpu, cpu.driver + TX_NEXT_TO_CLEAN, slot)
+    store_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN, slot)
 
 
 @kernel
@@ -118,9 +118,9 @@ def swap_entries(cpu: Any, base: int, first: int, second: int) -> None:
     """Exchange two 16-byte entries."""
     for word in (0, 8):
         a, b = base + (first << DESCRIPTOR_SHIFT) + word, base + (second << DESCRIPTOR_SHIFT) + word
-        kept = load(cpu, a)
-        store(cpu, a, load(cpu, b))
-        store(cpu, b, kept)
+        kept = load_field(cpu, a)
+        store_field(cpu, a, load_field(cpu, b))
+        store_field(cpu, b, kept)
 
 
 @kernel
@@ -145,8 +145,8 @@ def rotate_ring(cpu: Any, base: int, size: int, head: int) -> None:
 @kernel
 def rotate_index(cpu: Any, offset: int, size: int, head: int) -> int:
     """Move one of the driver's indices along with its ring; returns the new index."""
-    index = (load(cpu, cpu.driver + offset) - head) & (size - 1)
-    store(cpu, cpu.driver + offset, index)
+    index = (load_field(cpu, cpu.driver + offset) - head) & (size - 1)
+    store_field(cpu, cpu.driver + offset, index)
     return index
 
 

@@ -5,13 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.cpu import now_ps, store
+from vfbench.machine.by_testbed import on_model
+from vfbench.machine.cpu import now_ps, store_field
 from vfbench.machine.driver_state import REGISTER_MIRROR
-from vfbench.machine.registers import QUEUE_ENABLE, RDBAH, RDBAL, RDH, RDT, RXDCTL, TDBAH, TDBAL, TDH, TDT, TXDCTL
+from vfbench.machine.registers import (
+    QUEUE_ENABLE,
+    RDBAH,
+    RDBAL,
+    RDH,
+    RDT,
+    RXDCTL,
+    TDBAH,
+    TDBAL,
+    TDH,
+    TDT,
+    TXDCTL,
+)
+from vfbench.machine.vf import bring_vf_up_to_now
 from vfbench.machine.wire import NEVER_PS
 
 
-@kernel
+@on_model
 def set_register(port: Any, index: int, value: int, time_ps: int) -> None:
     """The device's side of a register write; head registers are read-only (datasheet 8.2.3.8)."""
     if index == RDH or index == TDH:
@@ -39,9 +53,13 @@ def read_register(port: Any, index: int) -> int:
 
 @kernel
 def write_register(cpu: Any, port: Any, index: int, value: int) -> None:
-    """The driver writes a register, and where asked also keeps the value in its own memory (S2)."""
+    """The driver writes a register, and where asked also keeps the value in its own memory (S2).
+
+    The device first gets as far as it would have come before it saw the write.
+    """
     if cpu.mirror_registers:
-        store(cpu, cpu.driver + REGISTER_MIRROR + index * 8, value)
+        store_field(cpu, cpu.driver + REGISTER_MIRROR + index * 8, value)
+    bring_vf_up_to_now(cpu, port)
     set_register(port, index, value, now_ps(cpu))
 
 

@@ -15,11 +15,17 @@ from vfbench.machine.ledger import note_at_peer, note_written, write_content
 from vfbench.machine.memory import BLOCKS_SHIFT, LOGGED, PAGE_SHIFT, SENT
 from vfbench.machine.port import FIFO_FRAMES
 from vfbench.machine.translation import is_packet_memory
-from vfbench.machine.vf import admit, dma_store, frame_is_whole, next_arrival_ps, request_interrupt
+from vfbench.machine.vf import (
+    admit,
+    dma_store,
+    frame_is_whole,
+    next_arrival_ps,
+    request_interrupt,
+    take_oldest,
+)
 from vfbench.machine.virtqueue import (
     INDEX_MASK,
     NO_INTERRUPT,
-    NO_NOTIFY,
     available_flags,
     available_index,
     available_offset,
@@ -125,8 +131,8 @@ def next_rx_ps(cpu: Any, port: Any) -> int:
     if not has_available(cpu, cpu.rx_queue, port.vhost_rx_seen):
         set_no_notify(cpu, port, cpu.rx_queue, 0)
         return NEVER_PS
-    arrival_ps = port.fifo_ps[port.fifo_head & (FIFO_FRAMES - 1)]
-    return max(begin_ps(cpu, port, arrival_ps), port.vhost_rx_ready_ps)
+    frame = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
+    return max(begin_ps(cpu, port, frame.ready_ps), port.vhost_rx_ready_ps)
 
 
 @kernel
@@ -143,13 +149,10 @@ def next_tx_ps(cpu: Any, port: Any) -> int:
 @kernel
 def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
     """Copy the oldest frame into the next buffer that the guest offered."""
-    i = port.fifo_head & (FIFO_FRAMES - 1)
-    port.fifo_head += 1
-    length_bytes = port.fifo_length[i]
-    port.fifo_bytes -= length_bytes
+    frame = take_oldest(port)
     port.vhost_ps = start_ps
     set_no_notify(cpu, port, cpu.rx_queue, 1)
-    work(cpu, port, cpu.cost[VHOST_PACKET] + copy_ps(cpu, length_bytes))
+    work(cpu, port, cpu.cost[VHOST_PACKET] + copy_ps(cpu, frame.length))
     slot = take_available(cpu, cpu.rx_queue, port.vhost_rx_seen)
     port.vhost_rx_seen += 1
     address = model_load(cpu, cpu.rx_queue + 16 * slot)
@@ -157,12 +160,10 @@ def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
         port.dma_faults += 1
         port.lost_dma += 1
         return
-    write_content(cpu, address, length_bytes, port.fifo_sequence[i], port.vhost_ps)
+    write_content(cpu, address, frame.length, frame.sequence, port.vhost_ps)
     log_write(cpu, port, address)
-    note_written(
-        port, slot, port.fifo_sequence[i], length_bytes, port.fifo_ps[i], port.fifo_flow[i], port.fifo_tag[i]
-    )
-    put_used(cpu, port, cpu.rx_queue, port.vhost_rx_used, slot, length_bytes)
+    note_written(port, slot, frame)
+    put_used(cpu, port, cpu.rx_queue, port.vhost_rx_used, slot, frame.length)
     port.vhost_rx_used += 1
     interrupt_guest(cpu, port)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
+from vfbench.machine.by_testbed import on_model
 from vfbench.machine.costs import IOEVENTFD_KICK, VHOST_WAKEUP
 from vfbench.machine.cpu import now_ps, spend
 from vfbench.machine.virtqueue import NO_INTERRUPT, NO_NOTIFY, available_flags, load16, store16, used_flags
@@ -13,7 +14,7 @@ RX = 0
 TX = 1
 
 
-@kernel
+@on_model
 def wake_vhost(cpu: Any, port: Any, queue: int) -> None:
     """The kick arrives at the host: the worker looks at the queue as soon as it is up."""
     if queue == RX:

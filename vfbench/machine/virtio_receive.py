@@ -8,7 +8,7 @@ from vfbench.kernels import kernel
 from vfbench.machine.answering import answer
 from vfbench.machine.application import hand_over
 from vfbench.machine.costs import RX_PACKET, VIRTIO_QUEUE_PACKET
-from vfbench.machine.cpu import load, spend, store
+from vfbench.machine.cpu import load_field, spend, store_field
 from vfbench.machine.driver_state import VIRTIO_RX_ADDED, VIRTIO_RX_SEEN
 from vfbench.machine.memory import HALF_PAGE_BYTES
 from vfbench.machine.pages import alloc_fragment
@@ -30,15 +30,15 @@ from vfbench.machine.virtqueue import (
 def virtio_receive_one(cpu: Any, port: Any, application: Any) -> int:
     """Take the next used buffer; returns 1 if there was one, else 0."""
     queue, size = cpu.rx_queue, cpu.virtqueue_size
-    seen = load(cpu, cpu.driver + VIRTIO_RX_SEEN)
+    seen = load_field(cpu, cpu.driver + VIRTIO_RX_SEEN)
     if load16(cpu, used_index(queue, size)) == seen & INDEX_MASK:
         return 0
     entry = used_entry(queue, size, seen)
     slot, length_bytes = load32(cpu, entry), load32(cpu, entry + 4)
-    buffer = load(cpu, queue + 16 * (slot & (size - 1)))
+    buffer = load_field(cpu, queue + 16 * (slot & (size - 1)))
     spend(cpu, RX_PACKET)
     spend(cpu, VIRTIO_QUEUE_PACKET)
-    store(cpu, cpu.driver + VIRTIO_RX_SEEN, seen + 1)
+    store_field(cpu, cpu.driver + VIRTIO_RX_SEEN, seen + 1)
     if hand_over(cpu, port, slot, buffer, length_bytes):
         answer(cpu, port, application, slot, length_bytes)
     return 1
@@ -47,14 +47,14 @@ def virtio_receive_one(cpu: Any, port: Any, application: Any) -> int:
 @kernel
 def virtio_empty_slots(cpu: Any) -> int:
     """Descriptors that no buffer has been offered in."""
-    added = load(cpu, cpu.driver + VIRTIO_RX_ADDED)
-    return cpu.virtqueue_size - (added - load(cpu, cpu.driver + VIRTIO_RX_SEEN))
+    added = load_field(cpu, cpu.driver + VIRTIO_RX_ADDED)
+    return cpu.virtqueue_size - (added - load_field(cpu, cpu.driver + VIRTIO_RX_SEEN))
 
 
 @kernel
 def virtio_refill(cpu: Any, port: Any) -> None:
     """Offer a buffer in every free descriptor, publish them together, then kick if vhost waits for them."""
-    added = load(cpu, cpu.driver + VIRTIO_RX_ADDED)
+    added = load_field(cpu, cpu.driver + VIRTIO_RX_ADDED)
     filled = 0
     for _ in range(virtio_empty_slots(cpu)):
         buffer = alloc_fragment(cpu, HALF_PAGE_BYTES)
@@ -64,6 +64,6 @@ def virtio_refill(cpu: Any, port: Any) -> None:
         filled += 1
     if filled == 0:
         return
-    store(cpu, cpu.driver + VIRTIO_RX_ADDED, added + filled)
+    store_field(cpu, cpu.driver + VIRTIO_RX_ADDED, added + filled)
     store16(cpu, available_index(cpu.rx_queue, cpu.virtqueue_size), (added + filled) & INDEX_MASK)
     kick_if_wanted(cpu, port, cpu.rx_queue, RX)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.cpu import load, store
+from vfbench.machine.cpu import load_field, store_field
 
 DESCRIPTOR_WRITE = 2 << 32
 """VIRTQ_DESC_F_WRITE in a descriptor's second word: the device may write the buffer."""
@@ -55,19 +55,19 @@ def field_of(word: int, address: int, bits: int) -> int:
 @kernel
 def load16(cpu: Any, address: int) -> int:
     """The two bytes at ``address`` (2-byte aligned)."""
-    return field_of(load(cpu, address & -8), address, 16)
+    return field_of(load_field(cpu, address & -8), address, 16)
 
 
 @kernel
 def store16(cpu: Any, address: int, value: int) -> None:
     """Store two bytes; the word around them has no other writer."""
-    store(cpu, address & -8, replace_bits(load(cpu, address & -8), address, 16, value))
+    store_field(cpu, address & -8, replace_bits(load_field(cpu, address & -8), address, 16, value))
 
 
 @kernel
 def load32(cpu: Any, address: int) -> int:
     """The four bytes at ``address`` (4-byte aligned)."""
-    return field_of(load(cpu, address & -8), address, 32)
+    return field_of(load_field(cpu, address & -8), address, 32)
 
 
 @kernel
@@ -105,6 +105,6 @@ def make_available(cpu: Any, queue: int, count: int, address: int, length_and_fl
     """The driver offers buffer number ``count``; the index that publishes it is stored by the caller, once for many."""
     size = cpu.virtqueue_size
     slot = count & (size - 1)
-    store(cpu, queue + 16 * slot, address)
-    store(cpu, queue + 16 * slot + 8, length_and_flags)
+    store_field(cpu, queue + 16 * slot, address)
+    store_field(cpu, queue + 16 * slot + 8, length_and_flags)
     store16(cpu, queue + available_offset(size) + 4 + 2 * slot, slot)

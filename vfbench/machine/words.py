@@ -34,6 +34,11 @@ def store_byte(base: int, index: int, value: int) -> None:
     ctypes.c_uint8.from_address(int(base) + int(index)).value = int(value) & 0xFF
 
 
+def bit_length(value: int) -> int:
+    """How many bits a number that is not negative takes; 0 for 0."""
+    return int(value).bit_length()
+
+
 def _pointer(builder: Any, args: Any, bits: int) -> Any:
     base = builder.inttoptr(args[0], ir.IntType(bits).as_pointer())
     return builder.gep(base, [args[1]])
@@ -86,3 +91,17 @@ def _overload_load_byte(base: Any, index: Any) -> Any:
 @overload(store_byte, inline="always", strict=False)  # type: ignore[untyped-decorator]
 def _overload_store_byte(base: Any, index: Any, value: Any) -> Any:
     return lambda base, index, value: _store_byte(base, index, value)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _bit_length(typingctx: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zeros = builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+        return builder.sub(ir.Constant(ir.IntType(64), 64), zeros)
+
+    return types.int64(types.int64), codegen
+
+
+@overload(bit_length, strict=False)  # type: ignore[untyped-decorator]
+def _overload_bit_length(value: Any) -> Any:
+    return lambda value: _bit_length(value)

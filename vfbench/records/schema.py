@@ -137,6 +137,13 @@ INTEGRITY = _columns(
     ("stale_pages_descriptor", "int64", "pages", "ring pages that differ at the destination at the stop"),
     ("stale_pages_other", "int64", "pages", "any other pages that differ at the destination at the stop"),
     ("pages_compared", "int64", "pages", "pages compared between source and destination at the stop"),
+    (
+        "functional",
+        "bool",
+        "",
+        "guest code was emulated: pages, rounds and packets count, times and throughputs do not",
+    ),
+    ("slowdown", "float64", "ratio", "wall time over the time on the wire (1: the wire was not slowed down)"),
     ("simulated_packets", "int64", "packets", "packets that the testbed worked on, warm-up included"),
 )
 

@@ -21,6 +21,8 @@ PAGE_TABLES_END = 0x7000
 STACK_BASE = 0x10000
 STACK_TOP = 0x80000
 CODE_BASE = 0x80000
+CODE_END = 0x100000
+RECORDS_BASE = 0x100000
 FREE_BASE = 0x200000
 
 # Where the guest's entry leaves its result (numba's native convention: result pointer, exception pointer).

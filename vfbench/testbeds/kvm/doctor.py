@@ -47,6 +47,22 @@ def probe() -> dict[str, Any]:
         return {"kvm": False, "reason": str(error), "cores": cores}
 
 
+def describe(found: dict[str, Any]) -> list[str]:
+    """Lines for people, from what `probe` found."""
+    if not found["kvm"]:
+        return [f"kvm       no: {found['reason']}", f"cores     {found['cores']}"]
+    counts = "count" if found["timing"] == "measured" else "do not count: such runs are marked functional"
+    return [
+        f"kvm       yes, API version {found['api_version']}",
+        f"dirty log {', '.join(found['dirty_log_modes'])}",
+        f"ioeventfd {'yes' if found['ioeventfd'] else 'no'}",
+        f"exits     {found['exit_us']:.2f} us to user space, {found['kernel_exit_us']:.2f} us into KVM",
+        f"guest     runs {found['guest_runs']}, {found['ns_per_instruction']:.1f} ns an instruction",
+        f"cores     {found['cores']}; the vCPU, the device and the migration want one each",
+        f"allows    runs with --testbed kvm; their times and throughputs {counts}",
+    ]
+
+
 def _ask(kvm: KvmDevice) -> dict[str, Any]:
     return {
         "api_version": kvm.api_version,
@@ -68,14 +84,24 @@ def dirty_log_modes(kvm: KvmDevice) -> list[str]:
     return [name for name, there in offered.items() if there]
 
 
+def ns_per_instruction_of(vm: VirtualMachine) -> float:
+    """How long a guest's instruction takes here, in a loop of two; the vCPU must not be in use."""
+    return _ns_per_count(vm, vm.load(_COUNT_DOWN)) / _INSTRUCTIONS_PER_COUNT
+
+
+def is_emulated(ns_per_instruction: float) -> bool:
+    """Whether guest instructions so slow are emulated: then times and throughputs of runs do not count."""
+    return ns_per_instruction >= EMULATED_FROM_NS
+
+
 def _measure() -> dict[str, Any]:
     with VirtualMachine(_MEMORY_BYTES) as vm:
-        ns_per_instruction = _ns_per_count(vm, vm.load(_COUNT_DOWN)) / _INSTRUCTIONS_PER_COUNT
+        ns_per_instruction = ns_per_instruction_of(vm)
         loop_ns = _INSTRUCTIONS_PER_EXIT * ns_per_instruction
         exit_often = vm.load(_EXIT_OFTEN)
         user_ns = _ns_per_count(vm, exit_often) - loop_ns
         kernel_ns = _kernel_exit_ns(vm, exit_often) - loop_ns
-    emulated = ns_per_instruction >= EMULATED_FROM_NS
+    emulated = is_emulated(ns_per_instruction)
     return {
         "exit_us": user_ns / 1000,
         "kernel_exit_us": max(kernel_ns, 0.0) / 1000,

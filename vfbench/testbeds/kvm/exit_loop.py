@@ -14,7 +14,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from vfbench.errors import UserError
-from vfbench.kernels import COMPILED, kernel
+from vfbench.kernels import COMPILED, call_hook, kernel
 from vfbench.testbeds.kvm import abi
 from vfbench.testbeds.kvm.outcome import (
     BAD_ACCESS,
@@ -39,7 +39,8 @@ from vfbench.testbeds.kvm.raw_memory import (
     store_u16,
     store_u32,
 )
-from vfbench.testbeds.kvm.registers import MMIO_BASE, MMIO_BYTES, PORTS, READ_ONLY, STOP
+from vfbench.testbeds.kvm.registers import MMIO_BASE, MMIO_BYTES, PORTS, READ_ONLY, SERVED, STOP
+from vfbench.testbeds.kvm.service import Service
 
 _ioctl: Any = types.ExternalFunction("ioctl", types.int32(types.int32, types.uint64, types.uint64))
 _errno_location: Any = types.ExternalFunction("__errno_location", types.int64())
@@ -81,7 +82,16 @@ def _store(address: int, size_bytes: int, value: int) -> None:
 
 
 @kernel
-def _access(registers: Any, register: int, address: int, size_bytes: int, is_write: bool, record: Any) -> int:
+def _serve(service: Any, register: int, value: int, is_write: int) -> int:
+    """Call the service with its records; returns the value of a read."""
+    address, host, cpu, wire, port = service
+    return call_hook(address, host, cpu, wire, port, register, value, is_write)
+
+
+@kernel
+def _access(
+    registers: Any, service: Any, register: int, address: int, size_bytes: int, is_write: bool, record: Any
+) -> int:
     """Serve one access: `address` is where kvm_run holds the data, or is to hold it."""
     values, reads, writes, actions = registers
     if is_write:
@@ -89,8 +99,12 @@ def _access(registers: Any, register: int, address: int, size_bytes: int, is_wri
         writes[register] += 1
         if not actions[register] & READ_ONLY:
             values[register] = value
+        if actions[register] & SERVED:
+            _serve(service, register, value, 1)
     else:
         value = values[register]
+        if actions[register] & SERVED:
+            value = _serve(service, register, 0, 0)
         reads[register] += 1
         _store(address, size_bytes, value)
     record[LAST_REGISTER] = register
@@ -99,29 +113,29 @@ def _access(registers: Any, register: int, address: int, size_bytes: int, is_wri
 
 
 @kernel
-def _port_exit(run: int, registers: Any, record: Any) -> Any:
+def _port_exit(run: int, registers: Any, service: Any, record: Any) -> Any:
     port = load_u16(run + _IO_PORT)
     record[LAST_ACCESS] = port
     if port >= PORTS or load_u32(run + _IO_COUNT) != 1:
         return BAD_ACCESS
     data = run + load_i64(run + _IO_DATA_OFFSET)
     is_write = load_u8(run + _IO_DIRECTION) == _IO_OUT
-    return _access(registers, port, data, load_u8(run + _IO_SIZE), is_write, record)
+    return _access(registers, service, port, data, load_u8(run + _IO_SIZE), is_write, record)
 
 
 @kernel
-def _mmio_exit(run: int, registers: Any, record: Any) -> Any:
+def _mmio_exit(run: int, registers: Any, service: Any, record: Any) -> Any:
     address = load_i64(run + _MMIO_ADDRESS)
     record[LAST_ACCESS] = address
     offset = address - MMIO_BASE
     if offset < 0 or offset >= MMIO_BYTES or offset % 4 or load_u32(run + _MMIO_LENGTH) != 4:
         return BAD_ACCESS
     is_write = load_u8(run + _MMIO_IS_WRITE) != 0
-    return _access(registers, PORTS + offset // 4, run + _MMIO_DATA, 4, is_write, record)
+    return _access(registers, service, PORTS + offset // 4, run + _MMIO_DATA, 4, is_write, record)
 
 
 @kernel
-def _run_until_stop(vcpu_fd: int, run: int, registers: Any, record: Any) -> Any:
+def _run_until_stop(vcpu_fd: int, run: int, registers: Any, service: Any, record: Any) -> Any:
     while True:
         if _ioctl(vcpu_fd, _KVM_RUN, 0) < 0:
             record[SYSTEM_ERROR] = load_u32(_errno_location())
@@ -130,21 +144,24 @@ def _run_until_stop(vcpu_fd: int, run: int, registers: Any, record: Any) -> Any:
         record[EXIT_REASON] = reason
         record[TOTAL_EXITS] += 1
         if reason == _EXIT_IO:
-            outcome = _port_exit(run, registers, record)
+            outcome = _port_exit(run, registers, service, record)
         elif reason == _EXIT_MMIO:
-            outcome = _mmio_exit(run, registers, record)
+            outcome = _mmio_exit(run, registers, service, record)
         else:
             outcome = UNSERVED
         if outcome != CONTINUE:
             return outcome
 
 
-def exit_loop(vcpu_fd: int, run: int, registers: tuple[NDArray[Any], ...], record: NDArray[np.int64]) -> int:
+def exit_loop(
+    vcpu_fd: int, run: int, registers: tuple[NDArray[Any], ...], service: Service, record: NDArray[np.int64]
+) -> int:
     """KVM_RUN again and again until something ends it; returns one of the codes of `outcome`.
 
-    run: address of kvm_run; registers: the arrays (values, reads, writes, actions) of `Registers`; record:
-    the fields of `outcome`, brought up to date. No GIL is held.
+    run: address of kvm_run; registers: the arrays (values, reads, writes, actions) of `Registers`; service:
+    what serves the registers whose action is SERVED; record: the fields of `outcome`, brought up to date. No
+    GIL is held.
     """
     if not COMPILED:
         raise UserError("the kvm testbed needs numba's compiler, which NUMBA_DISABLE_JIT switches off")
-    return int(_run_until_stop(vcpu_fd, run, registers, record))
+    return int(_run_until_stop(vcpu_fd, run, registers, service.arguments, record))

@@ -57,13 +57,14 @@ def map_shared(fd: int, size_bytes: int) -> NDArray[np.uint8]:
 class GuestMemory:
     """Memory of a guest: a memfd that KVM, host threads and other processes map.
 
-    `fd` is valid until `close`. `bytes` and `view` give arrays over the host's mapping; a store through them
-    reaches the guest like DMA and does not show in its dirty log.
+    `fd` is valid until `close`; it may be given, and then becomes this object's to close. `bytes` and `view`
+    give arrays over the host's mapping; a store through them reaches the guest like DMA and does not show in
+    its dirty log.
     """
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(self, size_bytes: int, fd: int | None = None) -> None:
         self.size_bytes = size_bytes
-        self.fd = os.memfd_create("vfbench-guest", os.MFD_CLOEXEC)
+        self.fd = os.memfd_create("vfbench-guest", os.MFD_CLOEXEC) if fd is None else fd
         try:
             os.ftruncate(self.fd, size_bytes)
             self.bytes = map_shared(self.fd, size_bytes)

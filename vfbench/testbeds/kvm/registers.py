@@ -17,6 +17,7 @@ REGISTERS = PORTS + MMIO_BYTES // 4
 # What an access does besides storing or answering; bits of `Registers.actions`.
 STOP = 1  # ends the run (after the access has been done and counted)
 READ_ONLY = 2  # the guest's writes are counted and dropped, as for the device's head registers
+SERVED = 4  # the service is called, and gives the value of a read
 
 # The port by which the entry stub reports that the guest's function returned.
 RETURN_PORT = 0x3F

@@ -17,6 +17,7 @@ from vfbench.testbeds.kvm import abi, boot, outcome
 from vfbench.testbeds.kvm.mapping import map_shared
 from vfbench.testbeds.kvm.outcome import GuestFault, Stop
 from vfbench.testbeds.kvm.registers import Registers
+from vfbench.testbeds.kvm.service import Service
 from vfbench.testbeds.kvm.watchdog import KICK_SIGNAL, Ticks, mask_while_running, take_pending_kick
 
 _ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
@@ -28,7 +29,8 @@ DEFAULT_SILENCE_LIMIT_S = 3.6
 
 
 class Vcpu:
-    """`fd` is closed by `close`. `registers` is what the guest reads and writes when it exits."""
+    """`fd` is closed by `close`. `registers` is what the guest reads and writes when it exits;
+    `service` is called for those whose action is SERVED."""
 
     def __init__(self, vm_fd: int, run_bytes: int, cpuid: abi.kvm_cpuid2) -> None:
         self.fd = fcntl.ioctl(vm_fd, abi.KVM_CREATE_VCPU, 0)
@@ -43,6 +45,7 @@ class Vcpu:
             raise
         self.kvm_run = abi.kvm_run.from_address(self._run_pages.ctypes.data)
         self.registers = Registers()
+        self.service = Service()
         self._record = np.zeros(outcome.RECORD_FIELDS, np.int64)
         self._mask: int | None = None
         self._runner: int | None = None
@@ -133,7 +136,7 @@ class Vcpu:
         arrays = (registers.values, registers.reads, registers.writes, registers.actions)
         exits_seen, silent_ticks = self.exits, 0
         while not self._kicked.is_set():
-            code = exit_loop(self.fd, self._run_pages.ctypes.data, arrays, self._record)
+            code = exit_loop(self.fd, self._run_pages.ctypes.data, arrays, self.service, self._record)
             if code != outcome.INTERRUPTED:
                 return self._ended(code)
             if take_pending_kick() and not self._kicked.is_set():

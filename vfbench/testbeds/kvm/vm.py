@@ -51,25 +51,30 @@ class VirtualMachine:
     """`with VirtualMachine(memory_bytes) as vm:` - every descriptor is closed at the end of the block.
 
     memory_bytes: a multiple of 2 MiB, below 3.25 GiB, where the device registers lie. The guest program has
-    what lies from `boot.FREE_BASE` on. manual_protect: None takes what the kernel has.
+    what lies from `boot.FREE_BASE` on. manual_protect: None takes what the kernel has. memory_fd: a memfd to
+    use, which becomes the VM's.
     """
 
-    def __init__(self, memory_bytes: int, *, manual_protect: bool | None = None) -> None:
+    def __init__(
+        self, memory_bytes: int, *, manual_protect: bool | None = None, memory_fd: int | None = None
+    ) -> None:
         if memory_bytes % boot.LARGE_PAGE_BYTES or not boot.FREE_BASE < memory_bytes <= MMIO_BASE:
             raise UserError(
                 f"a KVM guest of {memory_bytes} bytes: must be a multiple of 2 MiB, "
                 f"over {boot.FREE_BASE >> 20} MiB and at most {MMIO_BASE >> 20} MiB"
             )
         with KvmDevice() as kvm, ExitStack() as stack:
-            self._open(stack, kvm, memory_bytes, manual_protect)
+            self._open(stack, kvm, memory_bytes, manual_protect, memory_fd)
             self._resources = stack.pop_all()
 
-    def _open(self, stack: ExitStack, kvm: KvmDevice, memory_bytes: int, manual: bool | None) -> None:
+    def _open(
+        self, stack: ExitStack, kvm: KvmDevice, memory_bytes: int, manual: bool | None, memory_fd: int | None
+    ) -> None:
         modes = kvm.check_extension(abi.KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2)
         has_manual = bool(modes & abi.KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)
         if manual and not has_manual:
             raise UserError("this kernel has no KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2")
-        self.memory = GuestMemory(memory_bytes)
+        self.memory = GuestMemory(memory_bytes, memory_fd)
         stack.callback(self.memory.close)
         self.fd = kvm.create_vm()
         stack.callback(os.close, self.fd)
@@ -125,7 +130,7 @@ class VirtualMachine:
     def load(self, code: GuestCode) -> int:
         """Copy code into the guest; returns the guest-physical address by which it is called."""
         start = self._next_code
-        if start + len(code.image) > boot.FREE_BASE:
+        if start + len(code.image) > boot.CODE_END:
             raise UserError(f"{code.name}: {len(code.image)} bytes of guest code do not fit any more")
         self.memory.bytes[start : start + len(code.image)] = np.frombuffer(code.image, np.uint8)
         used_bytes = -(-len(code.image) // _CODE_ALIGNMENT) * _CODE_ALIGNMENT

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from vfbench.kernels import call_hook, kernel
-from vfbench.machine.cpu import store
+from vfbench.machine.cpu import sleep_until, store
 from vfbench.machine.memory import CONTENT, PAGE_SHIFT, SENT
 from vfbench.machine.poll import run_queue
+from vfbench.machine.vf import copy_frame
 from vfbench.machine.wire import BATCH_FRAMES
 from vfbench.workload import next_random
 
@@ -42,14 +43,15 @@ def keep_unarrived(port: Any) -> None:
     """Move the frames whose last bit is not in yet to the front."""
     left = port.incoming_count - port.incoming_head
     for i in range(left):
-        k = port.incoming_head + i
-        port.incoming_ps[i] = port.incoming_ps[k]
-        port.incoming_sequence[i] = port.incoming_sequence[k]
-        port.incoming_length[i] = port.incoming_length[k]
-        port.incoming_flow[i] = port.incoming_flow[k]
-        port.incoming_tag[i] = port.incoming_tag[k]
+        copy_frame(port.incoming[i], port.incoming[port.incoming_head + i])
     port.incoming_head = 0
     port.incoming_count = left
+
+
+@kernel
+def queue_of(flow: int, queues: int) -> int:
+    """Receive-side scaling spreads flows evenly over the queues by a hash (multiplicative: Knuth, TAOCP 3, 6.4)."""
+    return ((flow * 40503 & 0xFFFF) * queues) >> 16
 
 
 @kernel
@@ -58,14 +60,14 @@ def steer(engine: Any, ports: Any, frames: Any) -> None:
     for q in range(engine.queues):
         keep_unarrived(ports[q])
     for i in range(frames.count):
-        port = ports[frames.flow[i] % engine.queues]
-        k = port.incoming_count
-        port.incoming_ps[k] = frames.arrival_ps[i]
-        port.incoming_sequence[k] = engine.sequence
-        port.incoming_length[k] = frames.length[i]
-        port.incoming_flow[k] = frames.flow[i]
-        port.incoming_tag[k] = frames.tag[i]
-        port.incoming_count = k + 1
+        port = ports[queue_of(frames.flow[i], engine.queues)]
+        frame = port.incoming[port.incoming_count]
+        frame.arrival_ps = frame.ready_ps = frames.arrival_ps[i]
+        frame.sequence = engine.sequence
+        frame.length = frames.length[i]
+        frame.flow = frames.flow[i]
+        frame.tag = frames.tag[i]
+        port.incoming_count += 1
         port.rx_offered += 1
         engine.sequence += 1
 
@@ -87,7 +89,7 @@ def write_pages(engine: Any, writer: Any, until_ps: int) -> None:
         page = engine.writer_base + ((next_random(engine) % engine.writer_pages) << PAGE_SHIFT)
         engine.writer_count += 1
         store(writer, page, CONTENT | SENT | engine.writer_count)
-        writer.clock_ps += engine.writer_gap_ps
+        sleep_until(writer, writer.clock_ps + engine.writer_gap_ps)
 
 
 @kernel

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfbench.experiment import Experiment
-from vfbench.kernels import address_of, kernel
+from vfbench.kernels import NO_KERNEL, address_of, kernel
 from vfbench.machine.costs import COSTS
 from vfbench.machine.cpu import CPU, HOOKS
 from vfbench.machine.driver_state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED
@@ -20,6 +20,7 @@ from vfbench.machine.vf_registers import reset_registers
 from vfbench.machine.virtio_receive import virtio_refill
 from vfbench.machine.wire import APPLICATION, FRAMES, NEVER_PS, SOURCE
 from vfbench.profiles import Profile
+from vfbench.strategy import do_nothing
 from vfbench.testbeds.model.engine import ENGINE, advance
 from vfbench.workload import ignore_answers
 
@@ -73,7 +74,11 @@ class Machine:
         self.cpus = records(CPU, self.queues + 1)
         self.ports = records(PORT, self.queues)
         self.applications = records(APPLICATION, self.queues)
-        self._sources, self._frames, self._engines = records(SOURCE, 1), records(FRAMES, 1), records(ENGINE, 1)
+        self._sources, self._frames, self._engines = (
+            records(SOURCE, 1),
+            records(FRAMES, 1),
+            records(ENGINE, 1),
+        )
         self.source, self.frames, self.engine = self._sources[0], self._frames[0], self._engines[0]
         self._hooks: dict[str, int] = {}
         self._fill_peer()
@@ -82,7 +87,7 @@ class Machine:
             self._fill_cpu(self.cpus[q], layout)
             self._fill_port(self.ports[q])
             self._fill_application(q)
-            self._fill_memory(self.cpus[q], layout)
+            self._fill_memory(layout)
         self._fill_costs(self.cpus[self.queues])
         self.memory.attach(self.cpus[self.queues])
         strategy = experiment.strategy
@@ -191,7 +196,8 @@ class Machine:
     def _fill_hooks(self, cpu: Any) -> None:
         hooks = self.experiment.strategy.hooks
         for name in HOOKS:
-            cpu[f"hook_{name}"] = address_of(getattr(hooks, name), cpu, 0, 0)
+            hook = getattr(hooks, name)
+            cpu[f"hook_{name}"] = NO_KERNEL if hook is do_nothing else address_of(hook, cpu, 0, 0)
         delivered = type(self.experiment.workload).delivered
         cpu.hook_delivered = address_of(delivered, cpu, self.applications[0], 0, 0)
 
@@ -227,7 +233,7 @@ class Machine:
         application.heap, application.heap_pages = heap.base, heap.pages
         self.experiment.workload.prepare_application(application)
 
-    def _fill_memory(self, cpu: Any, layout: QueueLayout) -> None:
+    def _fill_memory(self, layout: QueueLayout) -> None:
         """What the guest's kernel set up before the driver opened: free pages, free addresses."""
         pages = layout.packets.base + np.arange(layout.packets.pages, dtype=np.int64) * PAGE_BYTES
         self._words(layout.free_pages.base, len(pages))[:] = pages[::-1]
@@ -241,7 +247,7 @@ class Machine:
 
     def _start_clocks(self) -> None:
         """The run begins with the driver open; what opening it took and did is not part of it."""
-        for name in ("clock_ps", "guest_ps", "host_ps", *COUNTS):
+        for name in ("clock_ps", "idle_ps", "host_ps", *COUNTS):
             self.cpus[name] = 0
         for port in self.ports:
             port.rx_ready_ps = port.tx_ready_ps = 0

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfbench.kernels import kernel
-from vfbench.machine.cpu import store
+from vfbench.machine.cpu import sleep_until, store
 from vfbench.machine.driver_state import REGISTER_MIRROR, TRACKING_ARMED
 from vfbench.machine.exits import walk_table
 from vfbench.machine.iommu import flush_calls, flush_unmaps
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 DRAIN_STEP_PS = 10**6
 LONGEST_DRAIN_PS = 10**12
-SLOTS = ("pending", "sequence", "length", "arrival_ps", "flow", "tag")
 
 PARTS = ("quiesce", "final_sync", "final_copy", "state_transfer", "restore", "announce")
 
@@ -154,7 +153,7 @@ class ModelMigration:
         strategy = self._machine.experiment.strategy
         entries = 0
         for cpu in self._queue_cpus():
-            cpu.clock_ps = max(cpu.clock_ps, self.now_ps)
+            sleep_until(cpu, self.now_ps)
             set_armed(cpu, 1)
             entries += walk_table(cpu)
             cpu.notes_maps = not strategy.misses_late_maps
@@ -223,7 +222,9 @@ class ModelMigration:
         settings = self._machine.experiment.migration
         cost = state_cost(self._machine.profile, self._machine.queues, settings.vf_state == "self-emulated")
         with self._part("state_transfer"):
-            self._saved = [(np.array(p.register), int(p.rx_head), int(p.tx_head)) for p in self._machine.ports]
+            self._saved = [
+                (np.array(p.register), int(p.rx_head), int(p.tx_head)) for p in self._machine.ports
+            ]
             self._spend(cost.save_ps)
         with self._part("restore"):
             self._spend(cost.restore_ps)
@@ -238,7 +239,7 @@ class ModelMigration:
             for cpu, port, (_, rx_head, tx_head) in zip(
                 self._queue_cpus(), self._machine.ports, self._saved, strict=True
             ):
-                cpu.clock_ps = self.now_ps
+                sleep_until(cpu, self.now_ps)
                 restore_rings(cpu, port, rx_head, tx_head)
                 self._rotate_slots(port, rx_head)
             self._spend(max(int(cpu.clock_ps) for cpu in self._queue_cpus()) - self.now_ps)
@@ -252,7 +253,7 @@ class ModelMigration:
             self.vcpu_pause_ps = self.now_ps - self._paused_ps
         self.part_ps["announce"] = self._ps("announce_first") + self._ps("switch_learn")
         for cpu in self._machine.cpus:
-            cpu.clock_ps = max(cpu.clock_ps, self.now_ps)
+            sleep_until(cpu, self.now_ps)
         for port in self._machine.ports:
             port.paused = 0
             port.enabled = 1
@@ -276,7 +277,7 @@ class ModelMigration:
         self._spend(self._ps("vf_hot_plug"))
         for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
             reset_registers(port)
-            cpu.clock_ps = max(cpu.clock_ps, self.now_ps)
+            sleep_until(cpu, self.now_ps)
             open_vf(cpu, port)
         self._drain()
         self._machine.set_path(PATH_VF)
@@ -349,8 +350,8 @@ class ModelMigration:
         size = int(self._machine.experiment.driver.rx_ring)
         for i in range(int(port.unwritten)):
             slot = (int(port.rx_head) - 1 - i) % size
-            port.lost_reset += port.slot_pending[slot]
-            port.slot_pending[slot] = 0
+            port.lost_reset += port.slot[slot].pending
+            port.slot[slot].pending = 0
         port.rx_head = (int(port.rx_head) - int(port.unwritten)) % size
         port.unwritten = 0
         port.write_back_due_ps = np.iinfo(np.int64).max // 2
@@ -402,6 +403,4 @@ class ModelMigration:
     def _rotate_slots(self, port: Any, rx_head: int) -> None:
         """What the observer knows of each descriptor moves along with the rings."""
         size = int(self._machine.experiment.driver.rx_ring)
-        for name in SLOTS:
-            slots = port[f"slot_{name}"]
-            slots[:size] = np.roll(slots[:size], -rx_head)
+        port.slot[:size] = np.roll(port.slot[:size], -rx_head)

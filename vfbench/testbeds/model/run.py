@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed, UserError
 from vfbench.kernels import CACHE_FOLDER, COMPILED
-from vfbench.machine.port import FIFO_FRAMES
 from vfbench.migration.precopy import NotConverged
 from vfbench.records import Outcome
 from vfbench.testbeds.model.machine import Machine
@@ -115,11 +114,13 @@ def _settle(machine: Machine, timeline: Timeline) -> None:
     for port in machine.ports:
         port.lost_reset += port.fifo_tail - port.fifo_head
         port.fifo_head = port.fifo_tail
-        port.lost_ring += int(port.slot_pending.sum())
-        port.slot_pending[:] = 0
+        port.lost_ring += int(port.slot["pending"].sum())
+        port.slot["pending"] = 0
         port.longest_gap_ps = max(int(port.longest_gap_ps), _silence_ps(machine, port))
     if _open_packets(machine) != 0:
-        raise RunFailed(f"the ledger does not add up: {_open_packets(machine)} packets are neither here nor lost")
+        raise RunFailed(
+            f"the ledger does not add up: {_open_packets(machine)} packets are neither here nor lost"
+        )
 
 
 def _is_moving(machine: Machine, timeline: Timeline) -> bool:

@@ -28,7 +28,7 @@ class Counters:
         self.delivered_bytes = int(ports.rx_delivered_bytes.sum())
         self.corrupted = int(ports.rx_corrupted.sum())
         self.lost = sum(int(ports[name].sum()) for name in LOSSES)
-        self.guest_ps = int(cpus.guest_ps.sum())
+        self.guest_ps = int((cpus.clock_ps - cpus.idle_ps).sum())
         self.host_ps = int(cpus.host_ps.sum())
         self.latency: npt.NDArray[np.int64] = ports.latency.sum(axis=0)
 

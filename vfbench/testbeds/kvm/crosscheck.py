@@ -1,0 +1,135 @@
+"""The model against the real VM: the same experiments on both, paced so that an emulated guest keeps up.
+
+Compared are what both can know: pages found dirty in each round, which classes of pages are stale at the
+stop, which kinds of damage the packets took, and whether the pre-copy converged. Times are not compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vfbench.options import Options, experiments
+
+if TYPE_CHECKING:
+    from vfbench.experiment import Experiment
+    from vfbench.records import Outcome
+    from vfbench.strategy import Strategy
+    from vfbench.workload import Workload
+
+TOLERANCE = 0.05
+FEW_PAGES = 16
+"""A difference of so few pages is no more than where in a packet's life a sync happened to fall."""
+STALE = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
+DAMAGE = ("packets_corrupted", "packets_duplicated", "packets_phantom")
+PACKET_BITS = 8 * (64 + 20)
+
+_COMMON = {
+    "guest.memory": "64MiB",
+    "guest.packet-memory": "16MiB",
+    "migration.bandwidth": "200Mbps",
+    "migration.downtime-limit": "40ms",
+    "phases.steady": "300ms",
+    "phases.after": "300ms",
+    "small-packets.working-set": "8MiB",
+    "small-packets.dirty-rate": "500pages/s",
+}
+VARIANTS: Mapping[str, Mapping[str, str]] = {
+    "slow, recycled": {"small-packets.rate": f"{400 * PACKET_BITS}bps"},
+    "faster, recycled, small ring": {
+        "small-packets.rate": f"{800 * PACKET_BITS}bps",
+        "driver.rx-ring": "128",
+    },
+    "faster, fresh pages": {
+        "small-packets.rate": f"{800 * PACKET_BITS}bps",
+        "driver.page-reuse": "none",
+        "driver.page-order": "fifo",
+    },
+    "never converges": {
+        "small-packets.rate": f"{800 * PACKET_BITS}bps",
+        "small-packets.dirty-rate": "1500pages/s",
+        "small-packets.working-set": "32MiB",
+        "migration.bandwidth": "60Mbps",
+        "migration.downtime-limit": "5ms",
+        "migration.max-rounds": "3",
+    },
+}
+
+Run = Callable[["Experiment"], "Outcome"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One experiment on both testbeds; `differences` is empty where they agree."""
+
+    variant: str
+    strategy: str
+    model: Outcome
+    kvm: Outcome
+    differences: tuple[str, ...]
+
+
+def planned(
+    strategies: Mapping[str, type[Strategy]],
+    workloads: Mapping[str, type[Workload]],
+    only: Sequence[str] = (),
+) -> list[tuple[str, Experiment]]:
+    """Every variant under every strategy.
+
+    Or those whose strategy, or part of whose variant's name, is in ``only``.
+    """
+    return [
+        (name, experiment)
+        for name, changes in VARIANTS.items()
+        for experiment in experiments(
+            Options(["all"], "small-packets", [f"{k}={v}" for k, v in {**_COMMON, **changes}.items()]),
+            strategies,
+            workloads,
+        )
+        if not only or any(word in name or word == experiment.strategy.name for word in only)
+    ]
+
+
+def crosscheck(plan: list[tuple[str, Experiment]], on_model: Run, on_kvm: Run) -> Iterator[Check]:
+    """Run each experiment on both and compare."""
+    for variant, experiment in plan:
+        model, kvm = on_model(experiment), on_kvm(experiment)
+        yield Check(variant, experiment.strategy.name, model, kvm, tuple(differences(model, kvm)))
+
+
+def dirty_pages(outcome: Outcome) -> list[int]:
+    """Pages found dirty at the end of each round."""
+    return [_count(row["dirty_pages"]) for row in outcome.rounds]
+
+
+def differences(model: Outcome, kvm: Outcome) -> Iterator[str]:
+    """What the two disagree on, in words."""
+    if model.state != kvm.state:
+        yield f"state {model.state}, {kvm.state}"
+    for number, (expected, seen) in enumerate(zip(dirty_pages(model), dirty_pages(kvm), strict=False)):
+        if abs(seen - expected) > max(FEW_PAGES, TOLERANCE * expected):
+            yield f"dirty pages of round {number}: {expected}, {seen}"
+    for name in (*STALE, *DAMAGE):
+        expected, seen = _count(model.measures[name]), _count(kvm.measures[name])
+        if (expected > 0) != (seen > 0):
+            yield f"{name}: {expected}, {seen}"
+
+
+def _count(value: object) -> int:
+    return int(value) if isinstance(value, int) else 0
+
+
+def describe(check: Check) -> list[str]:
+    """Lines for people: what each testbed saw, and whether they agree."""
+    verdict = "agree" if not check.differences else "DIFFER: " + "; ".join(check.differences)
+    lines = [f"{check.strategy}, {check.variant}: {verdict}"]
+    for name, outcome in (("model", check.model), ("kvm", check.kvm)):
+        rounds = " ".join(str(pages) for pages in dirty_pages(outcome))
+        stale = "/".join(str(_count(outcome.measures[each])) for each in STALE)
+        damage = "/".join(str(_count(outcome.measures[each])) for each in DAMAGE)
+        lines.append(
+            f"  {name:5}  {outcome.state}, dirty pages by round {rounds or '-'}, "
+            f"stale payload/descriptor/other {stale}, corrupted/duplicated/phantom {damage}"
+        )
+    return lines

@@ -1,0 +1,109 @@
+"""From counters to the measures of a record, by the names of ``vfbench.records.schema``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vfbench.testbeds.kvm.bench_records import Bench
+    from vfbench.testbeds.kvm.migration import KvmMigration
+    from vfbench.testbeds.kvm.timeline import Counters, Row
+
+
+def _gbps(begin: Counters, end: Counters) -> float | None:
+    length_ps = end.time_ps - begin.time_ps
+    return 8000 * (end.delivered_bytes - begin.delivered_bytes) / length_ps if length_ps else None
+
+
+def speed(begin: Counters, end: Counters, migrated: Counters) -> Row:
+    """Throughput before and during the migration, on the wall clock."""
+    return {
+        "gbps": _gbps(begin, end),
+        "mpps": 1e6 * (end.delivered - begin.delivered) / (end.time_ps - begin.time_ps),
+        "gbps_migrating": _gbps(end, migrated),
+    }
+
+
+def moving(bench: Bench, migration: KvmMigration) -> Row:
+    """What the migration did and how long it took."""
+    row: dict[str, Any] = {
+        "sent_bytes": migration.sender.sent_bytes,
+        "resent_bytes": migration.sender.resent_bytes,
+    }
+    if migration.precopy is not None:
+        rounds = migration.precopy.rounds
+        row["rounds"] = len(rounds)
+        row["converged"] = migration.precopy.converged
+        row["mapped_unwritten_pages"] = sum(
+            r.sync.mapped_unwritten_pages for r in rounds if r.sync is not None
+        )
+    if migration.resumed_ps is None:
+        return row
+    row["residual_pages"] = migration.residual_pages
+    row["total_time_ms"] = (migration.resumed_ps - migration.started_ps) / 1e9
+    row["downtime_ms"] = migration.downtime_ps / 1e9
+    row.update({f"{part}_ms": ps / 1e9 for part, ps in migration.part_ps.items()})
+    row["vcpu_pause_ms"] = None if migration.vcpu_pause_ps is None else migration.vcpu_pause_ps / 1e9
+    slowdown = int(bench.records.wire.slowdown_1024) / 1024
+    row["service_gap_ms"] = int(bench.records.port.longest_gap_ps) * slowdown / 1e9
+    return row
+
+
+def integrity(bench: Bench, migration: KvmMigration) -> Row:
+    """What became of every packet, in both directions, and how the two memories differed at the stop."""
+    port = bench.records.port
+    row: dict[str, Any] = {
+        "packets_offered": int(port.rx_offered),
+        "packets_delivered": int(port.rx_delivered),
+        "packets_corrupted": int(port.rx_corrupted),
+        "packets_lost": int(port.rx_offered - port.rx_delivered - port.rx_corrupted),
+        "packets_sent": int(port.tx_offered),
+        "packets_sent_lost": int(port.tx_offered - port.tx_delivered - port.tx_corrupted),
+        "packets_sent_corrupted": int(port.tx_corrupted),
+        "packets_duplicated": int(port.rx_duplicated + port.tx_duplicated),
+        "packets_phantom": int(port.rx_phantom),
+        "dma_faults": int(port.dma_faults),
+        "simulated_packets": int(port.rx_offered + port.tx_offered),
+    }
+    for reason in ("fifo", "blackout", "reset", "dma", "ring", "socket"):
+        row[f"packets_lost_{reason}"] = int(port[f"lost_{reason}"])
+    if migration.comparison is not None:
+        row["stale_pages_payload"] = migration.comparison.stale_payload
+        row["stale_pages_descriptor"] = migration.comparison.stale_descriptor
+        row["stale_pages_other"] = migration.comparison.stale_other
+        row["pages_compared"] = migration.comparison.compared
+    return row
+
+
+def round_rows(migration: KvmMigration) -> list[Row]:
+    """A row for each round of the pre-copy."""
+    if migration.precopy is None:
+        return []
+    rows = []
+    for number, each in enumerate(migration.precopy.rounds):
+        if each.sync is None:
+            continue
+        dirty_bits = 8 * 4096 * each.sync.dirty_pages
+        rows.append(
+            {
+                "round": number,
+                "start_ms": (each.start_ps - migration.started_ps) / 1e9,
+                "duration_ms": (each.end_ps - each.start_ps) / 1e9,
+                "sync_ms": each.sync.took_ps / 1e9,
+                "sent_pages": each.sent_pages,
+                "sent_bytes": each.sent_bytes,
+                "resent_bytes": each.resent_bytes,
+                "dirty_pages": each.sync.dirty_pages,
+                "dirty_pages_cpu": each.sync.dirty_pages_cpu,
+                "dirty_pages_dma": each.sync.dirty_pages_dma,
+                "mapped_unwritten_pages": each.sync.mapped_unwritten_pages,
+                "held_back_pages": each.sync.held_back_pages,
+                "pending_bytes": each.pending_bytes,
+                "threshold_bytes": each.threshold_bytes,
+                "bandwidth_bps": each.bandwidth_bps,
+                "expected_downtime_ms": 1000 * dirty_bits / each.bandwidth_bps
+                if each.bandwidth_bps
+                else None,
+            }
+        )
+    return rows

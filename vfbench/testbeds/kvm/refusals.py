@@ -1,0 +1,47 @@
+"""What a real VM can't honour, said before anything runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vfbench.units import format_quantity
+
+if TYPE_CHECKING:
+    from vfbench.experiment import Experiment
+
+# Above them lie the device's registers, and the testbed's own 2 MiB lie below the guest's memory.
+MOST_MEMORY_BYTES = (0xD000_0000 // (2 << 20) - 1) * (2 << 20)
+
+
+def refusals(experiment: Experiment) -> list[str]:
+    """One line for each parameter that this testbed can't honour, naming the value."""
+    refused = []
+    if experiment.guest.queues > 1:
+        refused.append(
+            f"guest.queues: {experiment.guest.queues}, but a guest here has one vCPU and one queue"
+        )
+    if experiment.guest.memory_bytes > MOST_MEMORY_BYTES:
+        given, most = (
+            format_quantity(b, "bytes") for b in (experiment.guest.memory_bytes, MOST_MEMORY_BYTES)
+        )
+        refused.append(f"guest.memory: {given} is over {most}, where the device's registers lie")
+    if experiment.guest.dirty_log != "write-protect":
+        refused.append(
+            f"guest.dirty-log: {experiment.guest.dirty_log!r}, but which log KVM has is up to the host kernel"
+        )
+    if experiment.strategy.guest_iommu and experiment.strategy.exit_class == "none":
+        refused.append("exit-to: 'none', but a real guest can't tell its hypervisor anything for nothing")
+    refused += _packet_memory(experiment)
+    return refused
+
+
+def _packet_memory(experiment: Experiment) -> list[str]:
+    driver = experiment.driver
+    pages = experiment.guest.packet_memory_bytes // 4096
+    wanted = 2 * (driver.rx_ring + driver.tx_ring)
+    if pages >= wanted:
+        return []
+    return [
+        f"guest.packet-memory: {experiment.guest.packet_memory_bytes} bytes are {pages} pages, "
+        f"and rings of {driver.rx_ring} and {driver.tx_ring} want {wanted}"
+    ]

@@ -1,0 +1,168 @@
+"""The source's side of the stream: which pages are pending, and sending them at the experiment's bandwidth.
+
+Pages are the experiment's own, above the testbed's 2 MiB; what is sent is what a page holds at that instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from vfbench.machine.memory import PAGE_BYTES
+from vfbench.migration.precopy import Sync
+from vfbench.testbeds.kvm import boot
+from vfbench.testbeds.kvm.stream import MOST_PAGES
+
+if TYPE_CHECKING:
+    from vfbench.testbeds.kvm.site import Site
+    from vfbench.testbeds.kvm.stream import Stream
+    from vfbench.testbeds.kvm.timeline import Timeline
+
+OWN_PAGES = boot.FREE_BASE // PAGE_BYTES
+STREAM_PAGE_BYTES = PAGE_BYTES + 8
+LONGEST_BATCH_PS = 5 * 10**9
+MAKE_UP_PS = 50 * 10**9
+"""Time lost to a late wake-up is made up for within this much, as within QEMU's rate-limiting window."""
+
+Pages = npt.NDArray[np.bool_]
+
+
+class KvmSender:
+    """`vfbench.migration.precopy.Sender` over a real dirty log and a real connection, on the wall clock."""
+
+    def __init__(
+        self, site: Site, stream: Callable[[], Stream], timeline: Timeline, bandwidth_bps: int
+    ) -> None:
+        self._site = site
+        self._stream = stream
+        self._timeline = timeline
+        self._page_ps = STREAM_PAGE_BYTES * 8e12 / bandwidth_bps
+        self._free_ps = 0.0
+        self._memory = site.vm.memory.bytes.reshape(-1, PAGE_BYTES)
+        self._pending = np.zeros(len(self._memory), np.bool_)
+        self._sent_before = np.zeros(len(self._memory), np.bool_)
+        self._queue: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._unwritten_seen = 0
+        self.skips_mapped = False
+        self.sent_pages = 0
+        self.resent_pages = 0
+
+    @property
+    def now_ps(self) -> int:
+        return self._timeline.now_ps
+
+    @property
+    def sent_bytes(self) -> int:
+        return self.sent_pages * STREAM_PAGE_BYTES
+
+    @property
+    def resent_bytes(self) -> int:
+        return self.resent_pages * STREAM_PAGE_BYTES
+
+    @property
+    def pending_bytes(self) -> int:
+        return int(np.count_nonzero(self._pending)) * STREAM_PAGE_BYTES
+
+    @property
+    def held_back_pages(self) -> int:
+        """Pages known to be mapped for the device, where the strategy wants them to wait."""
+        return int(np.count_nonzero(self._site.mapped)) if self.skips_mapped else 0
+
+    def start_log(self) -> None:
+        self._site.vm.set_dirty_logging(True)
+        self._site.logged[:] = 0
+        self._site.device_wrote[:] = 0
+        self._pending[OWN_PAGES:] = True
+
+    def stop_log(self) -> None:
+        """The migration is over, one way or the other."""
+        self._site.vm.set_dirty_logging(False)
+
+    def sync_log(self) -> Sync:
+        """KVM's log, and beside it what vhost and the emulated IOMMU logged."""
+        began_ps = self.now_ps
+        cpu, logged, device = self._harvest()
+        dirty = cpu | logged
+        self._pending |= dirty
+        self._queue = np.empty(0, np.int64)
+        unwritten = int(self._site.host.unwritten_unmaps) - self._unwritten_seen
+        self._unwritten_seen += unwritten
+        return Sync(
+            int(np.count_nonzero(dirty)),
+            int(np.count_nonzero(cpu)),
+            int(np.count_nonzero(dirty & device)),
+            unwritten,
+            self.held_back_pages,
+            self.now_ps - began_ps,
+        )
+
+    def final_sync(self) -> None:
+        """The last sync: what is still mapped is dirty too."""
+        self.sync_log()
+        self._pending |= self._site.mapped.view(np.bool_)
+        self._pending[:OWN_PAGES] = False
+        self.skips_mapped = False
+
+    def send_until(self, until_ps: int) -> bool:
+        while self.now_ps < until_ps:
+            pages = self._next_pages(until_ps)
+            if len(pages) == 0:
+                return False
+            self._send(pages)
+        return True
+
+    def send_all(self) -> None:
+        """Whatever is pending, at the same pace."""
+        while self.send_until(self.now_ps + 10**12):
+            pass
+
+    def wait_until(self, until_ps: int) -> None:
+        self._timeline.sleep_until(until_ps)
+
+    def _harvest(self) -> tuple[Pages, Pages, Pages]:
+        """Pages stored to by the vCPU, logged by the host, written by the device since the last time."""
+        site = self._site
+        device = site.device_wrote.astype(np.bool_)
+        site.device_wrote[:] = 0
+        cpu = site.vm.dirty_log()
+        host = np.flatnonzero(site.logged)
+        # Cleared before the page is sent: what is logged from here on is sent again.
+        site.logged[host] = 0
+        logged = np.zeros(len(cpu), np.bool_)
+        logged[host] = True
+        for pages in (device, cpu, logged):
+            pages[:OWN_PAGES] = False
+        return cpu, logged, device
+
+    def _next_pages(self, until_ps: int) -> npt.NDArray[np.int64]:
+        """The next pages in address order that may go now.
+
+        As many as keep the pace, and none that is held back.
+        """
+        room_ps = min(until_ps - self.now_ps, LONGEST_BATCH_PS)
+        most = max(1, min(MOST_PAGES, int(room_ps / self._page_ps)))
+        while True:
+            if len(self._queue) == 0:
+                self._queue = np.flatnonzero(self._sendable(np.arange(len(self._pending))))
+                if len(self._queue) == 0:
+                    return self._queue
+            pages, self._queue = self._queue[:most], self._queue[most:]
+            pages = pages[self._sendable(pages)]
+            if len(pages):
+                return pages
+
+    def _sendable(self, pages: npt.NDArray[np.int64]) -> Pages:
+        pending: Pages = self._pending[pages]
+        return pending & (self._site.mapped[pages] == 0) if self.skips_mapped else pending
+
+    def _send(self, pages: npt.NDArray[np.int64]) -> None:
+        self._pending[pages] = False
+        self._stream().send_pages(self._memory, pages)
+        self.sent_pages += len(pages)
+        self.resent_pages += int(np.count_nonzero(self._sent_before[pages]))
+        self._sent_before[pages] = True
+        self._free_ps = max(self._free_ps, self.now_ps - MAKE_UP_PS) + len(pages) * self._page_ps
+        self._timeline.sleep_until(int(self._free_ps))

@@ -1,0 +1,126 @@
+"""The run's clock and its intervals: every wait of a run passes through here, so that nothing goes unseen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vfbench.errors import RunFailed
+
+if TYPE_CHECKING:
+    from vfbench.testbeds.kvm.host_records import BenchRecords
+
+Row = dict[str, Any]
+
+LOSSES = ("lost_fifo", "lost_blackout", "lost_reset", "lost_dma", "lost_ring", "lost_socket")
+LONGEST_SLEEP_S = 0.005
+
+
+class Counters:
+    """The port's counters at one instant; the difference of two is what happened between them."""
+
+    def __init__(self, bench: BenchRecords, time_ps: int) -> None:
+        port = bench.port
+        self.time_ps = time_ps
+        self.wire_ps = int(bench.wire.time_ps)
+        self.offered = int(port.rx_offered)
+        self.delivered = int(port.rx_delivered)
+        self.delivered_bytes = int(port.rx_delivered_bytes)
+        self.corrupted = int(port.rx_corrupted)
+        self.lost = sum(int(port[name]) for name in LOSSES)
+
+
+class Timeline:
+    """Wall clock in picoseconds since the run began, without the time for which it was held."""
+
+    def __init__(self, bench: BenchRecords, interval_ns: int, tick: Callable[[], None]) -> None:
+        self._bench = bench
+        self._interval_ps = interval_ns * 1000
+        self._tick = tick
+        self._held_ps: int | None = None
+        self._held_total_ps = 0
+        self._began_ns = time.monotonic_ns()
+        self.phase = "warm-up"
+        self._began_in = self.phase
+        self.rows: list[Row] = []
+        self._zero_ps = 0
+        self._last: Counters | None = None
+
+    @property
+    def now_ps(self) -> int:
+        if self._held_ps is not None:
+            return self._held_ps
+        return (time.monotonic_ns() - self._began_ns) * 1000 - self._held_total_ps
+
+    def counters(self) -> Counters:
+        """The port's counters now."""
+        return Counters(self._bench, self.now_ps)
+
+    def begin(self, phase: str) -> None:
+        """The warm-up is over: intervals from here on."""
+        self.phase = self._began_in = phase
+        self._last = self.counters()
+        self._zero_ps = self._last.time_ps
+
+    def hold(self) -> None:
+        """Stop all clocks: the bench does something that no real migration would."""
+        self._bench.wire.frozen = 1
+        self._held_ps = self.now_ps
+
+    def release(self) -> None:
+        """Let them go on."""
+        assert self._held_ps is not None
+        held_ps, self._held_ps = self._held_ps, None
+        self._held_total_ps += self.now_ps - held_ps
+        self._bench.wire.last_ns = time.monotonic_ns()
+        self._bench.wire.frozen = 0
+
+    def sleep_until(self, until_ps: int) -> None:
+        """Let time pass."""
+        while True:
+            self.look()
+            left_s = (until_ps - self.now_ps) / 1e12
+            if left_s <= 0:
+                return
+            time.sleep(min(left_s, LONGEST_SLEEP_S))
+
+    def wait_for(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
+        """Let time pass until something has happened; RunFailed if it takes too long."""
+        until = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > until:
+                raise RunFailed(f"{what} took more than {limit_s:g} s")
+            self.look()
+            time.sleep(0.001)
+
+    def look(self) -> None:
+        """Close the interval under way if its time has come; see that everybody is well."""
+        self._tick()
+        if self._last is not None and self.now_ps >= self._last.time_ps + self._interval_ps:
+            self._close_interval()
+
+    def finish(self) -> None:
+        """Close the interval that is under way."""
+        if self._last is not None and self.now_ps > self._last.time_ps:
+            self._close_interval()
+
+    def _close_interval(self) -> None:
+        before, now = self._last, self.counters()
+        assert before is not None
+        length_ps = now.time_ps - before.time_ps
+        self.rows.append(
+            {
+                "interval": len(self.rows),
+                "start_ms": (before.time_ps - self._zero_ps) / 1e9,
+                "length_ms": length_ps / 1e9,
+                "phase": self._began_in,
+                "packets_offered": now.offered - before.offered,
+                "packets_delivered": now.delivered - before.delivered,
+                "packets_lost": now.lost - before.lost,
+                "packets_corrupted": now.corrupted - before.corrupted,
+                "gbps": 8000 * (now.delivered_bytes - before.delivered_bytes) / length_ps,
+                "mpps": 1e6 * (now.delivered - before.delivered) / length_ps,
+            }
+        )
+        self._last, self._began_in = now, self.phase
