@@ -10,8 +10,8 @@ import functools
 from typing import Any
 
 from strategies import ALL_STRATEGIES
-from vfbench.experiment import Device, Driver, Experiment, Guest, Link, Phases, Precopy
-from vfbench.parameters import Parameter, change, parameters_of
+from vfbench.experiment import Driver, Experiment, Guest, Phases
+from vfbench.parameters import parameters_of
 from vfbench.profiles import Profile, load_profile
 from vfbench.records import Outcome
 from vfbench.strategy import Strategy
