@@ -128,7 +128,7 @@ class KvmSender:
         device = site.device_wrote.astype(np.bool_)
         site.device_wrote[:] = 0
         cpu = site.vm.dirty_log()
-        host = np.flatnonzero(site.logged)
+        host = np.flatnonzero(site.logged.copy())  # vhost logs on meanwhile
         # Cleared before the page is sent: what is logged from here on is sent again.
         site.logged[host] = 0
         logged = np.zeros(len(cpu), np.bool_)
