@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vfbench.commands import Registries
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, GROUPS, LARGEST_SEED
 from vfbench.options import PRESETS, SHORTCUTS, Options, experiments
@@ -39,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit code: 0, 1 (a run failed), 2 (bad input), 130 (interrupted)."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return bench.main(args=words or ["--help"], prog_name="bench", standalone_mode=False) or 0
+        registries = Registries(_strategies, _workloads)
+        arguments = words or ["--help"]
+        return bench.main(args=arguments, prog_name="bench", obj=registries, standalone_mode=False) or 0
     except (UserError, click.ClickException) as error:
         if "--debug" in words:
             traceback.print_exc()

@@ -28,16 +28,24 @@ Kernel = Callable[..., Any]
 
 COMPILED = not numba.config.DISABLE_JIT
 
-SOURCE_FOLDERS = ("vfbench", "strategies", "workloads")
-KEPT_CACHES = 6
+SOURCES = (
+    "vfbench/*.py",
+    "vfbench/machine/*.py",
+    "vfbench/testbeds/**/*.py",
+    "strategies/*.py",
+    "workloads/*.py",
+)
+"""Where kernels may stand; a test sees to it that none stands elsewhere."""
+ALL_SOURCES = ("vfbench/**/*.py", "strategies/*.py", "workloads/*.py")
+KEPT_CACHES = 12
 
 
-def source_hash() -> str:
-    """Sixteen hex digits over every Python source that a kernel can come from, and over numba's version."""
+def source_hash(patterns: tuple[str, ...] = SOURCES) -> str:
+    """Sixteen hex digits over the sources that match ``patterns``, and over numba's version."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256(numba.__version__.encode())
-    for folder in SOURCE_FOLDERS:
-        for path in sorted((root / folder).rglob("*.py")):
+    for pattern in patterns:
+        for path in sorted(root.glob(pattern)):
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

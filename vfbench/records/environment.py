@@ -14,7 +14,7 @@ PACKAGES = ("vfbench", "numba", "llvmlite", "numpy", "pandas", "pyarrow", "hdrhi
 
 def environment() -> dict[str, Any]:
     """CPU, kernel, OS, Python, package versions, hash and commit of the sources; None what can't be had."""
-    from vfbench.kernels import source_hash
+    from vfbench.kernels import ALL_SOURCES, source_hash
 
     return {
         "cpu": _cpu_model(),
@@ -23,7 +23,7 @@ def environment() -> dict[str, Any]:
         "os": _os_name(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": {package: _version(package) for package in PACKAGES},
-        "source_hash": source_hash(),
+        "source_hash": source_hash(ALL_SOURCES),
         "git_commit": _git_commit(),
     }
 

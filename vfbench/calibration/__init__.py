@@ -1,0 +1,1 @@
+"""Costs measured on the machine at hand, written as a profile."""

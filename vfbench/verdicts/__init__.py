@@ -1,0 +1,1 @@
+"""The claims of the argument, one file each, judged on records."""
