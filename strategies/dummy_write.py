@@ -4,7 +4,8 @@ DMA does not show in the dirty log; the CPU's stores do. So when the driver take
 from the device, it reads one byte of it and writes the same byte back: the page turns dirty and is sent again.
 
 What the dummy write marks is a page, and a page of the ring holds 256 descriptors: it also carries neighbours
-that the device has written back and whose buffers nobody has touched yet. Hence ``drain``.
+that the device has written back and whose buffers nobody has touched yet. Hence the driver drains the ring between
+the device's stop and its own.
 
 Source: Lan Tianyu, linux-pci, 21 October 2015.
 """
@@ -77,10 +78,7 @@ class DummyWrite(Strategy):
     stop_order: str = parameter(
         "device-first",
         choices=STOP_ORDERS,
-        help="what stops first; guest-first is fault 4, device-last fault 1",
-    )
-    drain: bool = parameter(
-        True, help="the driver takes what the device has finished before the guest stops; off is fault 3"
+        help="what stops first; undrained is fault 3, guest-first fault 4, device-last fault 1",
     )
 
     @property
@@ -99,7 +97,7 @@ class DummyWrite(Strategy):
 
     def migrate(self, migration: Migration) -> None:
         migration.pre_copy()
-        stop_and_copy(migration, self.stop_order, self.drain)
+        stop_and_copy(migration, self.stop_order)
         migration.transfer_vf_state()
         migration.restore_rings()
         migration.resume()

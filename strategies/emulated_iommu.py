@@ -152,8 +152,11 @@ class EmulatedIommu(Strategy):
     unmap_early: bool = parameter(
         False, help="tell of an unmap while the device still uses the page (fault 5)"
     )
-    stop_order: str = parameter("device-first", choices=STOP_ORDERS, help="what stops first, device or guest")
-    drain: bool = parameter(True, help="the driver takes what the device has finished before the guest stops")
+    stop_order: str = parameter(
+        "device-first",
+        choices=STOP_ORDERS,
+        help="what stops first; guest-first is fault 4, device-last fault 1",
+    )
 
     @property
     def hooks(self) -> Hooks:
@@ -191,7 +194,7 @@ class EmulatedIommu(Strategy):
     def migrate(self, migration: Migration) -> None:
         migration.arm_tracking()
         migration.pre_copy(skip_mapped=self.skip_mapped)
-        stop_and_copy(migration, self.stop_order, self.drain)
+        stop_and_copy(migration, self.stop_order)
         migration.transfer_vf_state()
         migration.restore_rings()
         migration.resume()

@@ -20,12 +20,13 @@ class Untracked(Strategy):
 
     name: ClassVar[str] = "untracked"
 
-    stop_order: str = parameter("device-first", choices=STOP_ORDERS, help="what stops first, device or guest")
-    drain: bool = parameter(True, help="the driver takes what the device has finished before the guest stops")
+    stop_order: str = parameter(
+        "guest-first", choices=STOP_ORDERS, help="what stops first; the baseline asks nothing of the driver"
+    )
 
     def migrate(self, migration: Migration) -> None:
         migration.pre_copy()
-        stop_and_copy(migration, self.stop_order, self.drain)
+        stop_and_copy(migration, self.stop_order)
         migration.transfer_vf_state()
         migration.restore_rings()
         migration.resume()

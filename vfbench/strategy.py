@@ -73,7 +73,7 @@ class Migration(Protocol):
         """
 
     def notify_driver(self) -> None:
-        """Raise the migration notice in the driver (S3): it takes no new work and waits."""
+        """Raise the migration notice in the driver (S3): it polls no more and waits for what comes."""
 
     def stop_device(self) -> None:
         """The device moves no packet from now on; frames in its FIFO are lost."""
@@ -164,21 +164,26 @@ class Strategy:
         raise NotImplementedError
 
 
-STOP_ORDERS = ("device-first", "guest-first", "device-last")
+STOP_ORDERS = ("device-first", "undrained", "guest-first", "device-last")
 
 
-def stop_and_copy(migration: Migration, order: str, drain: bool) -> None:
-    """The stop, in one of three orders, and the copy of the rest.
+def stop_and_copy(migration: Migration, order: str) -> None:
+    """The stop, in one of four orders, and the copy of the rest.
 
-    ``device-first``: the driver is notified, the device stops, the driver takes what is done (with ``drain``), the
-    guest stops, the rest is copied. ``guest-first`` (fault 4): the guest stops while the device goes on.
-    ``device-last`` (fault 1): the device goes on even while the rest is copied.
+    ``device-first``: the driver is notified, the device stops, the driver takes what is done, the guest stops, the
+    rest is copied. ``undrained`` (fault 3): the same, but what the device has done and the driver has not seen
+    stays where it is. ``guest-first`` (fault 4): the guest stops while the device goes on. ``device-last``
+    (fault 1): the device goes on even while the rest is copied.
     """
     if order == "device-first":
         migration.notify_driver()
         migration.stop_device()
-        if drain:
-            migration.drain()
+        migration.drain()
+        migration.pause_guest()
+        migration.copy_rest()
+    elif order == "undrained":
+        migration.notify_driver()
+        migration.stop_device()
         migration.pause_guest()
         migration.copy_rest()
     elif order == "guest-first":

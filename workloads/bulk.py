@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vfbench.kernels import kernel
+from vfbench.machine.wire import LEAST_FRAME_BYTES, LONGEST_FRAME_BYTES
 from vfbench.parameters import parameter
 from vfbench.workload import Workload, put_evenly
 
@@ -30,7 +31,9 @@ class Bulk(Workload):
     name: ClassVar[str] = "bulk"
     arrivals = arrivals
 
-    frame_bytes: int = parameter(1518, unit="bytes", low=64, high=9018, help="frame size with FCS")
+    frame_bytes: int = parameter(
+        1518, unit="bytes", low=LEAST_FRAME_BYTES, high=LONGEST_FRAME_BYTES, help="frame size with FCS"
+    )
 
     def prepare(self, source: Any) -> tuple[Any, ...]:
         source.scratch[FRAME_BYTES] = self.frame_bytes

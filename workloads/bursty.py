@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from vfbench.errors import UserError
 from vfbench.kernels import kernel
+from vfbench.machine.wire import LEAST_FRAME_BYTES, LONGEST_FRAME_BYTES
 from vfbench.parameters import parameter
 from vfbench.quantiles import ONE_BITS, draw_pareto, pareto_mean, pareto_table
 from vfbench.workload import Workload, may_put, next_flow, next_random, put_frame
@@ -69,7 +70,9 @@ class Bursty(Workload):
     rate_bps: int = parameter(
         0, unit="bps", low=0, help="mean offered rate, counting frame + 20 bytes (0: half the link's)"
     )
-    frame_bytes: int = parameter(1518, unit="bytes", low=64, high=9018, help="frame size with FCS")
+    frame_bytes: int = parameter(
+        1518, unit="bytes", low=LEAST_FRAME_BYTES, high=LONGEST_FRAME_BYTES, help="frame size with FCS"
+    )
     burst_frames: int = parameter(64, unit="count", low=2, high=4096, help="mean frames per burst")
     shape: float = parameter(
         1.5, unit="number", low=1.2, high=4.0, help="Pareto shape; the less, the heavier"

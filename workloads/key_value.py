@@ -18,11 +18,11 @@ import numpy as np
 from vfbench.errors import UserError
 from vfbench.kernels import kernel
 from vfbench.machine.cpu import store
+from vfbench.machine.wire import LONGEST_FRAME_BYTES
 from vfbench.parameters import parameter
 from vfbench.quantiles import draw_rank, zipf_table
 from vfbench.workload import Workload, may_put, next_flow, put_frame
 
-MAX_FRAME_BYTES = 9018
 PAGE_BYTES = 4096
 
 # scratch of the source
@@ -99,7 +99,7 @@ class KeyValue(Workload):
         1024,
         unit="bytes",
         low=8,
-        high=8192,
+        high=LONGEST_FRAME_BYTES,
         multiple_of=8,
         help="a value, added to the frame that carries it",
     )
@@ -107,11 +107,16 @@ class KeyValue(Workload):
     def __post_init__(self) -> None:
         """Refuse a value that no single frame carries."""
         super().__post_init__()
-        if self.request_bytes + self.value_bytes > MAX_FRAME_BYTES:
+        if self.request_bytes + self.value_bytes > LONGEST_FRAME_BYTES:
             raise UserError(
                 f"key-value.value: {self.value_bytes} B with a request of {self.request_bytes} B is more "
-                f"than a frame of {MAX_FRAME_BYTES} B holds"
+                f"than a frame of {LONGEST_FRAME_BYTES} B holds"
             )
+
+    @property
+    def heap_bytes(self) -> int:
+        """Every key's value; each queue's vCPU has a shard of the store."""
+        return self.keys * self.value_bytes
 
     def prepare(self, source: Any) -> tuple[Any, ...]:
         table = zipf_table(self.keys, self.zipf)

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from vfbench.captures import read_capture
 from vfbench.errors import UserError
 from vfbench.kernels import kernel
+from vfbench.machine.wire import LEAST_FRAME_BYTES, LONGEST_FRAME_BYTES
 from vfbench.machine.words import load_word
 from vfbench.parameters import parameter
 from vfbench.workload import NEVER_PS, Workload, may_put, put_frame
 
 SHIPPED_CAPTURE = Path(__file__).parent / "captures" / "veth-mixed.pcap"
 FCS_BYTES = 4
-LEAST_FRAME_BYTES, MAX_FRAME_BYTES = 64, 9018
 HEADER_BYTES = 54
 """Ethernet, IPv4 and TCP without options: what segmentation repeats before each piece."""
 LEAST_SEGMENT_BYTES = 594
@@ -97,8 +97,8 @@ class Pcap(Workload):
         0,
         unit="bytes",
         low=0,
-        high=MAX_FRAME_BYTES,
-        help="cut longer frames as the NIC would (0: refuse those over 9018 B)",
+        high=LONGEST_FRAME_BYTES,
+        help="cut longer frames as the NIC would (0: refuse those over 2048 B)",
     )
 
     def __post_init__(self) -> None:
@@ -144,12 +144,12 @@ class Pcap(Workload):
         flow: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Frames recorded above segmentation offload, cut into what the wire carried."""
-        limit = self.segment_bytes or MAX_FRAME_BYTES
+        limit = self.segment_bytes or LONGEST_FRAME_BYTES
         if length.max() <= limit:
             return time_ns, length, flow
         if not self.segment_bytes:
             raise UserError(
-                f"capture {path}: a frame of {length.max()} B is over {MAX_FRAME_BYTES}: it "
+                f"capture {path}: a frame of {length.max()} B is over {LONGEST_FRAME_BYTES}: it "
                 "was recorded above segmentation offload; pcap.segment=1518B cuts them as the NIC would"
             )
         header = HEADER_BYTES + FCS_BYTES

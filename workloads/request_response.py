@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vfbench.kernels import kernel
+from vfbench.machine.wire import LEAST_FRAME_BYTES, LONGEST_FRAME_BYTES
 from vfbench.machine.words import load_word, store_word
 from vfbench.parameters import parameter
 from vfbench.workload import NEVER_PS, PENDING_ANSWERS, Workload, may_put, put_frame
@@ -179,8 +180,12 @@ class RequestResponse(Workload):
     flows: int = parameter(
         64, unit="count", low=1, high=PENDING_ANSWERS, help="clients, each with one request outstanding"
     )
-    request_bytes: int = parameter(128, unit="bytes", low=64, high=9018, help="request's frame with FCS")
-    answer_bytes: int = parameter(1024, unit="bytes", low=64, high=9018, help="answer's frame with FCS")
+    request_bytes: int = parameter(
+        128, unit="bytes", low=LEAST_FRAME_BYTES, high=LONGEST_FRAME_BYTES, help="request's frame with FCS"
+    )
+    answer_bytes: int = parameter(
+        1024, unit="bytes", low=LEAST_FRAME_BYTES, high=LONGEST_FRAME_BYTES, help="answer's frame with FCS"
+    )
     timeout_ns: int = parameter(
         200 * 10**6, unit="ns", low=1000, high=10**11, help="a request without answer is sent again after it"
     )

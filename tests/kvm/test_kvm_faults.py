@@ -51,7 +51,7 @@ def test_fault_6_mappings_made_after_tracking_was_armed_go_unnoticed() -> None:
     "settings",
     [
         ["dummy-write.when=given"],
-        ["dummy-write.drain=false"],
+        ["dummy-write.stop-order=undrained"],
         ["dummy-write.ahead=true"],
     ],
     ids=["fault 2", "fault 3", "fault 7"],

@@ -99,7 +99,9 @@ def lay_out(experiment: Experiment, base: int = PAGE_BYTES) -> GuestLayout:
     structures = [{name: allocator.take(sizes[name]) for name in STRUCTURES} for _ in range(queues)]
     end_of_structures = allocator.end
     packets = [allocator.take(packet_pages << PAGE_SHIFT) for _ in range(queues)]
-    heap_bytes = experiment.workload.heap_bytes // queues
+    # An application that wants more than there is makes do with half of what is left.
+    left_bytes = experiment.guest.memory_bytes - allocator.end - experiment.workload.working_set_bytes
+    heap_bytes = min(experiment.workload.heap_bytes, max(0, left_bytes // 2)) // queues
     heaps = tuple(allocator.take(heap_bytes) for _ in range(queues))
     working_set = allocator.take(experiment.workload.working_set_bytes)
     return GuestLayout(

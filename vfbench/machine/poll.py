@@ -119,8 +119,8 @@ def rest(cpu: Any, port: Any, until_ps: int) -> None:
     due_ps = next_due_ps(cpu)
     limit_ps = until_ps if due_ps < 0 else min(until_ps, due_ps)
     if limit_ps > cpu.clock_ps:
-        advance_device(cpu, port, limit_ps, True)
-    if port.interrupt_pending and port.interrupt_ps <= limit_ps:
+        advance_device(cpu, port, limit_ps, not port.noticed)
+    if port.interrupt_pending and port.interrupt_ps <= limit_ps and not port.noticed:
         take_interrupt(cpu, port)
     else:
         sleep_until(cpu, limit_ps)
@@ -135,7 +135,7 @@ def run_queue(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
     for them. It catches up before it sees a new tail, and before the driver believes that nothing is left.
     """
     while cpu.clock_ps < until_ps and not port.paused:
-        if port.polling:
+        if port.polling and not port.noticed:
             if port.path != PATH_VF:
                 advance_device(cpu, port, cpu.clock_ps, False)
             poll_one(cpu, port, application)

@@ -60,12 +60,17 @@ PORT = np.dtype(
         ("enabled", "i8"),  # the device may move packets
         ("admits_from_ps", "i8"),  # the network delivers to this port from then on
         ("paused", "i8"),  # the vCPU does not run
+        ("noticed", "i8"),  # the driver knows of the migration and polls no more
         ("polling", "i8"),
         ("poll_left", "i8"),
         ("interrupt_pending", "i8"),
         ("interrupt_ps", "i8"),
         ("last_interrupt_ps", "i8"),
         ("interrupt_interval_ps", "i8"),
+        # the host's own NIC, in front of vhost
+        ("host_interrupt_ps", "i8"),
+        ("host_interrupt_interval_ps", "i8"),
+        ("host_nic_ps", "i8"),  # the host's softirq is busy until then
         # registers
         ("register", "i8", (len(QUEUE_REGISTERS),)),
         # frames on their way in

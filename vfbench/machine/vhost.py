@@ -147,6 +147,25 @@ def next_tx_ps(cpu: Any, port: Any) -> int:
 
 
 @kernel
+def pass_through_host_nic(cpu: Any, port: Any) -> None:
+    """The next frame on the wire reaches the tap's queue by way of the host's NIC, its interrupt and its softirq.
+
+    The host's driver is throttled as the guest's is (EITR): a frame that finds the softirq asleep waits for the next
+    interrupt; while it is awake frames follow one another, one processor's worth of them and no more.
+    """
+    frame = port.incoming[port.incoming_head]
+    if frame.arrival_ps > port.host_nic_ps:
+        port.host_interrupt_ps = max(
+            frame.arrival_ps, port.host_interrupt_ps + port.host_interrupt_interval_ps
+        )
+        port.host_nic_ps = port.host_interrupt_ps
+    port.host_nic_ps += cpu.cost[HOST_NIC_PACKET]
+    cpu.host_ps += cpu.cost[HOST_NIC_PACKET]
+    frame.ready_ps = port.host_nic_ps
+    admit(port)
+
+
+@kernel
 def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
     """Copy the oldest frame into the next buffer that the guest offered."""
     frame = take_oldest(port)
@@ -198,8 +217,7 @@ def vhost_advance(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -
         if due >= until_ps:
             break
         if due == arrival:
-            cpu.host_ps += cpu.cost[HOST_NIC_PACKET]
-            admit(port)
+            pass_through_host_nic(cpu, port)
         elif due == receive:
             vhost_receive_one(cpu, port, receive)
         else:

@@ -9,6 +9,9 @@ BATCH_FRAMES = 1024
 PENDING_ANSWERS = 4096
 WIRE_OVERHEAD_BYTES = 20
 """Preamble, start delimiter and inter-frame gap: what a frame takes on the wire beyond itself."""
+LEAST_FRAME_BYTES = 64
+LONGEST_FRAME_BYTES = 2048
+"""One receive buffer, half a page: the machine has no frames that span several descriptors."""
 
 SOURCE = np.dtype(
     [

@@ -207,7 +207,8 @@ class Machine:
         port.enabled = 1
         port.polling = 1
         port.interrupt_interval_ps = self._interrupt_interval_ps(path)
-        port.last_interrupt_ps = -NEVER_PS // 2
+        port.last_interrupt_ps = port.host_interrupt_ps = -NEVER_PS // 2
+        port.host_interrupt_interval_ps = self.experiment.device.interrupt_interval_ns * 1000
         port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
         port.write_back_batch = self.experiment.device.writeback_batch
         # The queues share the wire; each gets its part.

@@ -178,6 +178,8 @@ class ModelMigration:
         with self._part("quiesce"):
             self._begin_stop()
             self._spend(self._ps("mailbox_round_trip") + self._ps("interrupt_injection"))
+            for port in self._machine.ports:
+                port.noticed = 1
 
     def stop_device(self) -> None:
         with self._part("quiesce"):
@@ -255,7 +257,7 @@ class ModelMigration:
         for cpu in self._machine.cpus:
             sleep_until(cpu, self.now_ps)
         for port in self._machine.ports:
-            port.paused = 0
+            port.paused = port.noticed = 0
             port.enabled = 1
             port.polling = 1
             port.admits_from_ps = self.now_ps + self.part_ps["announce"]
@@ -358,11 +360,13 @@ class ModelMigration:
 
     def _drain(self) -> None:
         """The driver polls until it finds nothing more; the device is stopped, so that is soon."""
+        noticed = self._machine.ports.noticed.copy()
         for port in self._machine.ports:
-            port.polling = 1
+            port.polling, port.noticed = 1, 0
         limit_ps = self.now_ps + LONGEST_DRAIN_PS
         while any(self._machine.ports.polling) and self.now_ps < limit_ps:
             self._spend(DRAIN_STEP_PS)
+        self._machine.ports.noticed = noticed
         for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
             settle(cpu, port)
         self._spend(max(0, max(int(cpu.clock_ps) for cpu in self._queue_cpus()) - self.now_ps))

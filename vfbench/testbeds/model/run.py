@@ -65,6 +65,7 @@ def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome
     migrated = Counters(machine)
     timeline.advance(machine.now_ps + experiment.phases.after_ns * 1000)
     after = Counters(machine)
+    _note_silence(machine)
     _settle(machine, timeline)
     return Outcome(
         state=state,
@@ -104,6 +105,13 @@ def _migrate(machine: Machine, migration: ModelMigration, timeline: Timeline) ->
     return "ok", ""
 
 
+def _note_silence(machine: Machine) -> None:
+    """The peer also waits for what comes no more: up to the last frame that it put on the wire."""
+    asked_ps = min(machine.now_ps, int(machine.source.wire_free_ps))
+    for port in machine.ports:
+        port.longest_gap_ps = max(int(port.longest_gap_ps), asked_ps - int(port.seen_ps))
+
+
 def _settle(machine: Machine, timeline: Timeline) -> None:
     """The peer falls silent; what is on its way arrives, and what never will is counted as lost."""
     machine.source.frames_left = 0
@@ -116,7 +124,6 @@ def _settle(machine: Machine, timeline: Timeline) -> None:
         port.fifo_head = port.fifo_tail
         port.lost_ring += int(port.slot["pending"].sum())
         port.slot["pending"] = 0
-        port.longest_gap_ps = max(int(port.longest_gap_ps), _silence_ps(machine, port))
     if _open_packets(machine) != 0:
         raise RunFailed(
             f"the ledger does not add up: {_open_packets(machine)} packets are neither here nor lost"
@@ -128,10 +135,6 @@ def _is_moving(machine: Machine, timeline: Timeline) -> bool:
     before = _open_packets(machine)
     timeline.advance(machine.now_ps + SETTLE_STEP_PS + machine.experiment.workload.hold_ns * 1000)
     return _open_packets(machine) != before
-
-
-def _silence_ps(machine: Machine, port: object) -> int:
-    return 0
 
 
 def _open_packets(machine: Machine) -> int:
