@@ -1,4 +1,4 @@
-"""Faults of the argument: caught when switched on, absent when not. Fault 3 still lacks an experiment."""
+"""The seven faults of the argument: caught when switched on, absent when not."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ MBPS = 10**6
 FAULTS = {
     "1 DMA after the last sync": ("dummy-write", FRESH_PAGES, 500 * MBPS, {}, {"stop_order": "device-last"}),
     "2 dummy write before the payload": ("dummy-write", FRESH_PAGES, 50 * MBPS, {}, {"when": "given"}),
+    "3 dummy write beside a descriptor not seen": (
+        "dummy-write",
+        FRESH_PAGES,
+        500 * MBPS,
+        {},
+        {"stop_order": "undrained"},
+    ),
     "4 guest stopped before the device": (
         "dummy-write",
         FRESH_PAGES,

@@ -68,6 +68,8 @@ PORT = np.dtype(
         ("last_interrupt_ps", "i8"),
         ("interrupt_interval_ps", "i8"),
         # the host's own NIC, in front of vhost
+        ("host_ring_frames", "i8"),
+        ("tap_queue_frames", "i8"),
         ("host_interrupt_ps", "i8"),
         ("host_interrupt_interval_ps", "i8"),
         ("host_nic_ps", "i8"),  # the host's softirq is busy until then

@@ -206,10 +206,13 @@ def vf_receive(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> N
         if can_land_at_once(port):
             frame = port.incoming[port.incoming_head]
             landing = landing_ps(cpu, port, frame)
-            if landing > until_ps:
+            if landing <= until_ps:
+                port.incoming_head += 1
+                land_frame(cpu, port, frame, landing)
+            elif frame.arrival_ps <= until_ps:
+                admit(port)
+            else:
                 break
-            port.incoming_head += 1
-            land_frame(cpu, port, frame, landing)
             continue
         landing, arrival = next_landing_ps(cpu, port), next_arrival_ps(port)
         due = min(min(landing, arrival), port.write_back_due_ps)

@@ -83,6 +83,7 @@ FIGURES: Final[tuple[tuple[str, Dimension], ...]] = (
     ("vhost_wakeup", "time"),
     ("host_nic_packet", "time"),
     ("virtio_queue_packet", "time"),
+    ("host_nic_ring", "count"),
     ("tap_queue", "count"),
     # the VF's state
     ("vf_reset", "time"),

@@ -208,6 +208,8 @@ class Machine:
         port.polling = 1
         port.interrupt_interval_ps = self._interrupt_interval_ps(path)
         port.last_interrupt_ps = port.host_interrupt_ps = -NEVER_PS // 2
+        port.host_ring_frames = int(self.profile.value("host_nic_ring"))
+        port.tap_queue_frames = int(self.profile.value("tap_queue"))
         port.host_interrupt_interval_ps = self.experiment.device.interrupt_interval_ns * 1000
         port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
         port.write_back_batch = self.experiment.device.writeback_batch
@@ -225,7 +227,7 @@ class Machine:
     def _queue_limits(self, path: int) -> tuple[int, int]:
         if path == PATH_VF:
             return int(self.profile.value("fifo")) // self.queues, FIFO_FRAMES
-        return NEVER_PS, min(int(self.profile.value("tap_queue")), FIFO_FRAMES)
+        return NEVER_PS, FIFO_FRAMES
 
     def _fill_application(self, q: int) -> None:
         application, heap = self.applications[q], self.layout.heaps[q]
