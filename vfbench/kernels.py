@@ -4,15 +4,19 @@ Kernels are plain functions. With the compiler on they become machine code, cach
 ``NUMBA_DISABLE_JIT=1`` they run as the Python they are written in, which is how they are cross-checked.
 
 numba's disk cache watches the file a function stands in, not the files of the functions it calls. So the
-cache folder is keyed by a hash of every source the kernels can come from: a stale kernel cannot be loaded.
+cache folder is keyed by a hash of every source of vfbench that has kernels, and inside it a strategy's or a
+workload's by a hash of the sources beside it: a stale kernel cannot be loaded, and who edits a strategy does not
+wait for the machine to be compiled again, which calls it by address.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +32,24 @@ Kernel = Callable[..., Any]
 
 COMPILED = not numba.config.DISABLE_JIT
 
-SOURCES = (
-    "vfbench/*.py",
-    "vfbench/machine/*.py",
-    "vfbench/testbeds/**/*.py",
-    "strategies/*.py",
-    "workloads/*.py",
-)
-"""Where kernels may stand; a test sees to it that none stands elsewhere."""
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("vfbench/*.py", "vfbench/machine/*.py", "vfbench/testbeds/**/*.py")
+"""Where kernels of vfbench may stand; a test sees to it that none stands elsewhere."""
 ALL_SOURCES = ("vfbench/**/*.py", "strategies/*.py", "workloads/*.py")
 KEPT_CACHES = 12
 
 
 def source_hash(patterns: tuple[str, ...] = SOURCES) -> str:
     """Sixteen hex digits over the sources that match ``patterns``, and over numba's version."""
-    root = Path(__file__).resolve().parent.parent
+    return _hash_of([path for pattern in patterns for path in sorted(ROOT.glob(pattern))])
+
+
+def _hash_of(paths: list[Path]) -> str:
     digest = hashlib.sha256(numba.__version__.encode())
-    for pattern in patterns:
-        for path in sorted(root.glob(pattern)):
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
+    for path in paths:
+        name = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        digest.update(name.as_posix().encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -67,12 +69,31 @@ CACHE_FOLDER = _select_cache_folder()
 numba.config.CACHE_DIR = str(CACHE_FOLDER)
 
 
+@functools.cache
+def cache_folder_beside(folder: Path) -> Path:
+    """The cache of kernels that stand in ``folder``, outside vfbench; another one after any change there."""
+    return CACHE_FOLDER / _hash_of(sorted(folder.glob("*.py")))
+
+
+@contextmanager
+def _cached_for(function: Kernel) -> Iterator[None]:
+    """numba notes a function's cache folder when it is decorated."""
+    source = Path(function.__code__.co_filename)
+    if source.exists() and not source.resolve().is_relative_to(ROOT / "vfbench"):
+        numba.config.CACHE_DIR = str(cache_folder_beside(source.resolve().parent))
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = str(CACHE_FOLDER)
+
+
 def kernel(function: Kernel) -> Kernel:
     """Compile ``function`` on its first call with given types, without the GIL, cached on disk.
 
     Division by zero is numpy's, not Python's: a kernel has no way to raise.
     """
-    compiled: Kernel = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
+    with _cached_for(function):
+        compiled: Kernel = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
     return compiled
 
 
