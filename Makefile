@@ -2,6 +2,7 @@
 # make test       set up, then every test
 # make quick      the tests without the slow ones
 # make lint       ruff, mypy --strict, import-linter
+# make validate   predictions beside what was observed: every validation, its table, and one page of them all
 # make benchmark  how fast the suite itself is, and how much memory it takes
 # make clean      remove the environment and what the tools keep; results stay
 
@@ -17,7 +18,9 @@ MAIN_JOB := run --strategy all --workload pcap --rate 5Gbps --set pcap.hold=500u
 	--set driver.page-order=fifo --downtime-limit 30ms
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test quick lint benchmark clean
+.PHONY: help setup bench test quick lint validate benchmark clean
+
+VALIDATIONS := published qemu linux model
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -51,6 +54,12 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check --output-format concise .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# One that misses a goal, or can't be had on this machine, doesn't keep the others from running.
+validate: $(INSTALLED)
+	@failed=0; for each in $(VALIDATIONS); do $(BIN)/bench validate $$each || failed=1; done; \
+		$(BIN)/bench validate report >/dev/null || failed=1; \
+		echo "Page: results/validation/index.html"; exit $$failed
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/speed.py

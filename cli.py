@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfbench.commands import Registries
+from vfbench.commands.validate import validate
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, GROUPS, LARGEST_SEED
 from vfbench.options import PRESETS, SHORTCUTS, Options, experiments
@@ -326,6 +327,9 @@ def _workloads() -> dict[str, type[Workload]]:
     from workloads import ALL_WORKLOADS
 
     return load_workloads(ALL_WORKLOADS)
+
+
+bench.add_command(validate)
 
 
 if __name__ == "__main__":
