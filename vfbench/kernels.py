@@ -34,6 +34,7 @@ SOURCES = (
     "vfbench/testbeds/**/*.py",
     "strategies/*.py",
     "workloads/*.py",
+    "vfbench/calibration/loops.py",
 )
 """Where kernels may stand; a test sees to it that none stands elsewhere."""
 ALL_SOURCES = ("vfbench/**/*.py", "strategies/*.py", "workloads/*.py")
