@@ -24,7 +24,10 @@ def _drain(receiver: socket.socket, expected_bytes: int) -> None:
 
 def tcp_gbps() -> float:
     """Send 64 MiB from one thread to another over TCP on loopback; Gb/s of payload."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sender:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as sender,
+    ):
         receiver, _ = server.accept()
         with receiver:
             reader = threading.Thread(target=_drain, args=(receiver, SAMPLE_BYTES))
@@ -39,5 +42,7 @@ def tcp_gbps() -> float:
 
 def loopback_probe() -> Probe:
     """No cost of a profile is like it: give it to a migration as `--bandwidth`."""
-    method = "64 MiB from one thread to another in writes of 256 KiB; a bound for migration.bandwidth on loopback"
+    method = (
+        "64 MiB from one thread to another in writes of 256 KiB; a bound for migration.bandwidth on loopback"
+    )
     return Probe("loopback_tcp", "Gb/s", method, tcp_gbps, belongs=False)

@@ -21,7 +21,9 @@ def write_profile(path: Path, profile: Profile, beside: tuple[Result, ...]) -> N
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({error.strerror}); give a path in a folder that can") from error
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); give a path in a folder that can"
+        ) from error
 
 
 def _lines(profile: Profile, beside: tuple[Result, ...]) -> Iterator[str]:
@@ -44,6 +46,7 @@ def _figure_lines(name: str, figure: Figure) -> Iterator[str]:
         value = getattr(figure, key)
         yield f"{key} = {_text(value) if isinstance(value, str) else repr(value)}"
     if figure.measured is not None:
+        yield ""
         yield f"[costs.{name}.measured]"
         yield f"host = {_text(figure.measured.host)}"
         yield f"date = {_text(figure.measured.date)}"

@@ -79,5 +79,7 @@ def store_to_protected_ns() -> float:
 
 def protection_probe() -> Probe:
     """The cost of a write fault that a process handles itself."""
-    method = "store to a page under mprotect, SIGSEGV, mprotect in the handler, the store again; no EPT fault of a guest"
+    method = (
+        "store under mprotect, SIGSEGV, mprotect in the handler, the store again; no EPT fault of a guest"
+    )
     return Probe("store_to_protected_page", "ns", method, store_to_protected_ns, belongs=False)

@@ -34,7 +34,13 @@ _KICK_OFTEN: Final = GuestCode("kick often", bytes.fromhex("e702 48ffca 75f9 31c
 # 1: mov $1,%eax (KVM_HC_VAPIC_POLL_IRQ, which does nothing); vmcall; dec %rdx; jnz 1b
 _VMCALL_OFTEN: Final = GuestCode("vmcall often", bytes.fromhex("b801000000 0f01c1 48ffca 75f3 31c0 c3"), 0, 1)
 
-NATIVE_ONLY: Final = ("exit_user_space", "exit_hypercall", "ioeventfd_kick", "write_fault", "log_sync_per_page")
+NATIVE_ONLY: Final = (
+    "exit_user_space",
+    "exit_hypercall",
+    "ioeventfd_kick",
+    "write_fault",
+    "log_sync_per_page",
+)
 ANYWHERE: Final = ("log_sync_per_gib",)
 
 
@@ -71,9 +77,17 @@ class KvmBench:
 
     def _exits(self) -> Iterator[Probe]:
         kinds = (
-            ("exit_user_space", _OUT_OFTEN, "an OUT that ends KVM_RUN, handled in compiled code of this process"),
+            (
+                "exit_user_space",
+                _OUT_OFTEN,
+                "an OUT that ends KVM_RUN, handled in compiled code of this process",
+            ),
             ("exit_hypercall", _VMCALL_OFTEN, "a VMCALL that KVM answers in the kernel"),
-            ("ioeventfd_kick", _KICK_OFTEN, "an OUT that KVM turns into a count of an eventfd nobody waits for"),
+            (
+                "ioeventfd_kick",
+                _KICK_OFTEN,
+                "an OUT that KVM turns into a count of an eventfd nobody waits for",
+            ),
         )
         for figure, code, method in kinds:
             entry = self.vm.load(code)

@@ -57,7 +57,9 @@ def calibrate(output: Path | None, base: str, only: str, repeat: int) -> None:
     from vfbench.profiles import load_profile
 
     if output is not None and output.suffix != ".toml":
-        raise UserError(f"-o {output}: a profile is told from a name by its ending; give a path that ends in .toml")
+        raise UserError(
+            f"-o {output}: a profile is told from a name by its ending; give a path that ends in .toml"
+        )
     figures = load_profile(base)
     date = datetime.now(UTC).strftime("%Y-%m-%d")
     found = measure_all(figures, only, repeat, date, lambda name: click.echo(f"measuring {name}", err=True))

@@ -178,10 +178,14 @@ def _inherited(content: Mapping[str, Any], where: str) -> dict[str, Figure]:
     if base not in others:
         raise UserError(f"{where}: inherit {base!r} is no shipped profile; there are {_list(others)}")
     if not isinstance(holds, list):
-        raise UserError(f"{where}: holds {holds!r} is no list; give the names of figures that are the same here")
+        raise UserError(
+            f"{where}: holds {holds!r} is no list; give the names of figures that are the same here"
+        )
     for name in holds:
         if name not in REQUIRED:
-            raise UserError(f"{where}: holds: unknown figure {name!r}; {_suggest(str(name), tuple(REQUIRED))}")
+            raise UserError(
+                f"{where}: holds: unknown figure {name!r}; {_suggest(str(name), tuple(REQUIRED))}"
+            )
         if name in content["costs"]:
             raise UserError(f"{where}: holds {name!r}, and [costs.{name}] states it; leave one of them out")
     return {
