@@ -305,3 +305,37 @@ def test_importing_profiles_is_light() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+HEIR = 'schema = 1\nname = "heir"\nsummary = "s"\ninherit = "xeon-82599"\nholds = ["fifo"]\n[costs]\n'
+
+
+def test_an_heir_takes_over_as_estimates_what_it_does_not_state(tmp_path: Path, xeon: Profile) -> None:
+    """A figure found on another machine is an estimate here, letter C, and names where it comes from."""
+    taken = load_profile(saved(tmp_path, HEIR)).figures["iotlb_miss"]
+    assert (taken.value, taken.sure) == (xeon.figures["iotlb_miss"].value, "C")
+    assert taken.source.startswith("Estimate: as on xeon-82599, where it is A: pcie-bench")
+
+
+def test_what_holds_for_the_heir_too_keeps_its_letter(tmp_path: Path, xeon: Profile) -> None:
+    """The same card, the same software: the figure is as sure as it was."""
+    assert load_profile(saved(tmp_path, HEIR)).figures["fifo"] == xeon.figures["fifo"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('"xeon-82599"', '"atlantis"', "inherit 'atlantis' is no shipped profile; there are modern-25g"),
+        ('["fifo"]', '"fifo"', "holds 'fifo' is no list"),
+        ('["fifo"]', '["fifoo"]', "holds: unknown figure 'fifoo'; did you mean fifo?"),
+        ('holds = ["fifo"]\n', "", "holds is missing"),
+    ],
+)
+def test_an_heir_stated_badly_is_refused(tmp_path: Path, before: str, after: str, words: str) -> None:
+    """Base and list are checked like the figures."""
+    assert words in refusal(tmp_path, HEIR.replace(before, after))
+
+
+def test_a_measured_figure_must_say_how(tmp_path: Path) -> None:
+    """Letter M without host, date, method and repeats is refused."""
+    assert "measured is missing" in refusal(tmp_path, with_line("mmio_read", "sure", 'sure = "M"'))

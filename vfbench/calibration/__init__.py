@@ -1,1 +1,1 @@
-"""Costs measured on the machine at hand, written as a profile."""
+"""Measuring on this machine what a profile's figures cost here, each with its spread, and writing a profile of it."""

@@ -18,6 +18,11 @@ ITERATION_PS = 50 * 10**9
 """``MAX_WAIT``: ``ram_save_iterate`` returns after at most 50 ms."""
 
 
+def expected_downtime_ms(dirty_bytes: int, bandwidth_bps: float) -> float:
+    """What QEMU reports: bytes dirtied since the last sync over the bandwidth (``migration_update_counters``)."""
+    return dirty_bytes * 8000 / bandwidth_bps
+
+
 class NotConverged(Exception):
     """What is pending never came below the threshold within the rounds allowed."""
 

@@ -3,6 +3,11 @@
 `load_profile` refuses a profile that lacks a figure, holds one that is unknown, or states one badly, with a
 `UserError` of one line that names the file, the figure, the value and what would do. Code that is given a
 `Profile` need not check again.
+
+A shipped profile may say `inherit = "<another>"` and state only what is different on its machine. What it takes
+over was found on another machine, so it becomes an estimate, letter C, and its source says so; what is the same
+software or the same rule there (a QEMU default, a driver's wait) is listed in `holds` and keeps letter and source.
+Figures in cycles are taken over as cycles: the heir's clock turns them into time.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, cast
@@ -23,23 +28,46 @@ from typing import Any, Final, Literal, cast
 from vfbench.errors import UserError
 from vfbench.profiles.figures import REQUIRED, UNITS, Dimension
 
-__all__ = ["REQUIRED", "SCHEMA", "Figure", "Profile", "load_profile", "shipped_profiles"]
+__all__ = [
+    "REQUIRED",
+    "SCHEMA",
+    "Figure",
+    "Measured",
+    "Profile",
+    "load_profile",
+    "shipped_profiles",
+]
 
 SCHEMA: Final = 1
 
-Sure = Literal["A", "B", "C"]
+Sure = Literal["A", "B", "C", "M"]
 
 _FOLDER: Final = Path(__file__).parent
 _HEADER: Final = ("schema", "name", "summary", "costs")
-_SURE: Final = ("A", "B", "C")
+_HEIR_HEADER: Final = (*_HEADER, "inherit", "holds")
+_SURE: Final = ("A", "B", "C", "M")
 _PICOSECONDS: Final[Mapping[str, int]] = MappingProxyType({"ns": 10**3, "us": 10**6, "ms": 10**9})
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How a figure with letter M was measured: where, when, how, how often; `value` is the median of the repeats.
+
+    Its figure's `low` and `high` are the repeats' 5th and 95th percentile.
+    """
+
+    host: str
+    date: str
+    method: str
+    repeats: int
 
 
 @dataclass(frozen=True)
 class Figure:
     """One cost: `value` in `unit`, plausible from `low` to `high`.
 
-    `sure` is A (read in the source itself), B (quoted by a third party) or C (memory or an estimate).
+    `sure` is A (read in the source itself), B (quoted by a third party), C (memory or an estimate) or M (measured
+    by `bench calibrate`; then `measured` says how).
     """
 
     value: float
@@ -49,10 +77,14 @@ class Figure:
     low: float
     high: float
     what: str
+    measured: Measured | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Every field, under its own name."""
-        return asdict(self)
+        """Every field, under its own name; `measured` only where there is one."""
+        document = asdict(self)
+        if self.measured is None:
+            del document["measured"]
+        return document
 
 
 @dataclass(frozen=True)
@@ -111,7 +143,8 @@ class Profile:
         return {"schema": SCHEMA, "name": self.name, "summary": self.summary, "costs": costs}
 
 
-_FIGURE_KEYS: Final = tuple(each.name for each in fields(Figure))
+_FIGURE_KEYS: Final = tuple(each.name for each in fields(Figure) if each.name != "measured")
+_MEASURED_KEYS: Final = tuple(each.name for each in fields(Measured))
 
 
 def shipped_profiles() -> tuple[str, ...]:
@@ -125,13 +158,45 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
     # A shipped profile is named by its file alone: where the package lies is no help to a user.
     where = path.name if path.parent == _FOLDER else str(path)
     content = _parse(path, where)
-    _check_header(content, where)
-    _check_names(content["costs"], where)
+    inherits = "inherit" in content
+    _check_header(content, where, _HEIR_HEADER if inherits else _HEADER)
+    inherited = _inherited(content, where) if inherits else {}
+    _check_names(content["costs"], where, inherited)
     figures = {
         name: _figure(content["costs"][name], dimension, f"{where}: {name}")
+        if name in content["costs"]
+        else inherited[name]
         for name, dimension in REQUIRED.items()
     }
     return Profile(content["name"], content["summary"], figures)
+
+
+def _inherited(content: Mapping[str, Any], where: str) -> dict[str, Figure]:
+    """The base's figures as the heir has them: what `holds` there too as it is, the rest as estimates."""
+    base, holds = content["inherit"], content["holds"]
+    others = tuple(each for each in shipped_profiles() if each != content["name"])
+    if base not in others:
+        raise UserError(f"{where}: inherit {base!r} is no shipped profile; there are {_list(others)}")
+    if not isinstance(holds, list):
+        raise UserError(
+            f"{where}: holds {holds!r} is no list; give the names of figures that are the same here"
+        )
+    for name in holds:
+        if name not in REQUIRED:
+            raise UserError(
+                f"{where}: holds: unknown figure {name!r}; {_suggest(str(name), tuple(REQUIRED))}"
+            )
+        if name in content["costs"]:
+            raise UserError(f"{where}: holds {name!r}, and [costs.{name}] states it; leave one of them out")
+    return {
+        name: figure if name in holds else _taken_over(figure, base)
+        for name, figure in load_profile(base).figures.items()
+    }
+
+
+def _taken_over(figure: Figure, base: str) -> Figure:
+    source = f"Estimate: as on {base}, where it is {figure.sure}: {figure.source}"
+    return replace(figure, sure="C", source=source, measured=None)
 
 
 def _find(name_or_path: str | os.PathLike[str]) -> Path:
@@ -156,8 +221,8 @@ def _parse(path: Path, where: str) -> dict[str, Any]:
         raise UserError(f"{where}: not TOML ({error}); correct it there") from error
 
 
-def _check_header(content: Mapping[str, Any], where: str) -> None:
-    _check_keys(content, _HEADER, where)
+def _check_header(content: Mapping[str, Any], where: str, keys: tuple[str, ...]) -> None:
+    _check_keys(content, keys, where)
     schema = content["schema"]
     if type(schema) is not int or schema != SCHEMA:
         raise UserError(f"{where}: schema {schema!r} is not known; {SCHEMA} is")
@@ -169,12 +234,12 @@ def _check_header(content: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _check_names(costs: Mapping[str, Any], where: str) -> None:
+def _check_names(costs: Mapping[str, Any], where: str, inherited: Mapping[str, Figure]) -> None:
     for name in costs:
         if name not in REQUIRED:
             raise UserError(f"{where}: unknown figure {name!r}; {_suggest(name, tuple(REQUIRED))}")
     for name, dimension in REQUIRED.items():
-        if name not in costs:
+        if name not in costs and name not in inherited:
             raise UserError(f"{where}: {name} is missing; add [costs.{name}], in {_either(UNITS[dimension])}")
 
 
@@ -182,7 +247,8 @@ def _figure(table: Any, dimension: Dimension, where: str) -> Figure:
     """`where` names the file and the figure."""
     if not isinstance(table, dict):
         raise UserError(f"{where}: {table!r} is no table; give {_list(_FIGURE_KEYS)}")
-    _check_keys(table, _FIGURE_KEYS, where)
+    measured = isinstance(table.get("measured"), dict) or table.get("sure") == "M"
+    _check_keys(table, (*_FIGURE_KEYS, "measured") if measured else _FIGURE_KEYS, where)
     _check_choice(table, "unit", UNITS[dimension], where)
     _check_choice(table, "sure", _SURE, where)
     figure = Figure(
@@ -193,6 +259,7 @@ def _figure(table: Any, dimension: Dimension, where: str) -> Figure:
         low=_number(table, "low", dimension, where),
         high=_number(table, "high", dimension, where),
         what=_text(table, "what", where),
+        measured=_measured(table["measured"], f"{where}: measured") if measured else None,
     )
     if not figure.low <= figure.value <= figure.high:
         raise UserError(
@@ -200,6 +267,18 @@ def _figure(table: Any, dimension: Dimension, where: str) -> Figure:
             "low <= value <= high"
         )
     return figure
+
+
+def _measured(table: Any, where: str) -> Measured:
+    if not isinstance(table, dict):
+        raise UserError(f"{where} {table!r} is no table; give {_list(_MEASURED_KEYS)}")
+    _check_keys(table, _MEASURED_KEYS, where)
+    return Measured(
+        host=_text(table, "host", where),
+        date=_text(table, "date", where),
+        method=_text(table, "method", where),
+        repeats=int(_number(table, "repeats", "count", where)),
+    )
 
 
 def _number(table: Mapping[str, Any], key: str, dimension: Dimension, where: str) -> float:

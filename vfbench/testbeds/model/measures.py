@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vfbench.latency import latency_percentiles_us
+from vfbench.machine.memory import PAGE_BYTES
+from vfbench.migration.precopy import expected_downtime_ms
 
 if TYPE_CHECKING:
     from vfbench.testbeds.model.machine import Machine
@@ -157,7 +159,7 @@ def round_rows(migration: ModelMigration) -> list[Row]:
 
 def _expected_downtime_ms(dirty_pages: int, bandwidth_bps: float | None) -> float | None:
     """Bytes dirtied since the last sync over the bandwidth, as QEMU reports it."""
-    return dirty_pages * 4096 * 8000 / bandwidth_bps if bandwidth_bps else None
+    return expected_downtime_ms(dirty_pages * PAGE_BYTES, bandwidth_bps) if bandwidth_bps else None
 
 
 def interval_rows(timeline: Timeline) -> list[Row]:

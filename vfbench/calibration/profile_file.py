@@ -1,0 +1,59 @@
+"""Writing a profile as the TOML that `--profile` reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vfbench.calibration.measurement import Result
+from vfbench.errors import UserError
+from vfbench.profiles import SCHEMA, Figure, Profile
+
+
+def write_profile(path: Path, profile: Profile, beside: tuple[Result, ...]) -> None:
+    """Write it whole or not at all; what belongs to no cost goes in as comments. UserError where it can't be."""
+    text = "\n".join(_lines(profile, beside)) + "\n"
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); give a path in a folder that can"
+        ) from error
+
+
+def _lines(profile: Profile, beside: tuple[Result, ...]) -> Iterator[str]:
+    yield "# Written by bench calibrate. Letter M: measured here; the others are those of the base profile."
+    for each in beside:
+        yield f"# Beside the costs: {each.figure} {each.median:.4g} {each.unit} ({each.low:.4g} to {each.high:.4g}),"
+        yield f"#   {each.method}."
+    yield ""
+    yield f"schema = {SCHEMA}"
+    yield f"name = {_text(profile.name)}"
+    yield f"summary = {_text(profile.summary)}"
+    for name, figure in profile.figures.items():
+        yield from _figure_lines(name, figure)
+
+
+def _figure_lines(name: str, figure: Figure) -> Iterator[str]:
+    yield ""
+    yield f"[costs.{name}]"
+    for key in ("value", "unit", "sure", "source", "low", "high", "what"):
+        value = getattr(figure, key)
+        yield f"{key} = {_text(value) if isinstance(value, str) else repr(value)}"
+    if figure.measured is not None:
+        yield ""
+        yield f"[costs.{name}.measured]"
+        yield f"host = {_text(figure.measured.host)}"
+        yield f"date = {_text(figure.measured.date)}"
+        yield f"method = {_text(figure.measured.method)}"
+        yield f"repeats = {figure.measured.repeats}"
+
+
+def _text(value: str) -> str:
+    """A basic string of TOML: JSON's escapes are among TOML's; DEL is the one that JSON leaves bare."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,1 @@
+"""What others published, held against what the suite predicts: results.toml, read, run and compared."""

@@ -1,0 +1,99 @@
+"""Predictions for the published results: each entry's runs on the model, and the figure taken from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from vfbench.errors import RunFailed
+from vfbench.migration.precopy import expected_downtime_ms
+from vfbench.options import Options, experiments
+from vfbench.profiles import load_profile
+from vfbench.testbeds import load_testbed
+from vfbench.validation.published.entries import Published, Run
+
+if TYPE_CHECKING:
+    from vfbench.experiment import Experiment
+    from vfbench.strategy import Strategy
+    from vfbench.workload import Workload
+
+LARGEST_ERROR: Final = 0.25
+"""Beyond it an entry has to say why."""
+SHORT: Final = ("phases.after=1ms", "phases.steady=20ms", "migration.downtime-limit=2s")
+"""Only the steady state is looked at."""
+
+FORMULAS: Final[Mapping[str, Callable[[Mapping[str, float]], float]]] = {
+    "expected-downtime": lambda inputs: (
+        expected_downtime_ms(int(inputs["dirty_bytes"]), inputs["bandwidth_bps"]) / 1000
+    ),
+}
+
+Measures = Callable[["Experiment"], Mapping[str, object]]
+"""Runs an experiment and gives its measures."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An entry, what the suite predicts (None where nothing is run), and the relative error."""
+
+    published: Published
+    predicted: float | None
+    error: float | None
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the error is larger than may go unexplained."""
+        return self.error is not None and abs(self.error) > LARGEST_ERROR
+
+
+def measures_on_model(experiment: Experiment) -> Mapping[str, object]:
+    """Run on the model under the experiment's profile; RunFailed for a run that broke."""
+    outcome = load_testbed("model").run(experiment, load_profile(experiment.profile), lambda *_: None)
+    if outcome.state == "failed":
+        raise RunFailed(outcome.reason)
+    return outcome.measures
+
+
+def predictions(
+    entries: tuple[Published, ...],
+    strategies: Mapping[str, type[Strategy]],
+    workloads: Mapping[str, type[Workload]],
+    measures: Measures = measures_on_model,
+) -> Iterator[Prediction]:
+    """One prediction for each entry, as soon as its runs are done."""
+    for entry in entries:
+        found = [
+            float(str(measures(experiment_of(run, strategies, workloads))[entry.measure]))
+            for run in entry.runs
+        ]
+        predicted = _taken(entry, found)
+        yield Prediction(entry, predicted, None if predicted is None else entry.error(predicted))
+
+
+def experiment_of(
+    run: Run, strategies: Mapping[str, type[Strategy]], workloads: Mapping[str, type[Workload]]
+) -> Experiment:
+    """The experiment that `bench run` would make of it, cut short after its steady state."""
+    stated = {setting.partition("=")[0] for setting in run.settings}
+    short = [each for each in SHORT if each.partition("=")[0] not in stated]
+    (experiment,) = experiments(
+        Options((run.strategy,), run.workload, (*run.settings, *short), profile=run.profile),
+        strategies,
+        workloads,
+    )
+    return experiment
+
+
+def _taken(entry: Published, found: list[float]) -> float | None:
+    match entry.take:
+        case "value":
+            return entry.times * found[0]
+        case "ratio":
+            return entry.times * found[0] / found[1]
+        case "share":
+            return entry.times * (found[0] - found[1]) / (found[2] - found[1])
+        case "formula":
+            return FORMULAS[entry.formula](entry.inputs)
+        case "nothing":
+            return None
