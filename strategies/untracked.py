@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vfbench.parameters import parameter
-from vfbench.strategy import STOP_ORDERS, Migration, Strategy, stop_and_copy
+from vfbench.strategy import FAULT_OF_STOP_ORDER, STOP_ORDERS, Migration, Strategy, stop_and_copy
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,10 @@ class Untracked(Strategy):
 
     stop_order: str = parameter("device-first", choices=STOP_ORDERS, help="what stops first, device or guest")
     drain: bool = parameter(True, help="the driver takes what the device has finished before the guest stops")
+
+    @property
+    def faults(self) -> tuple[int, ...]:
+        return FAULT_OF_STOP_ORDER[self.stop_order]
 
     def migrate(self, migration: Migration) -> None:
         migration.pre_copy()
