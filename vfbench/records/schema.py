@@ -75,8 +75,8 @@ IDENTITY = _columns(
 )
 
 TRAITS = _columns(
-    ("path", "string", "", "way of the packets before the migration: vf or virtio"),
-    ("path_migrating", "string", "", "way of the packets while memory is copied: vf or virtio"),
+    ("datapath", "string", "", "way of the packets before the migration: vf or virtio"),
+    ("datapath_migrating", "string", "", "way of the packets while memory is copied: vf or virtio"),
     (
         "dma_visible_by",
         "string",

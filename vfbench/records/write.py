@@ -129,8 +129,12 @@ def _run_row(experiment: Experiment, outcome: Outcome, profile: Costs) -> dict[s
     }
 
 
+_PROPERTY_OF_TRAIT = {"datapath": "path", "datapath_migrating": "path_migrating"}
+"""Where a column can't be called like the strategy's property: `path` is the run's folder in the frames."""
+
+
 def _trait(strategy: object, name: str) -> Cell:
-    value = getattr(strategy, name)
+    value = getattr(strategy, _PROPERTY_OF_TRAIT.get(name, name))
     return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
