@@ -16,6 +16,7 @@ import click
 
 from vfbench.commands import Registries
 from vfbench.commands.calibrate import calibrate
+from vfbench.commands.claims import claims
 from vfbench.commands.validate import validate
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, GROUPS, LARGEST_SEED
@@ -306,6 +307,7 @@ def crosscheck(profile: str, only: tuple[str, ...]) -> int:
 
 
 bench.add_command(calibrate)
+bench.add_command(claims)
 
 
 def _show(records: list[Record], as_json: bool) -> None:

@@ -18,7 +18,16 @@ from typing import Any, ClassVar
 from vfbench.machine.cpu import load, touch
 from vfbench.machine.descriptors import DESCRIPTOR_BYTES
 from vfbench.parameters import parameter
-from vfbench.strategy import STOP_ORDERS, Hooks, Migration, Strategy, do_nothing, hook, stop_and_copy
+from vfbench.strategy import (
+    FAULT_OF_STOP_ORDER,
+    STOP_ORDERS,
+    Hooks,
+    Migration,
+    Strategy,
+    do_nothing,
+    hook,
+    stop_and_copy,
+)
 
 ATOMIC = 0
 
@@ -94,6 +103,15 @@ class DummyWrite(Strategy):
     @property
     def options(self) -> tuple[int, ...]:
         return (int(self.atomic),)
+
+    @property
+    def dma_visible_by(self) -> str:
+        return "guest-store"
+
+    @property
+    def faults(self) -> tuple[int, ...]:
+        others = {2: self.when == "given", 7: self.ahead and not self.atomic}
+        return tuple(sorted((*FAULT_OF_STOP_ORDER[self.stop_order], *(n for n, on in others.items() if on))))
 
     def migrate(self, migration: Migration) -> None:
         migration.pre_copy()

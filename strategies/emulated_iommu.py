@@ -32,7 +32,16 @@ from vfbench.machine.iommu import (
 from vfbench.machine.iommu_table import PAGE_MASK, READ, WRITE
 from vfbench.machine.memory import PAGE_BYTES
 from vfbench.parameters import parameter
-from vfbench.strategy import STOP_ORDERS, Hooks, Migration, Strategy, do_nothing, hook, stop_and_copy
+from vfbench.strategy import (
+    FAULT_OF_STOP_ORDER,
+    STOP_ORDERS,
+    Hooks,
+    Migration,
+    Strategy,
+    do_nothing,
+    hook,
+    stop_and_copy,
+)
 
 ENTRIES_PER_CALL = 0
 
@@ -178,6 +187,23 @@ class EmulatedIommu(Strategy):
     @property
     def guest_iommu(self) -> bool:
         return True
+
+    @property
+    def dma_visible_by(self) -> str:
+        return "iommu"
+
+    @property
+    def mapping(self) -> str:
+        return self.mode
+
+    @property
+    def entries_per_call(self) -> int:
+        return self.entries
+
+    @property
+    def faults(self) -> tuple[int, ...]:
+        others = {5: self.unmap_early, 6: not self.late_maps and not self.tracks_always}
+        return tuple(sorted((*FAULT_OF_STOP_ORDER[self.stop_order], *(n for n, on in others.items() if on))))
 
     @property
     def exit_class(self) -> str:

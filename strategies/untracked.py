@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vfbench.parameters import parameter
-from vfbench.strategy import STOP_ORDERS, Migration, Strategy, stop_and_copy
+from vfbench.strategy import FAULT_OF_STOP_ORDER, STOP_ORDERS, Migration, Strategy, stop_and_copy
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class Untracked(Strategy):
     stop_order: str = parameter(
         "guest-first", choices=STOP_ORDERS, help="what stops first; the baseline asks nothing of the driver"
     )
+
+    @property
+    def faults(self) -> tuple[int, ...]:
+        return FAULT_OF_STOP_ORDER[self.stop_order]
 
     def migrate(self, migration: Migration) -> None:
         migration.pre_copy()

@@ -35,6 +35,18 @@ class VirtioNet(Strategy):
         return "virtio" if self.use == "always" else "vf"
 
     @property
+    def path_migrating(self) -> str:
+        return "virtio"
+
+    @property
+    def dma_visible_by(self) -> str:
+        return "host-copy"
+
+    @property
+    def stop_order(self) -> str:
+        return "guest-first"
+
+    @property
     def has_virtio(self) -> bool:
         return True
 

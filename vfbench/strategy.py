@@ -130,9 +130,29 @@ class Strategy:
         return self.path == "virtio"
 
     @property
+    def path_migrating(self) -> str:
+        """The way packets take while memory is copied: ``vf`` or ``virtio``."""
+        return self.path
+
+    @property
+    def dma_visible_by(self) -> str:
+        """How the hypervisor learns what the device wrote: ``none``, ``guest-store``, ``iommu``, ``host-copy``."""
+        return "none"
+
+    @property
     def guest_iommu(self) -> bool:
         """Whether the device's addresses go through an IOMMU that the guest sees."""
         return False
+
+    @property
+    def mapping(self) -> str:
+        """How long the guest's IOMMU maps a page: ``strict``, ``deferred``, ``static``, or ``none`` at all."""
+        return "none"
+
+    @property
+    def entries_per_call(self) -> int:
+        """Maps and unmaps that reach the hypervisor with one exit; 0 where there are none."""
+        return 0
 
     @property
     def exit_class(self) -> str:
@@ -143,6 +163,21 @@ class Strategy:
     def tracks_always(self) -> bool:
         """Whether the hypervisor is told of mappings from the start, or only once tracking is armed."""
         return False
+
+    @property
+    def skip_mapped(self) -> bool:
+        """Whether a page mapped for the device is kept from being sent until it is unmapped."""
+        return False
+
+    @property
+    def stop_order(self) -> str:
+        """What stops first: one of ``STOP_ORDERS``."""
+        return "device-first"
+
+    @property
+    def faults(self) -> tuple[int, ...]:
+        """The faults of the README's list that its parameters switch on, in order."""
+        return ()
 
     @property
     def misses_late_maps(self) -> bool:
@@ -165,6 +200,15 @@ class Strategy:
 
 
 STOP_ORDERS = ("device-first", "undrained", "guest-first", "device-last")
+
+
+FAULT_OF_STOP_ORDER: dict[str, tuple[int, ...]] = {
+    "device-first": (),
+    "undrained": (3,),
+    "guest-first": (4,),
+    "device-last": (1,),
+}
+"""Which fault each order is."""
 
 
 def stop_and_copy(migration: Migration, order: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from vfbench.records.outcome import STATES, Outcome
 from vfbench.records.read import Record, read_intervals, read_record, read_records, read_rounds, read_runs
-from vfbench.records.schema import INTERVALS, MEASURES, ROUNDS, RUNS, SCHEMA_VERSION, Column
+from vfbench.records.schema import INTERVALS, MEASURES, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Column
 from vfbench.records.write import ResultSet
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "RUNS",
     "SCHEMA_VERSION",
     "STATES",
+    "TRAITS",
     "Column",
     "Outcome",
     "Record",

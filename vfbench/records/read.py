@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
-from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Cell, Column
+from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
 from vfbench.records.write import INTERVALS_FILE, MANIFEST, ROUNDS_FILE, RUNS_FILE
 
 if TYPE_CHECKING:
@@ -132,7 +132,10 @@ def _frame_of_parts(records: list[Record], part: str, columns: tuple[Column, ...
     return _frame(rows, (*identity, *columns), _setting_names(records))
 
 
-_IDENTITY = ("strategy", "workload", "testbed", "experiment", "seed", "state")
+_IDENTITY = (
+    *("strategy", "workload", "testbed", "profile_digest", "experiment", "seed", "state"),
+    *(column.name for column in TRAITS),
+)
 
 
 def _setting_names(records: list[Record]) -> list[str]:

@@ -74,6 +74,26 @@ IDENTITY = _columns(
     ("reason", "string", "", "why the state is not ok"),
 )
 
+TRAITS = _columns(
+    ("datapath", "string", "", "way of the packets before the migration: vf or virtio"),
+    ("datapath_migrating", "string", "", "way of the packets while memory is copied: vf or virtio"),
+    (
+        "dma_visible_by",
+        "string",
+        "",
+        "how the hypervisor learns what the device wrote: none, guest-store, iommu or host-copy",
+    ),
+    ("guest_iommu", "bool", "", "whether the device's addresses go through an IOMMU that the guest sees"),
+    ("mapping", "string", "", "how long that IOMMU maps a page: strict, deferred, static; none without one"),
+    ("exit_class", "string", "", "who handles its calls: user-space, kernel, other-core or none"),
+    ("entries_per_call", "int64", "", "maps and unmaps handed over with one exit (0: there are none)"),
+    ("tracks_always", "bool", "", "whether mappings are told from the start, not only during a migration"),
+    ("skip_mapped", "bool", "", "whether a page mapped for the device is sent only once it is unmapped"),
+    ("stop_order", "string", "", "what stops first: device-first, guest-first or device-last"),
+    ("faults", "string", "", "numbers of the faults that were switched on, separated by spaces"),
+)
+"""What the strategy declares of itself (`vfbench.strategy.Strategy`): a verdict asks for these, never for a name."""
+
 SPEED = _columns(
     ("gbps", "float64", "Gb/s", "delivered to the guest's application in the steady state"),
     ("mpps", "float64", "Mpackets/s", "the same in packets"),
@@ -148,7 +168,7 @@ INTEGRITY = _columns(
 )
 
 MEASURES = (*SPEED, *MIGRATION, *INTEGRITY)
-RUNS = (*IDENTITY, *MEASURES)
+RUNS = (*IDENTITY, *TRAITS, *MEASURES)
 
 ROUNDS = _columns(
     ("round", "int64", "", "0 is the first pass over all memory"),

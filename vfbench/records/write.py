@@ -22,7 +22,7 @@ from vfbench.errors import UserError
 from vfbench.experiment import Experiment
 from vfbench.records.environment import environment
 from vfbench.records.outcome import Outcome
-from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Cell, Column
+from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
 
 MANIFEST = "manifest.json"
 RUNS_FILE = "runs.parquet"
@@ -124,8 +124,18 @@ def _run_row(experiment: Experiment, outcome: Outcome, profile: Costs) -> dict[s
         "seed": experiment.seed,
         "state": outcome.state,
         "reason": outcome.reason,
+        **{column.name: _trait(experiment.strategy, column.name) for column in TRAITS},
         **outcome.measures,
     }
+
+
+_PROPERTY_OF_TRAIT = {"datapath": "path", "datapath_migrating": "path_migrating"}
+"""Where a column can't be called like the strategy's property: `path` is the run's folder in the frames."""
+
+
+def _trait(strategy: object, name: str) -> Cell:
+    value = getattr(strategy, _PROPERTY_OF_TRAIT.get(name, name))
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _write_tables(folder: Path, run: dict[str, Cell], outcome: Outcome) -> None:

@@ -1,0 +1,34 @@
+"""`bench claims`: what records say about the twelve claims of the argument."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@click.option(
+    "--claim",
+    "ids",
+    multiple=True,
+    metavar="ID",
+    help="Only this claim, like C3; may be repeated. [default: all]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+def claims(results: Path, ids: tuple[str, ...], as_json: bool) -> None:
+    """Say which claims of the argument hold.
+
+    RESULTS is a result set or a folder of result sets. [default: results] Each claim holds, fails, holds within a
+    range, or the records are not enough; figures and ids of the runs stand beside it. Testbeds and profiles are
+    never pooled. docs/verdicts.md has the rules.
+    """
+    from vfbench.records import read_intervals, read_rounds, read_runs
+    from vfbench.report.verdicts import verdict_lines, verdicts_document
+    from vfbench.verdicts import chosen_claims, evaluate
+
+    chosen = chosen_claims(ids)
+    verdicts = evaluate(read_runs(results), read_rounds(results), read_intervals(results), chosen)
+    click.echo(verdicts_document(verdicts) if as_json else "\n".join(verdict_lines(verdicts)).rstrip())

@@ -1,0 +1,69 @@
+"""The verdicts on the terminal, and as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from vfbench.records import SCHEMA_VERSION
+from vfbench.verdicts import CLAIMS, Verdict
+
+WIDTH = 100
+SHOWN_RUNS = 6
+WORDS = {
+    "holds": "holds",
+    "fails": "fails",
+    "holds-within": "holds within a range",
+    "not-enough-data": "not enough data",
+}
+
+
+def verdict_lines(verdicts: Sequence[Verdict]) -> Iterable[str]:
+    """Each claim with its verdict, figures and run ids; a heading where the testbed or the profile changes."""
+    shown = None
+    for verdict in verdicts:
+        place = (verdict.testbed, verdict.profile)
+        if place != shown:
+            yield f"Testbed {verdict.testbed}, profile {verdict.profile}"
+            yield ""
+            shown = place
+        yield from _lines(verdict)
+        yield ""
+
+
+def verdicts_document(verdicts: Sequence[Verdict]) -> str:
+    """`{"schema": ..., "claims": {...}, "verdicts": [...]}`."""
+    asked = {verdict.claim for verdict in verdicts}
+    claims = {
+        claim.id: {"text": claim.text, "source": claim.source, "settled_by": claim.settled_by}
+        for claim in CLAIMS
+        if claim.id in asked
+    }
+    found = [verdict.to_json() for verdict in verdicts]
+    return json.dumps(
+        {"schema": SCHEMA_VERSION, "claims": claims, "verdicts": found}, indent=2, allow_nan=False
+    )
+
+
+def _lines(verdict: Verdict) -> Iterable[str]:
+    claim = next(each for each in CLAIMS if each.id == verdict.claim)
+    lead = f"{verdict.claim:<4}"
+    yield from textwrap.wrap(claim.text, WIDTH, initial_indent=lead, subsequent_indent=" " * 4)
+    yield from _indented(f"{WORDS[verdict.outcome].upper()}. {verdict.text}")
+    if verdict.command:
+        yield from _indented(f"To get it: {verdict.command}")
+    if verdict.runs:
+        yield from _indented(f"Runs: {_runs(verdict.runs)}")
+
+
+def _runs(runs: Sequence[str]) -> str:
+    if len(runs) <= SHOWN_RUNS:
+        return ", ".join(runs)
+    return f"{', '.join(runs[:SHOWN_RUNS])} and {len(runs) - SHOWN_RUNS} more (--json lists them)"
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False
+    )

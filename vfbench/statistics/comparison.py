@@ -1,0 +1,84 @@
+"""Whether two sets of repeats differ: the ratio of their medians, and an exact rank test beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from vfbench.statistics.estimate import LEVEL, SEED, WIDE, Ratio, Values, numbers_of, ratio
+
+MOST_PERMUTATIONS = 20_000
+"""All orders are tried up to this many (8 against 8 has 12,870); of more with ties, a sample of this size."""
+
+
+@dataclass(frozen=True)
+class RankTest:
+    """Mann-Whitney, two-sided. ``smallest_p`` is what complete separation would give with these counts."""
+
+    p: float
+    smallest_p: float
+    n: int
+    n_baseline: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of repeats.
+
+    ``outcome`` is ``higher`` or ``lower`` (the ratio's interval leaves out 1 and the rank test's p is at most
+    0.05), ``same`` (it holds 1 and reaches at most ``WIDE`` to either side), or ``unclear``; ``warning`` says why
+    it is unclear, and is empty otherwise.
+    """
+
+    ratio: Ratio
+    test: RankTest
+    outcome: str
+    warning: str
+
+
+def rank_test(values: Iterable[object], baseline: Iterable[object]) -> RankTest:
+    """The exact test by ``scipy.stats.mannwhitneyu``; with ties over all permutations. NaN for an empty side."""
+    from scipy.stats import PermutationMethod, mannwhitneyu
+
+    first, second = numbers_of(values), numbers_of(baseline)
+    counts = (len(first), len(second))
+    if 0 in counts:
+        return RankTest(math.nan, math.nan, *counts)
+    method = "exact"
+    if _has_ties(first, second):
+        method = PermutationMethod(n_resamples=MOST_PERMUTATIONS, rng=np.random.default_rng(SEED))
+    p = float(mannwhitneyu(first, second, alternative="two-sided", method=method).pvalue)
+    return RankTest(min(1.0, p), min(1.0, 2 / math.comb(sum(counts), counts[0])), *counts)
+
+
+def compare(values: Iterable[object], baseline: Iterable[object]) -> Comparison:
+    """How ``values`` stand to ``baseline``."""
+    first, second = numbers_of(values), numbers_of(baseline)
+    found, test = ratio(first, second), rank_test(first, second)
+    significant = test.p <= 1 - LEVEL
+    if found.differs and significant:
+        return Comparison(found, test, "higher" if found.ratio > 1 else "lower", "")
+    if found.low <= 1 <= found.high and not found.too_wide:
+        return Comparison(found, test, "same", "")
+    return Comparison(found, test, "unclear", _why_unclear(found, test))
+
+
+def _why_unclear(found: Ratio, test: RankTest) -> str:
+    if math.isnan(found.ratio):
+        return "there is no ratio: a side is empty, or the baseline is 0"
+    if test.smallest_p > 1 - LEVEL:
+        return (
+            f"{test.n} against {test.n_baseline} repeats can't be told apart (p is {test.smallest_p:.2g} at the "
+            "least): run 4 or more of each"
+        )
+    if found.too_wide and not found.differs:
+        return f"the spread is too wide to tell ({found.reach:.0%} of the ratio, {WIDE:.0%} would do)"
+    return f"the interval and the rank test disagree (p = {test.p:.2g})"
+
+
+def _has_ties(first: Values, second: Values) -> bool:
+    both = np.concatenate([first, second])
+    return len(np.unique(both)) < len(both)

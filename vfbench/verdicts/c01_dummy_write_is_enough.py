@@ -1,0 +1,59 @@
+"""C1: dummy writes make DMA visible to migration, and that is enough.
+
+A cell holds if no repeat has a stale page or a corrupted packet. Only cells count in which a migration of the same
+work whose DMA nobody tracks is damaged: elsewhere there was nothing to make visible. "Enough" takes more than the
+orderly stop: there must be runs that stop in another order, or without draining, as well.
+"""
+
+from __future__ import annotations
+
+from vfbench.verdicts.damage import damage_per_migration, is_damaged, was_compared
+from vfbench.verdicts.evidence import Evidence, needed, paired
+from vfbench.verdicts.finding import Finding, Judgement
+from vfbench.verdicts.verdict import Claim, NotEnough
+
+FAULTS_OF_THE_STOP = {"1", "3", "4"}
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """The rule above, cell by cell."""
+    marked = [
+        cell
+        for cell in evidence.cells(
+            dma_visible_by="guest-store", faults=lambda faults: set(faults.split()) <= FAULTS_OF_THE_STOP
+        )
+        if was_compared(cell)
+    ]
+    needed(marked, "a strategy whose guest stores make DMA visible, with a comparison of the two memories")
+    unseen = [
+        cell for cell in evidence.cells(dma_visible_by="none", faults="", datapath="vf") if is_damaged(cell)
+    ]
+    pairs = needed_pairs(paired(marked, unseen))
+    findings = [
+        Finding(not is_damaged(cell), (cell, unseen), damage_per_migration(cell)) for cell, unseen in pairs
+    ]
+    orderly = [each for each in findings if each.cells[0]["faults"] == ""]
+    if len(orderly) == len(findings) and all(each.holds for each in findings):
+        raise NotEnough(
+            f"undamaged in {len(findings)} cells with an orderly stop; whether that is enough takes runs that stop in "
+            "another order, or without draining"
+        )
+    return Judgement(findings, ("stop_order", "driver.page_reuse", "workload.rate_bps"))
+
+
+def needed_pairs(pairs: list) -> list:  # type: ignore[type-arg]
+    """NotEnough where nothing was there to be made visible."""
+    if not pairs:
+        raise NotEnough(
+            "no run of the same work, untracked, that is damaged: so nothing shows that there was DMA to miss"
+        )
+    return pairs
+
+
+CLAIM = Claim(
+    id="C1",
+    text="Dummy writes make DMA visible to migration, and that is enough.",
+    source="linux-pci, October 2015: the dummy write as Lan Tianyu proposed it (21 October)",
+    settled_by="the destination's memory against the source's at the stop; payload and descriptors apart",
+    rule=judge,
+)

@@ -1,0 +1,76 @@
+"""C7: a guest-visible IOMMU will not reach 10 Gb/s without special tricks.
+
+Without tricks: one map or unmap per exit, handled by the kernel or in user space, unmapped at once. A cell holds if
+such a VF stays below 99 % of the link's rate where the same VF without an IOMMU reaches it. Cells that nothing
+reaches are no evidence. What the tricks bring is told beside it.
+"""
+
+from __future__ import annotations
+
+from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
+from vfbench.verdicts.finding import Finding, Judgement
+from vfbench.verdicts.line_rate import is_offered, is_reached
+from vfbench.verdicts.verdict import Claim, NotEnough
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """The rule above, cell by cell."""
+    mapped = [
+        cell
+        for cell in evidence.timed(datapath="vf", datapath_migrating="vf", guest_iommu=True, faults="")
+        if is_offered(cell)
+    ]
+    needed(mapped, "a VF behind an IOMMU that the guest sees, offered the link's rate")
+    free = [cell for cell in evidence.unassisted() if is_reached(cell)]
+    pairs = paired(mapped, needed(free, "a VF without an IOMMU that reaches the link's rate"))
+    plain = [(cell, other) for cell, other in pairs if is_plain(cell)]
+    if not plain:
+        raise NotEnough("no run without tricks of work that a VF without an IOMMU carries at the link's rate")
+    findings = [
+        Finding(not is_reached(cell), (cell, other), {("behind the IOMMU", "Gb/s"): cell.median("gbps")})
+        for cell, other in plain
+    ]
+    axes = ("driver.page_reuse", "workload.send_ratio", "exit_class", "workload.frame_bytes", "guest.queues")
+    return Judgement(findings, axes, _tricks(pairs))
+
+
+def is_plain(cell: Cell) -> bool:
+    """Whether it does without tricks."""
+    return (
+        cell["exit_class"] in ("user-space", "kernel")
+        and cell["entries_per_call"] <= 1
+        and cell["mapping"] == "strict"
+    )
+
+
+def _tricks(pairs: list[tuple[Cell, Cell]]) -> str:
+    """Of the work that fails without tricks, how much each trick carries."""
+    stuck = {cell.work for cell, _ in pairs if is_plain(cell) and not is_reached(cell)}
+    found: dict[str, list[bool]] = {}
+    for cell, _ in pairs:
+        if cell.work in stuck and not is_plain(cell):
+            found.setdefault(_trick(cell), []).append(is_reached(cell))
+    if not found:
+        return ""
+    each = ", ".join(f"{trick} {sum(reached)} of {len(reached)}" for trick, reached in found.items())
+    return f"Of the cells that stay below, with a trick these get there: {each}."
+
+
+def _trick(cell: Cell) -> str:
+    parts = []
+    if cell["mapping"] != "strict":
+        parts.append(f"{cell['mapping']} mapping")
+    if cell["exit_class"] not in ("user-space", "kernel"):
+        parts.append({"none": "no exit at all", "other-core": "another core"}[cell["exit_class"]])
+    if cell["entries_per_call"] > 1:
+        parts.append(f"{cell['entries_per_call']} entries a call ({cell['exit_class']})")
+    return " and ".join(parts)
+
+
+CLAIM = Claim(
+    id="C7",
+    text="A guest-visible IOMMU will not reach 10 Gb/s without special tricks.",
+    source="linux-pci, October 2015: the experience from POWER",
+    settled_by="Gb/s over exit class (user space, kernel, none) and entries per call",
+    rule=judge,
+)

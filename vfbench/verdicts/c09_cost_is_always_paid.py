@@ -1,0 +1,55 @@
+"""C9: the emulated IOMMU's cost is paid all the time, not only during migration.
+
+Cycles per packet, guest and host together, over those of the same VF without an IOMMU: before, during and after
+the migration. A cell holds if over 2 % more are spent before and after. Cells in which nothing more is spent at any
+time have no cost to be paid, and say nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
+from vfbench.verdicts.finding import Finding, Judgement
+from vfbench.verdicts.verdict import Claim, NotEnough
+
+PAID = 0.02
+PHASES = {"before": "", "during": "_migrating", "after": "_after"}
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """The rule above, cell by cell."""
+    mapped = needed(
+        evidence.timed(datapath="vf", datapath_migrating="vf", guest_iommu=True, faults=""),
+        "a VF behind an IOMMU that the guest sees",
+    )
+    pairs = paired(mapped, needed(evidence.unassisted(), "the VF without an IOMMU"))
+    findings = []
+    for cell, free in pairs:
+        extra = extra_cycles(cell, free)
+        if any(math.isnan(share) for share in extra.values()) or max(extra.values()) <= PAID:
+            continue
+        measures = {(f"more cycles {phase}", "%"): 100 * share for phase, share in extra.items()}
+        findings.append(Finding(min(extra["before"], extra["after"]) > PAID, (cell, free), measures))
+    if not findings:
+        raise NotEnough("no run in which the IOMMU costs anything, beside the same work without one")
+    axes = ("tracks_always", "driver.page_reuse", "workload.send_ratio", "exit_class")
+    return Judgement(findings, axes)
+
+
+def extra_cycles(cell: Cell, free: Cell) -> dict[str, float]:
+    """Share by which a packet costs more cycles, in each phase."""
+    shares = {}
+    for phase, suffix in PHASES.items():
+        names = (f"guest_cycles_per_packet{suffix}", f"host_cycles_per_packet{suffix}")
+        shares[phase] = cell.total(*names) / free.total(*names) - 1
+    return shares
+
+
+CLAIM = Claim(
+    id="C9",
+    text="The emulated IOMMU's cost is paid all the time, not only during migration.",
+    source="linux-pci, October 2015: the objection to the emulated IOMMU",
+    settled_by="cycles per packet before, during and after; and the same with tracking armed only during migration",
+    rule=judge,
+)

@@ -1,0 +1,75 @@
+"""What a claim is, and what a verdict on it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vfbench.verdicts.evidence import Evidence
+    from vfbench.verdicts.finding import Judgement
+
+OUTCOMES = ("holds", "fails", "holds-within", "not-enough-data")
+
+
+class NotEnough(Exception):  # noqa: N818 - an outcome, not an error
+    """What a rule raises where the records don't settle its claim; the text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the argument, who said it, and the rule that settles it."""
+
+    id: str
+    text: str
+    source: str
+    settled_by: str
+    rule: Callable[[Evidence], Judgement]
+    """NotEnough where the records don't do."""
+
+    @property
+    def command(self) -> str:
+        """The line that gives the runs which the rule needs."""
+        return f"bench sweep sweeps/argument.toml --filter '{self.id.lower()}/*'"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measure over the cells on one side of a verdict: the median cell, the lowest and the highest."""
+
+    name: str
+    unit: str
+    side: str
+    """``holds`` or ``fails``: whether these are the cells in which the claim holds."""
+    median: float
+    low: float
+    high: float
+    cells: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome for one claim on one testbed, with what it rests on."""
+
+    claim: str
+    testbed: str
+    profile: str
+    outcome: str
+    """One of ``OUTCOMES``."""
+    text: str
+    """One to three sentences with figures; for ``not-enough-data`` what is missing."""
+    figures: tuple[Figure, ...] = ()
+    runs: tuple[str, ...] = ()
+    """Digests of the experiments that it rests on, in the order in which they were run."""
+    command: str = ""
+    """For ``not-enough-data``: the line that gives what is missing."""
+    holds_where: str = ""
+    fails_where: str = ""
+    cells: dict[str, int] = field(default_factory=dict)
+    """Cells by how they were judged: ``holds``, ``fails``, ``unclear``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field, in plain values."""
+        figures = [vars(figure) for figure in self.figures]
+        return {**vars(self), "figures": figures, "runs": list(self.runs)}
