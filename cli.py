@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfbench.commands import Registries
+from vfbench.commands.sweep import sweep
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, GROUPS, LARGEST_SEED
 from vfbench.options import PRESETS, SHORTCUTS, Options, experiments
@@ -301,6 +302,9 @@ def crosscheck(profile: str, only: tuple[str, ...]) -> int:
         differing += bool(check.differences)
     click.echo(f"{len(plan) - differing} of {len(plan)} experiments agree")
     return EXIT_FAILED_RUN if differing else 0
+
+
+bench.add_command(sweep)
 
 
 def _show(records: list[Record], as_json: bool) -> None:
