@@ -17,6 +17,7 @@ import click
 from vfbench.commands import Registries
 from vfbench.commands.calibrate import calibrate
 from vfbench.commands.claims import claims
+from vfbench.commands.sweep import sweep
 from vfbench.commands.validate import validate
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, GROUPS, LARGEST_SEED
@@ -308,6 +309,7 @@ def crosscheck(profile: str, only: tuple[str, ...]) -> int:
 
 bench.add_command(calibrate)
 bench.add_command(claims)
+bench.add_command(sweep)
 
 
 def _show(records: list[Record], as_json: bool) -> None:

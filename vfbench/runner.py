@@ -71,15 +71,16 @@ def run_all(
         ) -> None:
             progress(number, experiment, fraction, phase)
 
-        outcome, error = _run(testbed, experiment, profile, report)
+        outcome, error = attempt(testbed, experiment, profile, report)
         command = command_line(experiment)
         folder = results.write(experiment, outcome, profile, started=started, command=command)
         yield FinishedRun(experiment, outcome, folder, error)
 
 
-def _run(
+def attempt(
     testbed: Testbed, experiment: Experiment, profile: Profile, report: Callable[[float, str], None]
 ) -> tuple[Outcome, Exception | None]:
+    """One run and, if it failed, what it failed with; only UserError is raised."""
     began = time.monotonic()
     try:
         return testbed.run(experiment, profile, report), None

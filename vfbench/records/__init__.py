@@ -5,10 +5,19 @@
 
 from __future__ import annotations
 
+from vfbench.records.environment import environment
 from vfbench.records.outcome import STATES, Outcome
-from vfbench.records.read import Record, read_intervals, read_record, read_records, read_rounds, read_runs
+from vfbench.records.read import (
+    Record,
+    read_intervals,
+    read_manifest,
+    read_record,
+    read_records,
+    read_rounds,
+    read_runs,
+)
 from vfbench.records.schema import INTERVALS, MEASURES, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Column
-from vfbench.records.write import ResultSet
+from vfbench.records.write import ResultSet, check_writable, run_folder_name
 
 __all__ = [
     "INTERVALS",
@@ -22,9 +31,13 @@ __all__ = [
     "Outcome",
     "Record",
     "ResultSet",
+    "check_writable",
+    "environment",
     "read_intervals",
+    "read_manifest",
     "read_record",
     "read_records",
     "read_rounds",
     "read_runs",
+    "run_folder_name",
 ]

@@ -85,7 +85,7 @@ def _run_folders(root: Path) -> Iterable[Path]:
 
 def read_record(folder: Path) -> Record:
     """The record of one run's folder."""
-    manifest = _read_manifest(folder / MANIFEST)
+    manifest = read_manifest(folder)
     rows = _read_table(folder / RUNS_FILE, RUNS)
     if len(rows) != 1:
         raise UserError(f"{folder / RUNS_FILE} is broken: it holds {len(rows)} runs, not one")
@@ -93,7 +93,9 @@ def read_record(folder: Path) -> Record:
     return Record(folder, manifest, rows[0], rounds, _read_table(folder / INTERVALS_FILE, INTERVALS))
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of one run's folder, without its tables."""
+    path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

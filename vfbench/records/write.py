@@ -71,9 +71,19 @@ class ResultSet:
         return cls(folder)
 
     def write(
-        self, experiment: Experiment, outcome: Outcome, profile: Costs, *, started: datetime, command: str
+        self,
+        experiment: Experiment,
+        outcome: Outcome,
+        profile: Costs,
+        *,
+        started: datetime,
+        command: str,
+        ran_in: dict[str, Any] | None = None,
     ) -> Path:
-        """The run's folder, once it is on disk; UserError if it can't be, or if that run is there already."""
+        """The run's folder, once it is on disk; UserError if it can't be, or if that run is there already.
+
+        `ran_in` is the environment of a run that took place in another process, maybe on another machine.
+        """
         final = self.folder / run_folder_name(experiment)
         temporary = self.folder / f".{final.name}.{os.getpid()}"
         try:
@@ -82,6 +92,7 @@ class ResultSet:
             temporary.mkdir(parents=True)
             _write_tables(temporary, _run_row(experiment, outcome, profile), outcome)
             document = _manifest(experiment, outcome, profile, started, command)
+            document["environment"] = ran_in or _environment()
             text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
             (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
             for path in (*temporary.iterdir(), temporary):
@@ -171,7 +182,6 @@ def _manifest(
         "started": started.astimezone(UTC).isoformat(timespec="milliseconds"),
         "wall_s": outcome.wall_s,
         "profile": {"name": profile.name, "digest": profile.digest, "figures": profile.to_json()},
-        "environment": _environment(),
     }
 
 

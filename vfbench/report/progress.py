@@ -1,16 +1,17 @@
-"""The progress bar of `bench run`: on a terminal, on stderr, and nothing anywhere else."""
+"""The progress bars of `bench run` and `bench sweep`: on a terminal, on stderr, and nothing anywhere else."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
     from vfbench.runner import RunProgress
+    from vfbench.sweeps.sweep import DoneCell, Plan
 
 REDRAW_S = 0.05
 
@@ -38,5 +39,38 @@ def progress_bar(runs: int) -> Iterator[RunProgress]:
             shown_at = now
             which = f"{experiment.strategy.name}, seed {experiment.seed}: {phase} ({finished + 1} of {runs})"
             bar.update(task, completed=finished + fraction, description=which)
+
+        yield show
+
+
+@contextmanager
+def sweep_progress_bar(plan: Plan) -> Iterator[Callable[[DoneCell], None]]:
+    """Shows how many cells of `plan` have run and the time left; gives the function to call with each.
+
+    A cell counts for as much as it was estimated to take, so that long cells don't spoil the time left.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    seconds = {cell.digest: each for cell, each in zip(plan.to_run, plan.estimate().seconds, strict=True)}
+    columns = (
+        BarColumn(),
+        TextColumn("{task.description}, time passed and left:"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"0 of {len(plan.to_run)} cells", total=sum(seconds.values()))
+        run = 0
+
+        def show(done: DoneCell) -> None:
+            nonlocal run
+            run += 1
+            words = f"{run} of {len(plan.to_run)} cells"
+            bar.update(task, advance=seconds[done.cell.digest], description=words)
 
         yield show

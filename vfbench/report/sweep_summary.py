@@ -1,0 +1,58 @@
+"""What a sweep says: its list of cells, what a dry run would do, and what became of the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vfbench.options import command_line
+
+if TYPE_CHECKING:
+    from vfbench.sweeps.sweep import Plan, Tally
+
+
+def list_cells(plan: Plan) -> Iterator[str]:
+    """A line for each cell: its state, and its label in each grid that asks for it."""
+    for cell in plan.cells:
+        for number, label in enumerate(cell.labels):
+            yield f"{plan.states[cell.digest] if number == 0 else 'the same':13}  {label}"
+    yield f"{len(plan.cells)} cells, {plan.finished} finished"
+
+
+def describe_plan(plan: Plan, workers: int) -> Iterator[str]:
+    """The number of cells, by grid too, and the estimated time."""
+    grids = list(dict.fromkeys(grid for cell in plan.cells for grid in cell.grids))
+    for grid in grids:
+        cells, to_run = (sum(grid in cell.grids for cell in group) for group in (plan.cells, plan.to_run))
+        yield f"{grid}: {cells} cells, {to_run} to run"
+    yield f"in all {len(plan.cells)} cells, each run once: {plan.finished} finished, {len(plan.to_run)} to run"
+    if plan.to_run:
+        estimate = plan.estimate()
+        seconds = duration(estimate.wall_s(workers))
+        yield f"estimated time: {seconds} on {count(workers, 'worker')} ({estimate.basis()})"
+
+
+def summarise(tally: Tally, folder: Path) -> Iterator[str]:
+    """How many cells ended in each state, and how to repeat those that are to be looked at."""
+    counts = ", ".join(f"{number} {state}" for state, number in tally.states().items())
+    yield f"{count(len(tally.done), 'cell')} run: {counts}; {tally.finished_before} were finished before"
+    for done in tally.bad():
+        yield f"{done.outcome.state}: {done.cell.labels[0]}: {done.outcome.reason}"
+        yield f"  {command_line(done.cell.experiment)}"
+    yield f"Records: {folder}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, from two minutes on minutes and seconds, from two hours on hours and minutes."""
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole // 60 % 60} min"
