@@ -133,8 +133,8 @@ def _frame_of_parts(records: list[Record], part: str, columns: tuple[Column, ...
 
 
 _IDENTITY = (
-    *("strategy", "workload", "testbed", "profile_digest", "experiment", "seed", "state"),
-    *(column.name for column in TRAITS),
+    *("strategy", "workload", "testbed", "profile", "profile_digest", "experiment", "seed", "state"),
+    *("functional", *(column.name for column in TRAITS)),
 )
 
 
