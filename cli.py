@@ -16,6 +16,7 @@ import click
 
 from vfbench.commands import Registries
 from vfbench.commands.claims import claims
+from vfbench.commands.report import compare, report
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, GROUPS, LARGEST_SEED
 from vfbench.options import PRESETS, SHORTCUTS, Options, experiments
@@ -305,6 +306,8 @@ def crosscheck(profile: str, only: tuple[str, ...]) -> int:
 
 
 bench.add_command(claims)
+bench.add_command(report)
+bench.add_command(compare)
 
 
 def _show(records: list[Record], as_json: bool) -> None:

@@ -6,7 +6,17 @@
 from __future__ import annotations
 
 from vfbench.records.outcome import STATES, Outcome
-from vfbench.records.read import Record, read_intervals, read_record, read_records, read_rounds, read_runs
+from vfbench.records.read import (
+    Record,
+    intervals_frame,
+    read_intervals,
+    read_record,
+    read_records,
+    read_rounds,
+    read_runs,
+    rounds_frame,
+    runs_frame,
+)
 from vfbench.records.schema import INTERVALS, MEASURES, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Column
 from vfbench.records.write import ResultSet
 
@@ -22,9 +32,12 @@ __all__ = [
     "Outcome",
     "Record",
     "ResultSet",
+    "intervals_frame",
     "read_intervals",
     "read_record",
     "read_records",
     "read_rounds",
     "read_runs",
+    "rounds_frame",
+    "runs_frame",
 ]

@@ -58,7 +58,7 @@ def grouped(records: Iterable[Record]) -> list[Group]:
         key = json.dumps([experiment, record.run["profile_digest"]], sort_keys=True)
         found.setdefault(key, []).append(record)
     members = list(found.values())
-    named = labels([_aspects(each[0]) for each in members])
+    named = labels([aspects_of_record(each[0]) for each in members])
     return [Group(label, tuple(each)) for label, each in zip(named, members, strict=True)]
 
 
@@ -91,7 +91,7 @@ def profile_text(record: Record) -> str:
     return f"{record.run['profile']}@{str(record.run['profile_digest'])[:8]}"
 
 
-def _aspects(record: Record) -> dict[str, str]:
+def aspects_of_record(record: Record) -> dict[str, str]:
     """Everything that may set a group apart, as it would stand in a label."""
     aspects = {name: str(record.run[name]) for name in ("strategy", "workload", "testbed")}
     aspects["profile"] = profile_text(record)
