@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.patches import Patch
 
 from vfbench.report.figures.canvas import bar_height_in, caption, drawn, paper, tick_label
-from vfbench.report.figures.look import INK
+from vfbench.report.figures.look import INK, MUTED
 from vfbench.report.figures.series import Series, measured, series_of
 
 if TYPE_CHECKING:
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 PHASES: dict[str, dict[str, Any]] = {
     "steady": {"facecolor": "#ffffff00"},
-    "migrating": {"facecolor": "#8a8f98", "alpha": 0.22},
-    "blackout": {"facecolor": "#8a8f98", "alpha": 0.75, "hatch": "xx"},
-    "after": {"facecolor": "#8a8f98", "alpha": 0.22, "hatch": "//"},
+    "migrating": {"facecolor": "#8a8f983a"},
+    "blackout": {"facecolor": "#8a8f98c0", "hatch": "xx"},
+    "after": {"facecolor": "#8a8f9818", "hatch": "///"},
 }
+"""How the background of a phase looks; no phase is told by its shade alone."""
 
 
 @drawn
@@ -40,7 +41,7 @@ def migration_timeline(intervals: pandas.DataFrame) -> Figure:
     strips[0].margins(x=0)
     figure.supylabel("throughput (Gb/s)", fontsize=9, color=INK)
     strips[-1].set_xlabel("time since the end of the warm-up (ms)")
-    patches = [Patch(edgecolor=INK, linewidth=0.6, label=name, **look) for name, look in PHASES.items()]
+    patches = [Patch(edgecolor=MUTED, linewidth=0.6, label=name, **look) for name, look in PHASES.items()]
     figure.legend(handles=patches, loc="outside upper left", ncols=len(PHASES))
     seeds = sorted({int(each.rows["seed"].iloc[0]) for each in shown})
     length = series[0].rows["length_ms"].median()
@@ -66,7 +67,7 @@ def _phases(axes: Axes, series: Series) -> None:
         phase = str(part["phase"].iloc[0])
         if phase in PHASES:
             end = part["start_ms"].iloc[-1] + part["length_ms"].iloc[-1]
-            axes.axvspan(part["start_ms"].iloc[0], end, linewidth=0, zorder=0, **PHASES[phase])
+            axes.axvspan(part["start_ms"].iloc[0], end, linewidth=0, zorder=0, edgecolor=MUTED, **PHASES[phase])
 
 
 def _throughput(axes: Axes, series: Series) -> None:
