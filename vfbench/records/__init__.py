@@ -9,12 +9,15 @@ from vfbench.records.environment import environment
 from vfbench.records.outcome import STATES, Outcome
 from vfbench.records.read import (
     Record,
+    intervals_frame,
     read_intervals,
     read_manifest,
     read_record,
     read_records,
     read_rounds,
     read_runs,
+    rounds_frame,
+    runs_frame,
 )
 from vfbench.records.schema import INTERVALS, MEASURES, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Column
 from vfbench.records.write import ResultSet, check_writable, run_folder_name
@@ -33,11 +36,14 @@ __all__ = [
     "ResultSet",
     "check_writable",
     "environment",
+    "intervals_frame",
     "read_intervals",
     "read_manifest",
     "read_record",
     "read_records",
     "read_rounds",
     "read_runs",
+    "rounds_frame",
     "run_folder_name",
+    "runs_frame",
 ]

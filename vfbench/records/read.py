@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,21 +57,35 @@ def read_records(path: str | Path) -> list[Record]:
 
 
 def read_runs(path: str | Path) -> pandas.DataFrame:
-    """One row per run: the columns of `schema.RUNS`, `wall_s`, `path`, every parameter (`settings`)."""
-    records = read_records(path)
-    extra = [{"wall_s": record.manifest["wall_s"], "path": str(record.path)} for record in records]
-    rows = [{**record.run, **more, **record.settings} for record, more in zip(records, extra, strict=True)]
-    return _frame(rows, RUNS, ["wall_s", "path", *_setting_names(records)])
+    """One row per run: the columns of `schema.RUNS`, `wall_s`, `record`, every parameter (`settings`)."""
+    return runs_frame(read_records(path))
 
 
 def read_rounds(path: str | Path) -> pandas.DataFrame:
     """One row per pre-copy round: `schema.ROUNDS`, with the run's identity and parameters beside them."""
-    return _frame_of_parts(read_records(path), "rounds", ROUNDS)
+    return rounds_frame(read_records(path))
 
 
 def read_intervals(path: str | Path) -> pandas.DataFrame:
     """One row per interval: `schema.INTERVALS`, with the run's identity and parameters beside them."""
-    return _frame_of_parts(read_records(path), "intervals", INTERVALS)
+    return intervals_frame(read_records(path))
+
+
+def runs_frame(records: Sequence[Record]) -> pandas.DataFrame:
+    """What `read_runs` gives, of records that have been read; `record` is the run's folder."""
+    extra = [{"wall_s": record.manifest["wall_s"], "record": str(record.path)} for record in records]
+    rows = [{**record.run, **more, **record.settings} for record, more in zip(records, extra, strict=True)]
+    return _frame(rows, RUNS, ["wall_s", "record", *_setting_names(records)])
+
+
+def rounds_frame(records: Sequence[Record]) -> pandas.DataFrame:
+    """What `read_rounds` gives, of records that have been read."""
+    return _frame_of_parts(records, "rounds", ROUNDS)
+
+
+def intervals_frame(records: Sequence[Record]) -> pandas.DataFrame:
+    """What `read_intervals` gives, of records that have been read."""
+    return _frame_of_parts(records, "intervals", INTERVALS)
 
 
 def _run_folders(root: Path) -> Iterable[Path]:
@@ -125,7 +139,7 @@ def _read_table(path: Path, columns: tuple[Column, ...]) -> list[dict[str, Cell]
         raise UserError(f"{path} is broken: {reason}") from error
 
 
-def _frame_of_parts(records: list[Record], part: str, columns: tuple[Column, ...]) -> pandas.DataFrame:
+def _frame_of_parts(records: Sequence[Record], part: str, columns: tuple[Column, ...]) -> pandas.DataFrame:
     identity = tuple(column for column in RUNS if column.name in _IDENTITY)
     rows = []
     for record in records:
@@ -135,12 +149,12 @@ def _frame_of_parts(records: list[Record], part: str, columns: tuple[Column, ...
 
 
 _IDENTITY = (
-    *("strategy", "workload", "testbed", "profile_digest", "experiment", "seed", "state"),
-    *(column.name for column in TRAITS),
+    *("strategy", "workload", "testbed", "profile", "profile_digest", "experiment", "seed", "state"),
+    *("functional", *(column.name for column in TRAITS)),
 )
 
 
-def _setting_names(records: list[Record]) -> list[str]:
+def _setting_names(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(name for record in records for name in record.settings))
 
 

@@ -58,8 +58,19 @@ def grouped(records: Iterable[Record]) -> list[Group]:
         key = json.dumps([experiment, record.run["profile_digest"]], sort_keys=True)
         found.setdefault(key, []).append(record)
     members = list(found.values())
-    aspects = [_aspects(each[0]) for each in members]
-    return [Group(_label(own, aspects), tuple(each)) for own, each in zip(aspects, members, strict=True)]
+    named = labels([aspects_of_record(each[0]) for each in members])
+    return [Group(label, tuple(each)) for label, each in zip(named, members, strict=True)]
+
+
+def labels(aspects: Sequence[dict[str, str]]) -> list[str]:
+    """A label each: the strategy, and every aspect that sets it apart from another one of them."""
+    return [_label(own, aspects) for own in aspects]
+
+
+def aspect(name: str, value: object) -> tuple[str, str]:
+    """`("guest.memory", "4GiB")` for the setting `guest.memory_bytes`, as it stands in a label."""
+    owner, _, field = name.partition(".")
+    return f"{owner}.{setting_name(field)}", setting_text(field, value)
 
 
 def setting_text(field: str, value: object) -> str:
@@ -80,13 +91,11 @@ def profile_text(record: Record) -> str:
     return f"{record.run['profile']}@{str(record.run['profile_digest'])[:8]}"
 
 
-def _aspects(record: Record) -> dict[str, str]:
+def aspects_of_record(record: Record) -> dict[str, str]:
     """Everything that may set a group apart, as it would stand in a label."""
     aspects = {name: str(record.run[name]) for name in ("strategy", "workload", "testbed")}
     aspects["profile"] = profile_text(record)
-    for name, value in record.settings.items():
-        owner, _, field = name.partition(".")
-        aspects[f"{owner}.{setting_name(field)}"] = setting_text(field, value)
+    aspects.update(aspect(name, value) for name, value in record.settings.items())
     return aspects
 
 

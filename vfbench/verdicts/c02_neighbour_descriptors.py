@@ -2,8 +2,8 @@
 
 The stop without draining is where that can show: descriptors written back and not yet seen by the driver share a
 ring page with one that was marked. A cell holds if a repeat resumes with a descriptor that claims data which is
-not there: packets corrupted at the destination while packet pages are stale. The device still stops before the guest, so that
-no DMA after the last sync can be the cause.
+not there: packets corrupted at the destination while packet pages are stale. The device still stops before the
+guest, so that no DMA after the last sync can be the cause.
 """
 
 from __future__ import annotations

@@ -1,0 +1,91 @@
+"""`bench report` and `bench compare`: from records to a page, and two sets side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vfbench.errors import UserError
+
+FORMATS = ("html", "md")
+EXIT_WORSE = 1
+
+_debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+)
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Where the page goes; - is the screen. [default: report.html, or - with --format md]",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    help="html: one page with pictures, no network; md: for a pull request. [default: by the file's name]",
+)
+@click.option(
+    "--baseline", metavar="STRATEGY", help="What the others are held against. [default: what ran first]"
+)
+@_debug_option
+def report(results: Path, output: Path | None, format_: str | None, baseline: str | None) -> None:
+    """Write a page that answers which strategy to take.
+
+    RESULTS is a run's folder, a result set, or a folder of result sets. [default: results]
+    """
+    from vfbench.records import read_records
+    from vfbench.report.page import render
+    from vfbench.report.write import write_text
+
+    kind = format_ or ("md" if output is not None and output.suffix == ".md" else "html")
+    target = output or Path("report.html" if kind == "html" else "-")
+    page = render(read_records(results), kind, baseline)
+    if str(target) == "-":
+        click.echo(page, nl=False)
+    else:
+        write_text(target, page)
+        click.echo(f"Report: {target}", err=True)
+
+
+def _percentage(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    from vfbench.units import parse_number
+
+    if text is None:
+        return None
+    try:
+        return parse_number(text, "ratio")
+    except UserError as error:
+        raise UserError(f"--fail-over: {error}") from error
+
+
+@click.command()
+@click.argument("before", metavar="A", type=click.Path(path_type=Path))
+@click.argument("after", metavar="B", type=click.Path(path_type=Path))
+@click.option(
+    "--fail-over",
+    metavar="SHARE",
+    callback=_percentage,
+    help="Exit with code 1 if a measure is worse in B by more than this, like 5%.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@_debug_option
+def compare(before: Path, after: Path, fail_over: float | None, as_json: bool) -> int:
+    """Set two result sets side by side: two machines, two versions.
+
+    Experiments that agree in everything but their seed are held against each other; what is in one set only
+    is listed. Where the environments differ, that is said.
+    """
+    from vfbench.records import read_records
+    from vfbench.report import two_sets
+
+    found = two_sets.side_by_side(read_records(before), read_records(after), fail_over)
+    text = two_sets.json_document(found) if as_json else "\n".join(two_sets.describe(found))
+    click.echo(text)
+    return EXIT_WORSE if found.failing else 0

@@ -1,0 +1,109 @@
+"""The table relative to a baseline: medians with their intervals, and how each stands to the baseline's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vfbench import statistics
+from vfbench.errors import UserError
+from vfbench.parameters import unknown
+from vfbench.records import Record
+from vfbench.report.groups import Group
+from vfbench.report.scenarios import Scenario
+from vfbench.report.watched import DAMAGE, HEADLINE, Watched
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Texts: the median, its interval, its ratio to the baseline, and a word on it: better, worse, same, unclear."""
+
+    median: str = ""
+    interval: str = ""
+    ratio: str = ""
+    standing: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A strategy's variant."""
+
+    label: str
+    states: str
+    runs: int
+    is_baseline: bool
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The columns that were measured anywhere, and a row per variant; `baseline` is empty if it did not run here."""
+
+    baseline: str
+    columns: tuple[Watched, ...]
+    rows: tuple[Row, ...]
+
+
+def choose_baseline(records: Iterable[Record], wanted: str | None) -> str:
+    """The strategy that was asked for, or the one that ran first; UserError for one that did not run."""
+    names = list(dict.fromkeys(str(record.run["strategy"]) for record in records))
+    if not names:
+        raise UserError("there are no runs, so there is no baseline")
+    if wanted is not None and wanted not in names:
+        raise unknown("--baseline: no run is of a strategy", wanted, names)
+    return wanted or names[0]
+
+
+def compared(scenario: Scenario, baseline: str) -> Comparison:
+    """Every variant of the scenario against the first variant of the strategy `baseline`."""
+    candidates = [
+        each for each in scenario.groups if each.first.run["strategy"] == baseline and each.measured
+    ]
+    reference = candidates[0] if candidates else None
+    columns = tuple(each for each in (*HEADLINE, *DAMAGE) if _is_measured(each, scenario.groups))
+    rows = tuple(
+        Row(
+            group.label,
+            group.states,
+            len(group.records),
+            group is reference,
+            tuple(_cell(each, group, reference) for each in columns),
+        )
+        for group in scenario.groups
+    )
+    return Comparison(reference.label if reference else "", columns, rows)
+
+
+def _is_measured(watched: Watched, groups: Sequence[Group]) -> bool:
+    """Damage of a kind that never happened needs no column."""
+    values = [value for group in groups for value in watched.values(group.measured)]
+    return any(values) if watched in DAMAGE else bool(values)
+
+
+def _cell(watched: Watched, group: Group, reference: Group | None) -> Cell:
+    values = watched.values(group.measured)
+    if not values:
+        return Cell()
+    found = statistics.estimate(values)
+    median = watched.text(found.median)
+    interval = f"{watched.text(found.low)} to {watched.text(found.high)}"
+    if math.isnan(found.low) or interval == f"{median} to {median}":
+        interval = ""
+    if reference is None or group is reference or watched in DAMAGE:
+        return Cell(median, interval)
+    against = statistics.compare(values, watched.values(reference.measured))
+    if math.isnan(against.ratio.ratio):
+        return Cell(median, interval)
+    ratio = f"{against.ratio.ratio:.3g}"
+    return Cell(median, interval, ratio, _standing(watched, against, ratio), against.warning)
+
+
+def _standing(watched: Watched, against: statistics.Comparison, ratio: str) -> str:
+    """By the ratio's interval; a rank test that can't confirm it with so few repeats is left to the warning."""
+    if against.outcome == "same" or ratio == "1":
+        return "same"
+    if not against.ratio.differs:
+        return "unclear"
+    return "better" if (against.ratio.ratio > 1) == (watched.better == "higher") else "worse"

@@ -1,0 +1,54 @@
+"""The rounds of the pre-copy: what each found dirty, and what it sent again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.ticker import MaxNLocator
+
+from vfbench.report.figures.canvas import WHISKERS, caption, drawn, legend, paper, spread, thousands
+from vfbench.report.figures.series import Series, measured, series_of
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MIB = 1 << 20
+
+
+@drawn
+def pre_copy_rounds(rounds: pandas.DataFrame) -> Figure:
+    """Dirty pages found at the end of each round, and MiB that each round sent again; round 0 sends all."""
+    series = series_of(measured(rounds))
+    figure, (dirty, resent) = paper(1, 2, 3.5, sharex=True)
+    for each in series:
+        _line(dirty, each, "dirty_pages", 1)
+        _line(resent, each, "resent_bytes", MIB)
+    dirty.set_ylabel("dirty pages found (pages)")
+    resent.set_ylabel("sent again (MiB)")
+    for axes in (dirty, resent):
+        axes.set_xlabel("pre-copy round (0: all memory)")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_formatter(thousands)
+    legend(figure, dirty)
+    caption(
+        figure,
+        series,
+        WHISKERS,
+        "A series ends where its pre-copy switches over to the stop-and-copy.",
+        times=False,
+    )
+    return figure
+
+
+def _line(axes: Axes, series: Series, measure: str, unit: float) -> None:
+    points = [
+        (int(str(number)), *spread(part[measure].dropna() / unit))
+        for number, part in series.rows.groupby("round")
+        if part[measure].notna().any()
+    ]
+    if points:
+        at, middle, below, above = zip(*points, strict=True)
+        axes.errorbar(at, middle, yerr=[below, above], capsize=2.5, elinewidth=0.9, **series.style())

@@ -1,0 +1,78 @@
+"""The migration over time: Gb/s per interval, a strip per series, with its phases behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.patches import Patch
+
+from vfbench.report.figures.canvas import bar_height_in, caption, drawn, paper, tick_label
+from vfbench.report.figures.look import INK, MUTED
+from vfbench.report.figures.series import Series, measured, series_of
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PHASES: dict[str, dict[str, Any]] = {
+    "steady": {"facecolor": "#ffffff00"},
+    "migrating": {"facecolor": "#8a8f983a"},
+    "blackout": {"facecolor": "#8a8f98c0", "hatch": "xx"},
+    "after": {"facecolor": "#8a8f9818", "hatch": "///"},
+}
+"""How the background of a phase looks; no phase is told by its shade alone."""
+
+
+@drawn
+def migration_timeline(intervals: pandas.DataFrame) -> Figure:
+    """Gb/s delivered per interval over the time from the end of the warm-up; each series' first run."""
+    series = series_of(measured(intervals))
+    shown = [_first_run(each) for each in series]
+    height = 1.6 + bar_height_in(series, 0.85)
+    figure, grid = paper(len(series), 1, height, sharex=True, sharey=True, squeeze=False)
+    strips = grid[:, 0]
+    for axes, each in zip(strips, shown, strict=True):
+        _phases(axes, each)
+        _throughput(axes, each)
+        axes.set_title(tick_label(each.label, 90), fontsize=9, color=INK, fontweight="normal", pad=3)
+    strips[0].set_ylim(bottom=0)
+    strips[0].margins(x=0)
+    figure.supylabel("throughput (Gb/s)", fontsize=9, color=INK)
+    strips[-1].set_xlabel("time since the end of the warm-up (ms)")
+    patches = [Patch(edgecolor=MUTED, linewidth=0.6, label=name, **look) for name, look in PHASES.items()]
+    figure.legend(handles=patches, loc="outside upper left", ncols=len(PHASES))
+    seeds = sorted({int(each.rows["seed"].iloc[0]) for each in shown})
+    length = series[0].rows["length_ms"].median()
+    caption(
+        figure,
+        series,
+        f"Delivered per interval of {length:.3g} ms; shown is the run with seed {', '.join(map(str, seeds))}.",
+    )
+    return figure
+
+
+def _first_run(series: Series) -> Series:
+    rows = series.rows
+    first = rows[rows["experiment"] == rows["experiment"].iloc[0]].sort_values("interval")
+    return dataclasses.replace(series, rows=first)
+
+
+def _phases(axes: Axes, series: Series) -> None:
+    """A span per stretch of intervals of one phase."""
+    rows = series.rows
+    stretch = (rows["phase"] != rows["phase"].shift()).cumsum()
+    for _, part in rows.groupby(stretch):
+        phase = str(part["phase"].iloc[0])
+        if phase in PHASES:
+            end = part["start_ms"].iloc[-1] + part["length_ms"].iloc[-1]
+            axes.axvspan(
+                part["start_ms"].iloc[0], end, linewidth=0, zorder=0, edgecolor=MUTED, **PHASES[phase]
+            )
+
+
+def _throughput(axes: Axes, series: Series) -> None:
+    rows = series.rows
+    edges = [*rows["start_ms"], rows["start_ms"].iloc[-1] + rows["length_ms"].iloc[-1]]
+    axes.stairs(rows["gbps"], edges, color=series.look.colour, linewidth=1.8, zorder=3)

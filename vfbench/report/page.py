@@ -1,0 +1,181 @@
+"""The report: one page for a reader in a hurry, and the same in Markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vfbench.errors import UserError
+from vfbench.records import Record, intervals_frame, rounds_frame, runs_frame
+from vfbench.report.against_baseline import Comparison, choose_baseline, compared
+from vfbench.report.answer import Answer, answer
+from vfbench.report.heading import heading
+from vfbench.report.provenance import SURE, commands, environments, profiles, seeds
+from vfbench.report.scenarios import Scenario, main_scenarios, scenarios
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("html", "md")
+MOST_DETAILED = 40
+"""Scenarios beyond these are counted, not shown: a page with hundreds of tables answers nothing."""
+
+MOST_FAMILIES = 4
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the page, with the sentence above it; `absent` says why there is none."""
+
+    title: str
+    reading: str
+    svg: str = ""
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A scenario with its answer and its table; main ones have pictures."""
+
+    scenario: Scenario
+    heading: tuple[str, ...]
+    answer: Answer
+    comparison: Comparison
+    pictures: tuple[Picture, ...] = field(default=())
+    integrity: Picture | None = None
+
+
+def render(records: Sequence[Record], format_: str, baseline: str | None = None) -> str:
+    """The page as text. UserError for an unknown baseline, or no runs."""
+    chosen = choose_baseline(records, baseline)
+    found = scenarios(records)
+    main = main_scenarios(found)
+    with_pictures = format_ == "html"
+    others = [each for each in found if each not in main]
+    context = {
+        "baseline": chosen,
+        "main": [_section(each, chosen, with_pictures=with_pictures) for each in main],
+        "sizes": _sizes(records) if with_pictures else [],
+        "others": [_section(each, chosen, with_pictures=False) for each in others[:MOST_DETAILED]],
+        "left_out": max(0, len(others) - MOST_DETAILED),
+        "verdicts": verdicts_of(records),
+        "environments": environments(records),
+        "profiles": profiles(records),
+        "sure": SURE,
+        "seeds": seeds(records),
+        "commands": commands(records),
+        "runs": len(records),
+        "failures": [record for record in records if record.run["state"] not in ("ok",)],
+    }
+    return _template(format_).render(context)
+
+
+def verdicts_of(records: Sequence[Record]) -> Sequence[Any]:
+    """The verdict on every claim, per testbed."""
+    return ()
+
+
+def _section(scenario: Scenario, baseline: str, *, with_pictures: bool) -> Section:
+    comparison = compared(scenario, baseline)
+    lines = tuple(heading(scenario.groups))
+    if not with_pictures:
+        return Section(scenario, lines, answer(scenario), comparison)
+    return Section(
+        scenario, lines, answer(scenario), comparison, tuple(_pictures(scenario)), _integrity(scenario)
+    )
+
+
+def _pictures(scenario: Scenario) -> Iterable[Picture]:
+    from vfbench.report import figures
+
+    records = scenario.records
+    runs, rounds, intervals = runs_frame(records), rounds_frame(records), intervals_frame(records)
+    yield _picture(
+        "Dirty pages and what was sent again",
+        "What each round of the pre-copy found dirty, and what it cost.",
+        scenario,
+        lambda: figures.pre_copy_rounds(rounds),
+        timed=False,
+    )
+    timed: list[tuple[str, str, Callable[[], Figure]]] = [
+        (
+            "The migration over time",
+            "A dip while memory is copied is the price of the strategy; the gap is the blackout.",
+            lambda: figures.migration_timeline(intervals),
+        ),
+        (
+            "The downtime, part by part",
+            "Which part to shorten; the mark is the gap that the peer sees.",
+            lambda: figures.downtime_parts(runs),
+        ),
+        (
+            "Latency",
+            "From the wire to the application; lower is better.",
+            lambda: figures.latency_percentiles(runs),
+        ),
+        (
+            "Processor time per packet",
+            "Who pays for it, the guest or the host, and when.",
+            lambda: figures.cycles_per_packet(runs),
+        ),
+    ]
+    for title, reading, draw in timed:
+        yield _picture(title, reading, scenario, draw, timed=True)
+
+
+def _integrity(scenario: Scenario) -> Picture:
+    from vfbench.report import figures
+
+    return _picture(
+        "What arrived wrong",
+        "Anything but zero is damage.",
+        scenario,
+        lambda: figures.integrity(runs_frame(scenario.records)),
+        timed=False,
+    )
+
+
+def _sizes(records: Sequence[Record]) -> list[Picture]:
+    """Throughput against frame size, for each set of runs that differ in their frame size and strategy only."""
+    from vfbench.report import figures
+    from vfbench.report.families import frame_size_families
+
+    return [
+        _picture(
+            "Throughput against frame size",
+            f"Workload {family.title}, testbed {family.scenarios[0].testbed}.",
+            family.scenarios[0],
+            lambda family=family: figures.throughput_by_frame_size(runs_frame(family.records)),  # type: ignore[misc]
+            timed=True,
+        )
+        for family in frame_size_families(records)[:MOST_FAMILIES]
+    ]
+
+
+def _picture(
+    title: str, reading: str, scenario: Scenario, draw: Callable[[], Figure], *, timed: bool
+) -> Picture:
+    from vfbench.report import figures
+
+    if timed and scenario.functional:
+        return Picture(title, reading, absent="Guest code was emulated: times and throughput don't count.")
+    try:
+        name = f"{title} {reading} {scenario.title}".lower()
+        name = "".join(letter if letter.isalnum() else "-" for letter in name)
+        return Picture(title, reading, figures.to_svg(draw(), name, f"{title}, {scenario.title}"))
+    except UserError as error:
+        return Picture(title, reading, absent=f"No picture: {error}.")
+
+
+def _template(format_: str) -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("vfbench.report"),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(f"report.{format_}.j2")

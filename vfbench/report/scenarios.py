@@ -1,0 +1,85 @@
+"""Runs that may be held against each other: a scenario is all that they share, strategies are what differs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vfbench.records import Record
+from vfbench.report.groups import Group, aspect, grouped, profile_text
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The strategies' repeats under one workload, guest, link, migration, testbed and profile."""
+
+    title: str
+    groups: tuple[Group, ...]
+
+    @property
+    def records(self) -> list[Record]:
+        """Of all its groups."""
+        return [record for group in self.groups for record in group.records]
+
+    @property
+    def testbed(self) -> str:
+        """The one that all ran on."""
+        return str(self.groups[0].first.run["testbed"])
+
+    @property
+    def functional(self) -> bool:
+        """Whether guest code was emulated, so that times and throughput don't count."""
+        return any(bool(record.run["functional"]) for record in self.records)
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        """How much it says: strategies, then runs."""
+        measured = [group for group in self.groups if group.measured]
+        return len(measured), sum(len(group.measured) for group in measured)
+
+
+def scenarios(records: Iterable[Record]) -> list[Scenario]:
+    """In order of appearance, titled by the workload and by whatever sets them apart."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(_key(record), []).append(record)
+    members = list(found.values())
+    named = titles([aspects_of(each[0]) for each in members])
+    return [Scenario(title, tuple(grouped(each))) for title, each in zip(named, members, strict=True)]
+
+
+def main_scenarios(found: Sequence[Scenario]) -> list[Scenario]:
+    """Per testbed the one that says most."""
+    testbeds = dict.fromkeys(each.testbed for each in found)
+    return [max((s for s in found if s.testbed == testbed), key=lambda s: s.weight) for testbed in testbeds]
+
+
+def _key(record: Record) -> str:
+    shared = {
+        key: value for key, value in record.manifest["experiment"].items() if key not in ("seed", "strategy")
+    }
+    return json.dumps([shared, record.run["profile_digest"]], sort_keys=True)
+
+
+def aspects_of(record: Record) -> dict[str, str]:
+    """Everything but the strategy that may set two scenarios apart, as it would stand in a title."""
+    aspects = {"testbed": str(record.run["testbed"]), "workload": str(record.run["workload"])}
+    aspects["profile"] = profile_text(record)
+    settings = {name: value for name, value in record.settings.items() if not name.startswith("strategy.")}
+    return aspects | dict(aspect(name, value) for name, value in settings.items())
+
+
+def titles(aspects: Sequence[dict[str, str]]) -> list[str]:
+    """A title each: the workload, and every aspect that isn't the same in all of them."""
+    names = dict.fromkeys(name for each in aspects for name in each if name != "workload")
+    telling = [name for name in names if len({each.get(name, "") for each in aspects if name in each}) > 1]
+    return [
+        ", ".join(
+            [
+                own["workload"],
+                *(f"{name.removeprefix('workload.')} {own[name]}" for name in telling if name in own),
+            ]
+        )
+        for own in aspects
+    ]
