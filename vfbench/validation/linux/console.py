@@ -53,6 +53,8 @@ class Console:
                 received = self._socket.recv(1 << 16)
             except TimeoutError:
                 raise RunFailed(f"the guest said nothing for {ANSWER_S:.0f} s") from None
+            except ConnectionError:
+                received = b""
             if not received:
                 raise RunFailed("the guest hung up")
             self._pending += received

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 MAC = "02:00:00:00:00:01"
 PEER_MAC = "02:00:00:00:00:99"
-IGB = ("-device", "pcie-root-port,id=port", "-device", f"igb,bus=port,netdev=wire,mac={MAC}")
+IGB = ("-device", "pcie-root-port,id=downstream", "-device", f"igb,bus=downstream,netdev=wire,mac={MAC}")
 VIRTIO_NET = ("-device", f"virtio-net-pci,netdev=wire,mac={MAC},disable-legacy=on")
 VF_SWITCHED_ON = (
     "ifconfig eth0 up",
@@ -31,6 +31,8 @@ class NicDriver:
     interrupts: tuple[str, str]
     kicks: tuple[str, str]
     """QEMU's trace events of a notification, receive then transmit."""
+    messages: str = ""
+    """QEMU's trace event of an interrupt, where the handler's count has repetitions in it."""
     interface: str = "eth0"
     setup: tuple[str, ...] = ()
     path: str = "vf"
@@ -38,6 +40,7 @@ class NicDriver:
 
 
 TAIL_WRITES = ("e1000e_core_write 0xc018", "e1000e_core_write 0xe018")
+MESSAGES = "e1000e_irq_msix_notify_vec"
 _REFILLS_EACH_POLL = {"driver.rx-ring": "256", "driver.tx-ring": "256", "driver.refill-batch": "1"}
 
 DRIVERS: dict[str, NicDriver] = {
@@ -49,6 +52,7 @@ DRIVERS: dict[str, NicDriver] = {
             IGB,
             ("{}-rx-0", "{}-tx-0"),
             TAIL_WRITES,
+            MESSAGES,
             design={**_REFILLS_EACH_POLL, "driver.page-reuse": "flip"},
         ),
         NicDriver(
@@ -57,6 +61,7 @@ DRIVERS: dict[str, NicDriver] = {
             IGB,
             ("{}-rx-0", "{}-tx-0"),
             TAIL_WRITES,
+            MESSAGES,
             interface="eth1",
             setup=VF_SWITCHED_ON,
             design={**_REFILLS_EACH_POLL, "driver.page-reuse": "none"},
@@ -72,7 +77,13 @@ DRIVERS: dict[str, NicDriver] = {
         ),
     )
 }
-TRACED = ("vtd_inv_desc_iotlb_*", "virtio_queue_notify", "virtio_notify", "e1000e_core_write", "e1000e_irq_msix_notify_*")
+TRACED = (
+    "vtd_inv_desc_iotlb_*",
+    "virtio_queue_notify",
+    "virtio_notify",
+    "e1000e_core_write",
+    "e1000e_irq_msix_notify_*",
+)
 INVALIDATIONS = ("vtd_inv_desc_iotlb_pages", "vtd_inv_desc_iotlb_domain", "vtd_inv_desc_iotlb_global")
 
 
@@ -106,7 +117,15 @@ IOMMUS: dict[str, GuestIommu] = {
             "intel_iommu=on iommu.strict=0",
             told_of_maps=True,
         ),
-        GuestIommu("lazy", "not told of maps, lazy invalidation", _intel("off"), "intel_iommu=on iommu.strict=0", lazy=True),
-        GuestIommu("strict", "not told of maps, strict invalidation", _intel("off"), "intel_iommu=on iommu.strict=1"),
+        GuestIommu(
+            "lazy",
+            "not told of maps, lazy invalidation",
+            _intel("off"),
+            "intel_iommu=on iommu.strict=0",
+            lazy=True,
+        ),
+        GuestIommu(
+            "strict", "not told of maps, strict invalidation", _intel("off"), "intel_iommu=on iommu.strict=1"
+        ),
     )
 }

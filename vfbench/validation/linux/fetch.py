@@ -15,7 +15,14 @@ from pathlib import Path
 from vfbench.errors import UserError
 from vfbench.validation.linux.parts import CACHE
 
-PACKAGES = ("qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios", "ipxe-qemu", "busybox-static")
+PACKAGES = (
+    "qemu-system-x86",
+    "qemu-system-common",
+    "qemu-system-data",
+    "seabios",
+    "ipxe-qemu",
+    "busybox-static",
+)
 KERNEL = "linux-image-amd64"
 TARGETS = "$(REPO_URI) $(CODENAME) $(COMPONENT)"
 OWN_SOURCES = """
@@ -32,7 +39,9 @@ def fetch(say: Callable[[str], None], root: Path = CACHE) -> None:
     """Download and unpack what :func:`find_parts` looks for, 122 MB; UserError where apt-get can't."""
     for tool in ("apt-get", "apt-cache", "dpkg"):
         if shutil.which(tool) is None:
-            raise UserError(f"--fetch needs Debian's {tool}, which is not here; name the parts with --kernel and so on")
+            raise UserError(
+                f"--fetch needs Debian's {tool}, which is not here; name the parts with --kernel and so on"
+            )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {"APT_CONFIG": str(_configuration(folder)), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}

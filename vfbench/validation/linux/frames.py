@@ -85,18 +85,20 @@ def checksum(header: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def play(frames: list[tuple[float, bytes]], send: Callable[[bytes], None]) -> float:
-    """Send each frame at its time, never two closer than they should be; returns the seconds that it took.
+def play(
+    frames: list[tuple[float, bytes]], send: Callable[[bytes], None], wait_until_idle: Callable[[], None]
+) -> None:
+    """Send each frame at its time, but not before the guest is done with the one before it.
 
-    A host that was kept from sending in time moves the rest, for frames sent in a bunch share an interrupt.
+    A busy host would otherwise bunch frames, and frames in a bunch share an interrupt. What is late moves the rest.
     """
     began = time.perf_counter()
     shift_s = 0.0
     for at_s, frame in frames:
+        wait_until_idle()
         late_s = time.perf_counter() - began - at_s - shift_s
         if late_s < 0:
             time.sleep(-late_s)
         else:
             shift_s += late_s
         send(frame)
-    return time.perf_counter() - began

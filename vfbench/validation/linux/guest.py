@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
+import sys
+import termios
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +21,10 @@ from vfbench.validation.linux.parts import Parts
 
 MEMORY_MIB = 256
 END_S = 10
+IDLE_S = 20.0
+LOOK_S = 0.0005
+HALTED_LOOKS = 2
+LAST_LINES = 6
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,6 @@ class GuestSetup:
     kernel_options: str = ""
     traced: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
-    memory_mib: int = MEMORY_MIB
 
     def socket(self, name: str) -> Path:
         return self.folder / name
@@ -49,7 +56,20 @@ class GuestSetup:
         )
         return [
             *(str(self.parts.qemu), *firmware, "-nodefaults", "-display", "none", "-monitor", "none"),
-            *("-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(self.memory_mib)),
+            *(
+                "-name",
+                "linux,debug-threads=on",
+                "-machine",
+                "q35",
+                "-accel",
+                "tcg",
+                "-cpu",
+                "max",
+                "-smp",
+                "1",
+                "-m",
+                str(MEMORY_MIB),
+            ),
             *("-no-reboot", "-kernel", str(self.parts.kernel), "-initrd", str(self.initramfs)),
             *("-append", f"console=ttyS0 quiet panic=-1 {self.kernel_options}".strip()),
             *("-serial", f"file:{self.folder / 'console'}"),
@@ -64,6 +84,7 @@ class Guest:
 
     def __init__(self, setup: GuestSetup) -> None:
         self.setup = setup
+        self._processor: Path | None = None
 
     def __enter__(self) -> Self:
         self.peer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -80,7 +101,7 @@ class Guest:
             self.console = Console(self.setup.socket("shell"))
         except RunFailed as error:
             self.close()
-            raise RunFailed(f"{error}; QEMU said: {self.qemu_said()}") from None
+            raise RunFailed(f"{error}; the last words of QEMU: {self.last_words()}") from None
         return self
 
     def __exit__(
@@ -88,6 +109,9 @@ class Guest:
     ) -> None:
         self.console.close()
         self.close()
+        if isinstance(error, RunFailed):
+            last = self.last_words() or "nothing"
+            raise RunFailed(f"{error}; the last words of QEMU and of the guest's kernel: {last}") from error
 
     def close(self) -> None:
         """End QEMU and hang up."""
@@ -103,13 +127,41 @@ class Guest:
         """Put a frame on the guest's wire."""
         self.peer.sendto(frame, str(self.setup.socket("guest")))
 
+    def wait_until_idle(self) -> None:
+        """Wait until QEMU has taken every frame and the guest's processor is halted, so that nothing is left to do."""
+        until = time.monotonic() + IDLE_S
+        halted = 0
+        while halted < HALTED_LOOKS:
+            halted = halted + 1 if self._unread_bytes() == 0 and self._processor_sleeps() else 0
+            if time.monotonic() > until:
+                raise RunFailed(f"the guest's processor was not idle for {IDLE_S:.0f} s")
+            time.sleep(LOOK_S)
+
+    def _unread_bytes(self) -> int:
+        """What QEMU has not read of the wire yet (SIOCOUTQ, unix(7))."""
+        return int.from_bytes(fcntl.ioctl(self.peer, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+    def _processor_sleeps(self) -> bool:
+        """Whether the thread that emulates the processor sleeps: state S in proc_pid_stat(5)."""
+        if self._processor is None:
+            tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+            self._processor = next(task for task in tasks if (task / "comm").read_text().startswith("CPU 0"))
+        return (self._processor / "stat").read_text().rpartition(") ")[2].startswith("S")
+
     def ask(self, command: str) -> list[str]:
         """The lines that a line of shell printed in the guest."""
         return self.console.ask(command)
 
-    def qemu_said(self) -> str:
-        """QEMU's own words on standard output and error."""
-        return " / ".join((self.setup.folder / "qemu-said").read_text(errors="replace").split("\n")).strip(" /")
+    def last_words(self) -> str:
+        """The last lines that QEMU and the guest's kernel wrote."""
+        written = [self.setup.folder / name for name in ("qemu-said", "console")]
+        lines = [
+            line.strip()
+            for path in written
+            if path.exists()
+            for line in path.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        ]
+        return " / ".join(filter(None, lines))
 
 
 def load_modules(guest: Guest, modules: Sequence[str]) -> None:

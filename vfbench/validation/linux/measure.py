@@ -27,7 +27,7 @@ LINK_UP_S = 20.0
 REPEATED_INTERRUPT = "e1000e_irq_msix_notify_postponed_vec"
 SOCKET_BYTES = 1 << 27
 DHCP_SERVER = (
-    f"interface {{}}\\nlease_file /tmp/leases\\npidfile /tmp/pid\\nstart 10.0.0.100\\nend 10.0.0.101\\n"
+    "interface {}\\nlease_file /tmp/leases\\npidfile /tmp/pid\\nstart 10.0.0.100\\nend 10.0.0.101\\n"
 )
 
 
@@ -98,24 +98,23 @@ def snapshot(guest: Guest, driver: NicDriver) -> Snapshot:
 def between(driver: NicDriver, before: Snapshot, after: Snapshot, direction: int) -> Counted:
     """What happened; ``direction`` is 0 for frames received, 1 for frames sent."""
     traced = after.traced - before.traced
+    # QEMU's igb (up to 10.1) sends every interrupt again when its throttle timer runs out, with nothing new to tell.
+    repeated = traced[REPEATED_INTERRUPT]
     handler = driver.interrupts[direction].format(driver.interface)
     taken = after.interrupts.get(handler, 0) - before.interrupts.get(handler, 0)
     packets = (after.received - before.received, after.sent - before.sent)[direction]
-    repeated = min(taken, traced[REPEATED_INTERRUPT])
     return Counted(
         packets=packets,
         maps=after.maps - before.maps,
         unmaps=after.unmaps - before.unmaps,
         invalidations=sum(traced[name] for name in INVALIDATIONS),
-        interrupts=taken - repeated,
+        interrupts=traced[driver.messages] if driver.messages else taken,
         repeated_interrupts=repeated,
         kicks=traced[driver.kicks[direction]],
     )
 
 
-def count_received(
-    guest: Guest, driver: NicDriver, frames: int, play: Callable[[], object]
-) -> Counted:
+def count_received(guest: Guest, driver: NicDriver, frames: int, play: Callable[[], object]) -> Counted:
     """``play`` puts ``frames`` frames on the wire; RunFailed where the guest received another number."""
     before = snapshot(guest, driver)
     play()
@@ -127,7 +126,7 @@ def count_received(
 
 
 def count_sent(guest: Guest, driver: NicDriver, frames: int, length_bytes: int, gap_ns: int) -> Counted:
-    """The guest's pktgen sends ``frames`` frames of ``length_bytes`` without FCS, ``gap_ns`` apart, none of them twice."""
+    """The guest's pktgen sends ``frames`` frames of ``length_bytes`` without FCS, ``gap_ns`` apart, each once."""
     guest.ask("echo rem_device_all > /proc/net/pktgen/kpktgend_0")
     guest.ask(f"echo add_device {driver.interface} > /proc/net/pktgen/kpktgend_0")
     for setting in (

@@ -55,12 +55,15 @@ def _counted(
 ) -> Predicted:
     silent = run(experiment_of(scenario, registered, strategy, extra)).measures
     if not scenario.sent:
-        return {name: _number(silent[column]) / registered.frames for name, column in COLUMNS.items()}
+        return {
+            name: _number(silent[column]) / registered.count(scenario) for name, column in COLUMNS.items()
+        }
     answering = {**extra, f"{registered.workload}.send": "1"}
     loud = run(experiment_of(scenario, registered, strategy, answering)).measures
-    sent = _number(loud["packets_sent"])
+    # Each frame received in the steady state has been answered in it, but for the last one perhaps.
     return {
-        name: (_number(loud[column]) - _number(silent[column])) / sent for name, column in COLUMNS.items()
+        name: (_number(loud[column]) - _number(silent[column])) / registered.count(scenario)
+        for name, column in COLUMNS.items()
     }
 
 

@@ -24,11 +24,13 @@ SMALL_GUEST = {
     "guest.memory": "128MiB",
     "guest.packet-memory": "32MiB",
     "phases.warmup": "0ns",
+    "phases.interval": "60s",
     "phases.after": "1ms",
     "driver.page-order": "fifo",
 }
 """No warm-up: the real guest, too, starts with a ring that it has just filled."""
 HELD_FOR_GOOD = "10s"
+SENT_SHARE = 4
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,20 @@ class Registered:
     frames: int
     packets_per_s: int
 
+    def count(self, scenario: Scenario) -> int:
+        """How many frames; fewer sent, because each of those is one map whatever came before."""
+        return max(1, self.frames // SENT_SHARE) if scenario.sent else self.frames
+
+    def rate(self, scenario: Scenario) -> int:
+        """Frames a second; fewer sent, because the guest's own pacing catches up after the host was busy."""
+        return max(1, self.packets_per_s // SENT_SHARE) if scenario.sent else self.packets_per_s
+
+    def steady_ns(self, scenario: Scenario) -> int:
+        """Exactly as long as the frames take."""
+        return round(1e9 * self.count(scenario) / self.rate(scenario))
+
     def strategy_for(self, path: str, guest_iommu: bool) -> str | None:
-        """The first strategy that takes this path and does, or doesn't, show the guest an IOMMU; None if there is none."""
+        """The first strategy on this path that does, or doesn't, show the guest an IOMMU; None if there is none."""
         for name, strategy in self.strategies.items():
             made = strategy()
             if (made.path, made.guest_iommu) == (path, guest_iommu):
@@ -87,9 +101,9 @@ def experiment_of(
     settings = {
         **SMALL_GUEST,
         **scenario.driver.design,
-        "phases.packets": str(registered.frames),
+        "phases.steady": f"{registered.steady_ns(scenario)}ns",
         f"{workload}.frame": f"{scenario.length_bytes}B",
-        f"{workload}.rate": f"{bits * registered.packets_per_s}bps",
+        f"{workload}.rate": f"{bits * registered.rate(scenario)}bps",
         f"{workload}.hold": HELD_FOR_GOOD if scenario.held else "0ns",
         f"{workload}.dirty-rate": "0pages/s",
         f"{workload}.working-set": "4KiB",
@@ -107,4 +121,6 @@ def refuse_without_frame_size(registered: Registered) -> None:
         if any(known.name == "frame" for known in parameters_of(each))
     ]
     if registered.workload not in able:
-        raise UserError(f"--workload {registered.workload!r} has no frame size; these have: {', '.join(able)}")
+        raise UserError(
+            f"--workload {registered.workload!r} has no frame size; these have: {', '.join(able)}"
+        )
