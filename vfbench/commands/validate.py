@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vfbench.commands.validate_linux import linux
 from vfbench.commands.validate_options import debug_option, results_option
 
 
@@ -35,3 +36,6 @@ def report(results: Path) -> int:
         print_table(table, sys.stdout)
     click.echo(f"\nPage: {path}")
     return 1 if any(table.missed for table in tables) else 0
+
+
+validate.add_command(linux)

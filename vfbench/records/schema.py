@@ -112,6 +112,12 @@ SPEED = _columns(
     ("latency_p50_us", "float64", "us", "median time from the wire to the application, steady state"),
     ("latency_p99_us", "float64", "us", "99th percentile of the same"),
     ("latency_p999_us", "float64", "us", "99.9th percentile of the same"),
+    ("iommu_maps", "int64", "", "maps that the hypervisor was told of in the steady state"),
+    ("iommu_unmaps", "int64", "", "unmaps that the hypervisor was told of in the steady state"),
+    ("iommu_exits", "int64", "", "exits for either in the steady state"),
+    ("iommu_invalidations", "int64", "", "IOTLB invalidations in the steady state"),
+    ("interrupts", "int64", "", "device interrupts that the guest took in the steady state"),
+    ("kicks", "int64", "", "notifications of vhost by the guest in the steady state"),
 )
 
 MIGRATION = _columns(

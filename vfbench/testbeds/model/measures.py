@@ -53,6 +53,21 @@ def speed(machine: Machine, counters: tuple[Counters, ...]) -> Row:
     return row
 
 
+def events(begin: Counters, end: Counters) -> Row:
+    """How often the guest left to the hypervisor, invalidated, was interrupted and kicked, in the steady state."""
+    return {
+        column: end.cpu_events[event] - begin.cpu_events[event]
+        for event, column in {
+            "maps": "iommu_maps",
+            "unmaps": "iommu_unmaps",
+            "exits": "iommu_exits",
+            "invalidations": "iommu_invalidations",
+            "interrupts": "interrupts",
+            "kicks": "kicks",
+        }.items()
+    }
+
+
 def churn(timeline: Timeline) -> Row:
     """Unique pages written per interval of the steady state, over the intervals' length."""
     steady = [row for row in timeline.rows if row["phase"] == "steady"]
@@ -120,6 +135,7 @@ def measures(
     """The row of ``runs``. ``counters``: steady begins, steady ends, migration ends, run ends."""
     return {
         **speed(machine, counters),
+        **events(*counters[:2]),
         **churn(timeline),
         **moving(machine, migration),
         **integrity(machine, migration),

@@ -14,6 +14,8 @@ from vfbench.testbeds.model.machine import Machine
 
 Row = dict[str, Any]
 
+CPU_EVENTS = ("maps", "unmaps", "exits", "invalidations", "interrupts", "kicks")
+"""Counters of a processor's record that are told of by themselves."""
 LOSSES = ("lost_fifo", "lost_blackout", "lost_reset", "lost_dma", "lost_ring", "lost_socket")
 
 
@@ -30,6 +32,7 @@ class Counters:
         self.lost = sum(int(ports[name].sum()) for name in LOSSES)
         self.guest_ps = int((cpus.clock_ps - cpus.idle_ps).sum())
         self.host_ps = int(cpus.host_ps.sum())
+        self.cpu_events = {name: int(cpus[name].sum()) for name in CPU_EVENTS}
         self.latency: npt.NDArray[np.int64] = ports.latency.sum(axis=0)
 
 

@@ -1,0 +1,131 @@
+"""The drivers under test: what QEMU is to emulate for each, how the guest opens it, and what its design is.
+
+``design`` are the settings that make the model's driver one of the same design, each read in the driver's source
+(Linux 6.12). igb and igbvf refill at the end of every poll, which for one packet a poll is a batch of one;
+virtio-net refills once more than half a poll's budget of descriptors is free, that is 33 at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MAC = "02:00:00:00:00:01"
+PEER_MAC = "02:00:00:00:00:99"
+IGB = ("-device", "pcie-root-port,id=downstream", "-device", f"igb,bus=downstream,netdev=wire,mac={MAC}")
+VIRTIO_NET = ("-device", f"virtio-net-pci,netdev=wire,mac={MAC},disable-legacy=on")
+VF_SWITCHED_ON = (
+    "ifconfig eth0 up",
+    "echo 1 > /sys/class/net/eth0/device/sriov_numvfs",
+    "insmod /modules/igbvf.ko",
+)
+
+
+@dataclass(frozen=True)
+class NicDriver:
+    """One Linux driver; ``interrupts`` names its handlers with ``{}`` for the interface, receive then transmit."""
+
+    name: str
+    modules: tuple[str, ...]
+    device: tuple[str, ...]
+    interrupts: tuple[str, str]
+    kicks: tuple[str, str]
+    """QEMU's trace events of a notification, receive then transmit."""
+    messages: str = ""
+    """QEMU's trace event of an interrupt, where the handler's count has repetitions in it."""
+    interface: str = "eth0"
+    setup: tuple[str, ...] = ()
+    path: str = "vf"
+    design: Mapping[str, str] = field(default_factory=dict)
+
+
+TAIL_WRITES = ("e1000e_core_write 0xc018", "e1000e_core_write 0xe018")
+MESSAGES = "e1000e_irq_msix_notify_vec"
+_REFILLS_EACH_POLL = {"driver.rx-ring": "256", "driver.tx-ring": "256", "driver.refill-batch": "1"}
+
+DRIVERS: dict[str, NicDriver] = {
+    driver.name: driver
+    for driver in (
+        NicDriver(
+            "igb",
+            ("dca", "i2c-algo-bit", "igb"),
+            IGB,
+            ("{}-rx-0", "{}-tx-0"),
+            TAIL_WRITES,
+            MESSAGES,
+            design={**_REFILLS_EACH_POLL, "driver.page-reuse": "flip"},
+        ),
+        NicDriver(
+            "igbvf",
+            ("dca", "i2c-algo-bit", "igb"),
+            IGB,
+            ("{}-rx-0", "{}-tx-0"),
+            TAIL_WRITES,
+            MESSAGES,
+            interface="eth1",
+            setup=VF_SWITCHED_ON,
+            design={**_REFILLS_EACH_POLL, "driver.page-reuse": "none"},
+        ),
+        NicDriver(
+            "virtio-net",
+            ("failover", "net_failover", "virtio_net"),
+            VIRTIO_NET,
+            ("virtio0-input.0", "virtio0-output.0"),
+            ("virtio_queue_notify 0", "virtio_queue_notify 1"),
+            path="virtio",
+            design={"driver.rx-ring": "256", "driver.tx-ring": "256", "driver.refill-batch": "33"},
+        ),
+    )
+}
+TRACED = (
+    "vtd_inv_desc_iotlb_*",
+    "virtio_queue_notify",
+    "virtio_notify",
+    "e1000e_core_write",
+    "e1000e_irq_msix_notify_*",
+)
+INVALIDATIONS = ("vtd_inv_desc_iotlb_pages", "vtd_inv_desc_iotlb_domain", "vtd_inv_desc_iotlb_global")
+
+
+@dataclass(frozen=True)
+class GuestIommu:
+    """An emulated intel-iommu, or none; ``kernel`` are the kernel's own options."""
+
+    name: str
+    meaning: str
+    device: tuple[str, ...]
+    kernel: str
+    told_of_maps: bool = False
+    lazy: bool = False
+
+    @property
+    def present(self) -> bool:
+        return bool(self.device)
+
+
+def _intel(caching_mode: str) -> tuple[str, ...]:
+    return ("-device", f"intel-iommu,intremap=off,caching-mode={caching_mode}")
+
+
+IOMMUS: dict[str, GuestIommu] = {
+    iommu.name: iommu
+    for iommu in (
+        GuestIommu(
+            "caching-mode",
+            "the hypervisor is told of maps, lazy invalidation asked for",
+            _intel("on"),
+            "intel_iommu=on iommu.strict=0",
+            told_of_maps=True,
+        ),
+        GuestIommu(
+            "lazy",
+            "not told of maps, lazy invalidation",
+            _intel("off"),
+            "intel_iommu=on iommu.strict=0",
+            lazy=True,
+        ),
+        GuestIommu(
+            "strict", "not told of maps, strict invalidation", _intel("off"), "intel_iommu=on iommu.strict=1"
+        ),
+    )
+}

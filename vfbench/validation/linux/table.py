@@ -1,0 +1,42 @@
+"""The table that `bench validate linux` ends in: rows, versions, and what is left out."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from vfbench.validation.linux.parts import Parts
+from vfbench.validation.tables import Row, ValidationTable
+
+LEFT_OUT = (
+    "Time: guest code is emulated, so what a map, an exit or an interrupt takes is not measured here.",
+    "Bursts: frames come one at a time, so that interrupts and kicks per packet do not depend on the host's speed.",
+    "A VF's tail writes are measured and not predicted: they reach an assigned VF without the hypervisor.",
+)
+
+
+def validation_table(rows: Sequence[Row], parts: Parts, said: Sequence[str], command: str) -> ValidationTable:
+    """All rows, under which circumstances they were obtained. ``said``: what the guest's kernel said of its IOMMU."""
+    return ValidationTable(
+        name="linux",
+        title="Real Linux drivers in real QEMU",
+        observed_as="measured",
+        rows=tuple(rows),
+        circumstances={
+            "QEMU": version_of([str(parts.qemu), "--version"]),
+            "kernel": parts.kernel.name.removeprefix("vmlinuz-"),
+            "host": f"{platform.system()} {platform.release()}, {platform.machine()}, TCG",
+            "date": datetime.now(UTC).date().isoformat(),
+            "command": command,
+            "the kernel said": "; ".join(dict.fromkeys(said)) or "nothing",
+        },
+        left_out=LEFT_OUT,
+    )
+
+
+def version_of(command: Sequence[str]) -> str:
+    """The first line that a program prints about its version."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout.splitlines() or ["unknown"])[0]
