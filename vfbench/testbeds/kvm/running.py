@@ -76,7 +76,8 @@ class Run:
         self._resources.callback(self._bench.close)
         self._site = self._resources.enter_context(Site(experiment, self._bench.records))
         self._port, self._wire = self._bench.records.port, self._bench.records.wire
-        self.functional = is_emulated(ns_per_instruction_of(self._site.vm))
+        emulated = is_emulated(ns_per_instruction_of(self._site.vm))
+        self.functional = emulated or experiment.kvm.clock == "lockstep"
         prepare_guest(self._site)
         # Only now: it finds compiled what both sides need.
         self.destination = self._resources.enter_context(DestinationProcess(experiment, self._bench))
@@ -110,7 +111,7 @@ class Run:
         self._site.start_vcpu()
         self._timeline.wait_for(self._is_up, BRING_UP_LIMIT_S, "bringing the guest's driver up")
         self._timeline.sleep_until(self._timeline.now_ps + self._experiment.phases.warmup_ns * 1000)
-        if self.functional:
+        if self.functional and not self._wire.lockstep:
             self._slow_the_wire_down()
 
     def _is_up(self) -> bool:
