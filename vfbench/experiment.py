@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from vfbench.strategy import Strategy
     from vfbench.workload import Workload
 
-__all__ = ["GROUPS", "Device", "Driver", "Experiment", "Guest", "Kvm", "Link", "Phases", "Precopy", "Settings"]
+__all__ = [
+    "GROUPS",
+    "Device",
+    "Driver",
+    "Experiment",
+    "Guest",
+    "Kvm",
+    "Link",
+    "Phases",
+    "Precopy",
+    "Settings",
+]
 
 GROUPS: dict[str, type[Settings]] = {
     group.name: group for group in (Guest, Link, Driver, Device, Precopy, Phases, Kvm)

@@ -170,9 +170,7 @@ class Kvm(Settings):
         help="what migration, wire and the guest's other writes go by: the wall clock, or one that waits for the "
         "guest and for the migration, so that what a run counts does not depend on the host's speed",
     )
-    listen: str = parameter(
-        "127.0.0.1", help="IPv4 address that the destination's migration port listens on"
-    )
+    listen: str = parameter("127.0.0.1", help="IPv4 address that the destination's migration port listens on")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -33,7 +33,7 @@ _COMMON = {
     "guest.memory": "64MiB",
     "guest.packet-memory": "16MiB",
     "migration.bandwidth": "200Mbps",
-    "migration.downtime-limit": "40ms",
+    "migration.downtime-limit": "50ms",
     "phases.steady": "300ms",
     "phases.after": "300ms",
     "small-packets.working-set": "8MiB",

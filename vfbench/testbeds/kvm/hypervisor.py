@@ -31,7 +31,6 @@ from vfbench.testbeds.kvm.own_area import (
     ARGUMENT_2,
     ARMED,
     CALL_PENDING,
-    COMMAND,
     CONSUMED,
     GUEST_PORT,
     GUEST_SLOT,

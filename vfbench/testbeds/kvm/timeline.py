@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from vfbench.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ class Counters:
         port = bench.port
         self.time_ps = time_ps
         self.wire_ps = int(bench.wire.time_ps)
+        self.wall_ns = time.monotonic_ns()
+        self.latency: npt.NDArray[np.int64] = port.latency.copy()
         self.offered = int(port.rx_offered)
         self.delivered = int(port.rx_delivered)
         self.delivered_bytes = int(port.rx_delivered_bytes)
