@@ -148,7 +148,7 @@ def test_times_of_a_functional_run_stand_in_parentheses_and_its_counts_do_not(tm
     assert "(7.00)" in text
     assert "6,900" in text
     assert "(3)" not in text
-    assert "Figures in parentheses do not count." in text
+    assert "Figures in parentheses do not count" in text
 
 
 def test_a_run_whose_times_count_has_neither_parentheses_nor_a_slowdown(tmp_path: Path) -> None:

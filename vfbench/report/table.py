@@ -91,7 +91,7 @@ SUBJECTS = (
             Shown("dirty\npages/s", "dirty_pages_per_s", timed=True),
             Shown("sent", "sent_bytes", size),
             Shown("re-sent", "resent_bytes", size),
-            Shown("pages left\nfor the stop", "residual_pages", whole),
+            Shown("pages\nleft for\nthe stop", "residual_pages", whole),
             Shown("total\nms", "total_time_ms", timed=True),
             Shown("downtime\nms", "downtime_ms", timed=True),
             Shown("service\ngap ms", "service_gap_ms", timed=True),
