@@ -139,3 +139,19 @@ def test_every_measure_that_is_shown_is_one_of_the_schema() -> None:
 )
 def test_a_figure_is_short_and_never_in_scientific_notation(shown: str, text: str) -> None:
     assert shown == text
+
+
+def test_times_of_a_functional_run_stand_in_parentheses_and_its_counts_do_not(tmp_path: Path) -> None:
+    measures = {"functional": True, "slowdown": 6900.0, "gbps": 1.0, "downtime_ms": 7.0, "rounds": 3}
+    text = printed([record(tmp_path, experiment(), outcome(measures=measures))])
+    assert "(1.00)" in text
+    assert "(7.00)" in text
+    assert "6,900" in text
+    assert "(3)" not in text
+    assert "Figures in parentheses do not count" in text
+
+
+def test_a_run_whose_times_count_has_neither_parentheses_nor_a_slowdown(tmp_path: Path) -> None:
+    tables = printed([record(tmp_path, experiment(), outcome())]).partition("Speed")[2]
+    assert "(" not in tables
+    assert "slowdown" not in tables

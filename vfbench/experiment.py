@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 from vfbench import parameters
 from vfbench.errors import UserError
-from vfbench.settings import Device, Driver, Guest, Link, Phases, Precopy, Settings
+from vfbench.settings import Device, Driver, Guest, Kvm, Link, Phases, Precopy, Settings
 
 if TYPE_CHECKING:
     from vfbench.strategy import Strategy
     from vfbench.workload import Workload
 
-__all__ = ["GROUPS", "Device", "Driver", "Experiment", "Guest", "Link", "Phases", "Precopy", "Settings"]
+__all__ = [
+    "GROUPS",
+    "Device",
+    "Driver",
+    "Experiment",
+    "Guest",
+    "Kvm",
+    "Link",
+    "Phases",
+    "Precopy",
+    "Settings",
+]
 
 GROUPS: dict[str, type[Settings]] = {
-    group.name: group for group in (Guest, Link, Driver, Device, Precopy, Phases)
+    group.name: group for group in (Guest, Link, Driver, Device, Precopy, Phases, Kvm)
 }
 """The groups by the name that they have in `--set`, in JSON, and as fields of an experiment."""
 
@@ -41,6 +52,7 @@ class Experiment:
     device: Device = field(default_factory=Device)
     migration: Precopy = field(default_factory=Precopy)
     phases: Phases = field(default_factory=Phases)
+    kvm: Kvm = field(default_factory=Kvm)
     profile: str = DEFAULT_PROFILE
     testbed: str = DEFAULT_TESTBED
     seed: int = 1

@@ -6,6 +6,7 @@ migration link as fast as the guest's.
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -155,6 +156,28 @@ class Precopy(Settings):
         choices=("sysfs", "self-emulated"),
         help="VF registers read and written through the PF driver, or recorded by the VF driver and replayed",
     )
+
+
+@dataclass(frozen=True)
+class Kvm(Settings):
+    """What only the kvm testbed has."""
+
+    name: ClassVar[str] = "kvm"
+
+    clock: str = parameter(
+        "wall",
+        choices=("wall", "lockstep"),
+        help="what migration, wire and the guest's other writes go by: the wall clock, or one that waits for the "
+        "guest and for the migration, so that what a run counts does not depend on the host's speed",
+    )
+    listen: str = parameter("127.0.0.1", help="IPv4 address that the destination's migration port listens on")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            ipaddress.IPv4Address(self.listen)
+        except ValueError:
+            raise UserError(f"kvm.listen: {self.listen!r} is no IPv4 address") from None
 
 
 @dataclass(frozen=True)

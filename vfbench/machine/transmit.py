@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import call_hook, kernel
+from vfbench.machine.by_testbed import on_model
 from vfbench.machine.costs import DOORBELL_WRITE, TX_PACKET
 from vfbench.machine.cpu import load_field, spend, spend_copy, store, store_field
 from vfbench.machine.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT, tx_command, tx_is_done
@@ -19,12 +20,20 @@ from vfbench.machine.registers import TDT
 from vfbench.machine.vf_registers import write_register
 
 
+@on_model
+def write_block(cpu: Any, address: int, length_bytes: int, word: int) -> None:
+    """A block of a frame to send, by its content word: all that the model's memory keeps of a block."""
+    store(cpu, address, word)
+
+
 @kernel
 def write_frame(cpu: Any, address: int, length_bytes: int, sequence: int) -> None:
-    """The stack writes the frame's bytes: a store into each of its blocks."""
+    """The stack writes the frame's bytes, block by block."""
     spend_copy(cpu, length_bytes)
     for block in range((length_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT):
-        store(cpu, address + (block << BLOCK_SHIFT), CONTENT | SENT | sequence << BLOCKS_SHIFT | block)
+        begin = block << BLOCK_SHIFT
+        word = CONTENT | SENT | sequence << BLOCKS_SHIFT | block
+        write_block(cpu, address + begin, min(BLOCK_BYTES, length_bytes - begin), word)
 
 
 @kernel

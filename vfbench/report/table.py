@@ -58,6 +58,8 @@ class Shown:
     title: str
     measure: str
     text: Callable[[float], str] = number
+    timed: bool = False
+    """Whether it is a time or a rate, which do not count in a functional run."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,13 @@ SUBJECTS = (
     Subject(
         "Speed",
         (
-            Shown("Gb/s", "gbps"),
-            Shown("Mpackets/s", "mpps"),
-            Shown("Gb/s\nmigrating", "gbps_migrating"),
-            Shown("guest cycles\nper packet", "guest_cycles_per_packet"),
-            Shown("host cycles\nper packet", "host_cycles_per_packet"),
-            Shown("latency\np50 us", "latency_p50_us"),
-            Shown("latency\np99 us", "latency_p99_us"),
+            Shown("Gb/s", "gbps", timed=True),
+            Shown("Mpackets/s", "mpps", timed=True),
+            Shown("Gb/s\nmigrating", "gbps_migrating", timed=True),
+            Shown("guest cycles\nper packet", "guest_cycles_per_packet", timed=True),
+            Shown("host cycles\nper packet", "host_cycles_per_packet", timed=True),
+            Shown("latency\np50 us", "latency_p50_us", timed=True),
+            Shown("latency\np99 us", "latency_p99_us", timed=True),
         ),
     ),
     Subject(
@@ -86,26 +88,26 @@ SUBJECTS = (
         (
             Shown("converged", "converged", share),
             Shown("rounds", "rounds", whole),
-            Shown("dirty\npages/s", "dirty_pages_per_s"),
+            Shown("dirty\npages/s", "dirty_pages_per_s", timed=True),
             Shown("sent", "sent_bytes", size),
             Shown("re-sent", "resent_bytes", size),
-            Shown("pages left\nfor the stop", "residual_pages", whole),
-            Shown("total\nms", "total_time_ms"),
-            Shown("downtime\nms", "downtime_ms"),
-            Shown("service\ngap ms", "service_gap_ms"),
+            Shown("pages\nleft for\nthe stop", "residual_pages", whole),
+            Shown("total\nms", "total_time_ms", timed=True),
+            Shown("downtime\nms", "downtime_ms", timed=True),
+            Shown("service\ngap ms", "service_gap_ms", timed=True),
         ),
     ),
     Subject(
         "Downtime in ms",
         (
-            Shown("quiesce", "quiesce_ms"),
-            Shown("final sync", "final_sync_ms"),
-            Shown("final copy", "final_copy_ms"),
-            Shown("VF state", "state_transfer_ms"),
-            Shown("restore", "restore_ms"),
-            Shown("announce", "announce_ms"),
-            Shown("in all", "downtime_ms"),
-            Shown("vCPU pause", "vcpu_pause_ms"),
+            Shown("quiesce", "quiesce_ms", timed=True),
+            Shown("final sync", "final_sync_ms", timed=True),
+            Shown("final copy", "final_copy_ms", timed=True),
+            Shown("VF state", "state_transfer_ms", timed=True),
+            Shown("restore", "restore_ms", timed=True),
+            Shown("announce", "announce_ms", timed=True),
+            Shown("in all", "downtime_ms", timed=True),
+            Shown("vCPU pause", "vcpu_pause_ms", timed=True),
         ),
     ),
     Subject(
@@ -143,7 +145,7 @@ def print_tables(records: Sequence[Record], file: TextIO) -> None:
         if measured or subject is SUBJECTS[0]:
             console.print(f"\n[bold]{subject.title}[/bold]")
             console.print(_table(subject, groups))
-    for line in _footer(records):
+    for line in (*_footer(records), *_about_functional(groups)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -173,7 +175,14 @@ def _table(subject: Subject, groups: Iterable[Group]) -> Table:
 
 def _cell(group: Group, column: Shown) -> str:
     value = group.median(column.measure)
-    return MISSING if value is None else column.text(value)
+    if value is None:
+        return MISSING
+    return f"({column.text(value)})" if column.timed and _is_functional(group) else column.text(value)
+
+
+def _is_functional(group: Group) -> bool:
+    """Whether some run of it says of itself that its times and throughputs do not count."""
+    return any(record.run["functional"] for record in group.records)
 
 
 def _footer(records: Sequence[Record]) -> Iterable[str]:
@@ -184,3 +193,15 @@ def _footer(records: Sequence[Record]) -> Iterable[str]:
         if record.run["state"] != "ok":
             run = record.run
             yield f"{run['strategy']}, seed {run['seed']}: {run['state']}: {run['reason']}"
+
+
+def _about_functional(groups: Iterable[Group]) -> Iterable[str]:
+    """What the parentheses mean, and how much slower than its wire each such run was."""
+    functional = [group for group in groups if _is_functional(group)]
+    if not functional:
+        return
+    yield "Figures in parentheses do not count: guest code was emulated, or the clock waited for it (functional runs)."
+    yield "Pages, rounds and packets of such runs count. Wall time over time on the wire (slowdown):"
+    for group in functional:
+        value = group.median("slowdown")
+        yield f"  {group.label} {MISSING if value is None else number(value)}"

@@ -89,6 +89,7 @@ class Bench:
         wire.last_ns = time.monotonic_ns()
         wire.slowdown_1024 = NORMAL_SPEED
         wire.seed = self.experiment.seed
+        wire.lockstep = int(self.experiment.kvm.clock == "lockstep")
 
     def _fill_port(self) -> None:
         experiment, port, path = self.experiment, self.records.port, path_of(self.experiment)

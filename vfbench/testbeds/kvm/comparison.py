@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from vfbench.machine.layout import GuestLayout
 from vfbench.migration.comparison import Comparison, page_classes
-from vfbench.testbeds.kvm.sender import OWN_PAGES
+from vfbench.testbeds.kvm.dirty_pages import OWN_PAGES
 
 PAGES_AT_ONCE = 1024
 

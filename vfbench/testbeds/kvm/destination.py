@@ -132,6 +132,7 @@ class Destination:
 
     def _resume(self, _: None) -> None:
         self._run_guest()
+        self._site.word(own_area.NOTICED)[0] = 0
         self._raise_interrupt()
 
     def _take_wire(self, _: None) -> None:
@@ -206,7 +207,10 @@ def main() -> int:
     threading.Thread(target=_end_with_the_source, daemon=True).start()
     try:
         bench = BenchRecords(order.bench_fd, order.table_bytes)
-        with Site(order.experiment, bench, order.memory_fd) as site, stream.listen() as server:
+        with (
+            Site(order.experiment, bench, order.memory_fd) as site,
+            stream.listen(order.experiment.kvm.listen) as server,
+        ):
             sys.stdout.write(f"{server.getsockname()[1]}\n")
             sys.stdout.flush()
             connection = _accept(server, order.token)

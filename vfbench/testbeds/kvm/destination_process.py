@@ -44,6 +44,7 @@ class DestinationProcess:
 
     def __init__(self, experiment: Experiment, bench: Bench, refuse: str = "") -> None:
         self._token = stream.new_token()
+        self._address = experiment.kvm.listen
         self._stream: Stream | None = None
         size = vm_bytes(experiment)
         with ExitStack() as stack:
@@ -74,7 +75,7 @@ class DestinationProcess:
     def stream(self) -> Stream:
         """The connection; made on first use, when the destination must be ready."""
         if self._stream is None:
-            self._stream = stream.connect(self.port, self._token)
+            self._stream = stream.connect(self.port, self._token, self._address)
         return self._stream
 
     @property
@@ -89,11 +90,14 @@ class DestinationProcess:
             self._port = self._read_port()
         return self._port
 
+    def words(self) -> list[str]:
+        """What it said: whom it refused, and why it ended."""
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace").strip().splitlines()
+
     def last_words(self) -> str:
         """Why it ended, as it said itself; empty if it said nothing."""
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        return next(reversed(self.words()), "")
 
     def explain(self, failure: RunFailed) -> RunFailed:
         """The failure, with what became of the process if it is gone."""
@@ -105,9 +109,11 @@ class DestinationProcess:
         return RunFailed(f"{failure}; the destination ended: {words}")
 
     def quit(self) -> None:
-        """Let it end by itself."""
+        """Let it end by itself, and report what it said meanwhile: whom it refused."""
         self.stream.send(stream.QUIT)
         self._process.wait(LEAVE_LIMIT_S)
+        for line in self.words():
+            sys.stderr.write(f"destination: {line}\n")
 
     def _start(self, order: Order) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(

@@ -16,7 +16,7 @@ from numba.extending import intrinsic, overload
 
 from vfbench.kernels import Kernel
 from vfbench.machine import cpu as machine_cpu
-from vfbench.machine import exits, ledger, poll, vf, vf_registers, virtio_notify
+from vfbench.machine import exits, ledger, poll, transmit, vf, vf_registers, virtio_notify
 from vfbench.machine.registers import QUEUE_REGISTERS
 from vfbench.testbeds.kvm import guest_instructions
 from vfbench.testbeds.kvm.guest_instructions import port_out
@@ -38,6 +38,7 @@ from vfbench.testbeds.kvm.own_area import (
     USER_SPACE,
     WIRE_CLOCK,
 )
+from vfbench.testbeds.kvm.payload import SENT_WORD_STEP
 from vfbench.testbeds.kvm.raw_memory import CLOBBERS, load_i64, store_i64, store_u32
 from vfbench.testbeds.kvm.registers import MMIO_BASE
 
@@ -140,6 +141,14 @@ def touch(cpu: Any, address: int, atomic: int, cached: int) -> None:
 def copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
     """Whole words: a buffer has room for the last one."""
     copy_words(target, source, (length_bytes + 7) >> 3)
+
+
+@guest_primitive(transmit.write_block)
+def write_block(cpu: Any, address: int, length_bytes: int, word: int) -> None:
+    """Every byte of it, in whole words: a page has room for the last one."""
+    for index in range((length_bytes + 7) >> 3):
+        store_i64(address + 8 * index, word)
+        word += SENT_WORD_STEP
 
 
 @guest_primitive(machine_cpu.now_ps)

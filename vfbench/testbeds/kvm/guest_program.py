@@ -50,6 +50,7 @@ from vfbench.testbeds.kvm.own_area import (
     INTERRUPT,
     LEAVE,
     NO_COMMAND,
+    NOTICE,
     OPEN_VF,
     RESTORE_RINGS,
     RINGS_ROTATED,
@@ -142,7 +143,9 @@ def misbehave(command: int) -> None:
 @kernel
 def obey(cpu: Any, port: Any, application: Any, command: int) -> None:
     """Do what the hypervisor asks for, then say that it is done."""
-    if command == DRAIN:
+    if command == NOTICE:
+        port.noticed = 1
+    elif command == DRAIN:
         drain(cpu, port, application)
     elif command == SET_PATH:
         port.path = load_i64(COMMAND_ARGUMENT_0)
@@ -181,7 +184,7 @@ def guest_main(cpu: Any, port: Any, application: Any, vf: int, virtio: int) -> N
     command = NO_COMMAND
     while command != LEAVE:
         write_due_pages(cpu)
-        if port.polling:
+        if port.polling and not port.noticed:
             poll_one(cpu, port, application)
         else:
             rest(cpu, port)

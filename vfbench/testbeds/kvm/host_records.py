@@ -33,6 +33,8 @@ HOST = np.dtype(
         ("stop", "i8"),
         ("turns", "i8"),  # of the host thread's loop
         ("running", "i8"),  # the host thread is
+        ("guest_runs", "i8"),  # its vCPU is not paused
+        ("guest_idles", "i8"),  # it sleeps in a read of IDLE
         ("unwritten_unmaps", "i8"),
         ("timespec", "i8", (2,)),
         ("timespec_address", "i8"),
@@ -47,6 +49,8 @@ WIRE = np.dtype(
         ("slowdown_1024", "i8"),  # wall time over the wire's time, in 1/1024
         ("flow_control", "i8"),  # while the port is full, the wire's clock stands still
         ("frozen", "i8"),
+        ("lockstep", "i8"),  # both clocks are one, which waits for the guest and for the migration
+        ("limit_ps", "i8"),  # in lockstep: how far the migration lets the clock go
         ("seed", "i8"),
         ("sequence", "i8"),
         ("admitted_ps", "i8"),  # wall clock when the first frame was admitted after `admit_watch` was set

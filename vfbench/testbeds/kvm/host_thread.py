@@ -20,7 +20,7 @@ def wire_turn(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
     if not host.drives_wire:
         show_time(host, wire)
         return 0
-    until_ps = next_time_ps(host, wire)
+    until_ps = next_time_ps(host, wire, port)
     total, admitted = 0, 1
     while admitted:
         next_frames(host, wire, source, frames, port, until_ps)

@@ -31,7 +31,6 @@ from vfbench.testbeds.kvm.own_area import (
     ARGUMENT_2,
     ARMED,
     CALL_PENDING,
-    COMMAND,
     CONSUMED,
     GUEST_PORT,
     GUEST_SLOT,
@@ -46,7 +45,7 @@ from vfbench.testbeds.kvm.own_area import (
     SOCKET_FULL,
 )
 from vfbench.testbeds.kvm.payload import holds_payload
-from vfbench.testbeds.kvm.peer import is_held_up, sleep_us
+from vfbench.testbeds.kvm.peer import has_work, is_held_up, sleep_us
 from vfbench.testbeds.kvm.raw_memory import load_i64, load_u8, store_i64, store_u8
 from vfbench.testbeds.kvm.registers import PORTS
 
@@ -271,14 +270,13 @@ def idle(host: Any, wire: Any, port: Any) -> int:
 
     Until an interrupt, a command, its own timer, or 5 ms, so that a kick finds it running.
     """
-    due_ps, wall_due_ps = argument(host, ARGUMENT_0), argument(host, ARGUMENT_1)
+    host.guest_idles = 1
     for _ in range(LONGEST_IDLE_STEPS):
-        if take_interrupt(wire, port):
-            return INTERRUPT
-        if argument(host, COMMAND) != 0 or wire.wall_ps >= wall_due_ps or 0 <= due_ps <= wire.time_ps:
-            return 0
+        if has_work(host, wire, port):
+            break
         sleep_us(IDLE_STEP_US)
-    return 0
+    host.guest_idles = 0
+    return take_interrupt(wire, port)
 
 
 @kernel

@@ -7,6 +7,8 @@ vCPU's state and is neither counted nor compared.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from vfbench.machine.cpu import GUEST_FIELDS
@@ -37,6 +39,7 @@ GUEST_PORT = np.dtype(
         ("polling", "i8"),
         ("poll_left", "i8"),
         ("interrupt_pending", "i8"),
+        ("noticed", "i8"),  # the driver knows of the migration and polls no more
         # of the packet handed over last, in its slot: the observer fills it in
         ("slot", GUEST_SLOT, (MOST_DESCRIPTORS,)),
     ]
@@ -48,6 +51,8 @@ USER_SPACE, KERNEL, OTHER_CORE = range(len(EXIT_CLASSES))
 
 CPU_GPA = boot.RECORDS_BASE
 PORT_GPA = CPU_GPA + boot.PAGE_BYTES
+_port_fields: Any = GUEST_PORT.fields
+NOTICED = PORT_GPA + _port_fields["noticed"][1]
 APPLICATION_GPA = PORT_GPA + 0x20000
 MAILBOX_GPA = APPLICATION_GPA + boot.PAGE_BYTES
 COMMAND_GPA = MAILBOX_GPA + boot.PAGE_BYTES

@@ -4,6 +4,11 @@ Where guest code is emulated no guest keeps up with a wire of 2015. Then the wir
 arrivals, hold times and interrupts keep their proportions, and while the port is full the clock stands
 still, as a peer does that honours pause frames (IEEE 802.3, annex 31B). The migration and the guest's own
 writes go by the wall clock.
+
+In lockstep there is one clock for all. It stands still while the migration is at work, for it never passes
+the time that the migration waits for; it hardly moves while the guest is; and no pause of the host thread
+counts for more than a step. So a host that is slow, or busy with something else, makes a run longer and
+changes nothing else.
 """
 
 from __future__ import annotations
@@ -14,12 +19,24 @@ from numba import types
 
 from vfbench.kernels import call_hook, kernel
 from vfbench.machine.vf import admit
-from vfbench.testbeds.kvm.own_area import WALL_CLOCK, WIRE_CLOCK
+from vfbench.testbeds.kvm.own_area import (
+    ARGUMENT_0,
+    ARGUMENT_1,
+    COMMAND,
+    NO_COMMAND,
+    WALL_CLOCK,
+    WIRE_CLOCK,
+)
 from vfbench.testbeds.kvm.raw_memory import load_i64, store_i64
 
 _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.int64))
 _usleep: Any = types.ExternalFunction("usleep", types.int32(types.uint32))
 _CLOCK_MONOTONIC = 1
+
+LONGEST_STEP_PS = 500 * 10**6
+"""In lockstep: the most by which the clock moves in one turn of the host thread."""
+BUSY_SLOWDOWN = 16
+"""In lockstep: how much slower the clock goes while the guest is at work; not 0, or nothing could be late."""
 
 
 @kernel
@@ -52,13 +69,45 @@ def is_held_up(wire: Any, port: Any) -> bool:
 
 
 @kernel
-def next_time_ps(host: Any, wire: Any) -> int:
+def has_work(host: Any, wire: Any, port: Any) -> bool:
+    """Whether a guest that sleeps is due to wake up.
+
+    It said until when it wants to sleep; an interrupt is not waited for where the wire's clock stands still.
+    """
+    due_ps = load_i64(host.memory + ARGUMENT_0)
+    return (
+        (port.interrupt_pending and (port.interrupt_ps <= wire.time_ps or is_held_up(wire, port)))
+        or load_i64(host.memory + COMMAND) != NO_COMMAND
+        or wire.wall_ps >= load_i64(host.memory + ARGUMENT_1)
+        or 0 <= due_ps <= wire.time_ps
+    )
+
+
+@kernel
+def is_at_work(host: Any, wire: Any, port: Any) -> bool:
+    """Whether the guest has something to do."""
+    return host.guest_runs and (not host.guest_idles or has_work(host, wire, port))
+
+
+@kernel
+def next_step_ps(host: Any, wire: Any, port: Any, passed_ps: int) -> int:
+    """Lockstep: how far the clock may go."""
+    step_ps = min(passed_ps, LONGEST_STEP_PS)
+    if is_at_work(host, wire, port):
+        step_ps //= BUSY_SLOWDOWN
+    return max(wire.time_ps, min(wire.time_ps + step_ps, wire.limit_ps))
+
+
+@kernel
+def next_time_ps(host: Any, wire: Any, port: Any) -> int:
     """Bring the wall clock up to date; returns how far the wire's clock has come if nothing holds it up."""
     now_ns = monotonic_ns(host)
     passed_ns = now_ns - wire.last_ns
     wire.last_ns = now_ns
     if wire.frozen:
         return wire.time_ps
+    if wire.lockstep:
+        return next_step_ps(host, wire, port, passed_ns * 1000)
     wire.wall_ps += passed_ns * 1000
     return wire.time_ps + passed_ns * 1_024_000 // wire.slowdown_1024
 
@@ -69,6 +118,8 @@ def pass_time(host: Any, wire: Any, port: Any, until_ps: int) -> None:
     if is_held_up(wire, port):
         until_ps = min(until_ps, port.incoming[port.incoming_head].arrival_ps)
     wire.time_ps = max(wire.time_ps, until_ps)
+    if wire.lockstep:
+        wire.wall_ps = wire.time_ps
     show_time(host, wire)
 
 

@@ -15,6 +15,7 @@ from vfbench.records import Outcome
 from vfbench.testbeds.kvm import measures, stream
 from vfbench.testbeds.kvm.bench_records import HELD_UP_FRAMES, NORMAL_SPEED, Bench
 from vfbench.testbeds.kvm.destination_process import DestinationProcess
+from vfbench.testbeds.kvm.dirty_pages import dirty_rate
 from vfbench.testbeds.kvm.doctor import is_emulated, ns_per_instruction_of
 from vfbench.testbeds.kvm.guest import prepare_guest
 from vfbench.testbeds.kvm.migration import KvmMigration
@@ -64,6 +65,7 @@ class Run:
     def _from_warm_up_to_settled(self, began: float) -> Outcome:
         self._warm_up()
         steady = self._steady_state()
+        self._dirty_rate = dirty_rate(self._site, self._timeline, self._experiment.phases.interval_ns * 1000)
         state, reason = self._migrate()
         migrated = self._timeline.counters()
         self._timeline.sleep_until(self._timeline.now_ps + self._experiment.phases.after_ns * 1000)
@@ -76,7 +78,8 @@ class Run:
         self._resources.callback(self._bench.close)
         self._site = self._resources.enter_context(Site(experiment, self._bench.records))
         self._port, self._wire = self._bench.records.port, self._bench.records.wire
-        self.functional = is_emulated(ns_per_instruction_of(self._site.vm))
+        emulated = is_emulated(ns_per_instruction_of(self._site.vm))
+        self.functional = emulated or experiment.kvm.clock == "lockstep"
         prepare_guest(self._site)
         # Only now: it finds compiled what both sides need.
         self.destination = self._resources.enter_context(DestinationProcess(experiment, self._bench))
@@ -110,7 +113,7 @@ class Run:
         self._site.start_vcpu()
         self._timeline.wait_for(self._is_up, BRING_UP_LIMIT_S, "bringing the guest's driver up")
         self._timeline.sleep_until(self._timeline.now_ps + self._experiment.phases.warmup_ns * 1000)
-        if self.functional:
+        if self.functional and not self._wire.lockstep:
             self._slow_the_wire_down()
 
     def _is_up(self) -> bool:
@@ -149,12 +152,15 @@ class Run:
         """The steady state, by time or by packets; the counters at its two ends."""
         phases = self._experiment.phases
         self._timeline.begin("steady")
+        self._port.measures_latency = int(not self._wire.lockstep)
         begin = self._timeline.counters()
         if phases.packets == 0:
             self._timeline.sleep_until(self._timeline.now_ps + phases.steady_ns * 1000)
         while int(self._port.rx_offered) - begin.offered < phases.packets:
             self._timeline.sleep_until(self._timeline.now_ps + 10**9)
-        return begin, self._timeline.counters()
+        end = self._timeline.counters()
+        self._port.measures_latency = 0
+        return begin, end
 
     def _migrate(self) -> tuple[str, str]:
         """Let the strategy migrate; returns the run's state and reason."""
@@ -214,15 +220,18 @@ class Run:
     def _result(self, state: str, reason: str, counters: tuple[Counters, ...], wall_s: float) -> Outcome:
         assert self._migration is not None
         begin, end, migrated = counters
+        times_slower = measures.slowdown(begin, end)
         return Outcome(
             state=state,
             reason=reason,
             measures={
                 **measures.speed(begin, end, migrated),
+                **measures.latency(begin, end, times_slower),
+                **self._dirty_rate,
                 **measures.moving(self._bench, self._migration),
                 **measures.integrity(self._bench, self._migration),
                 "functional": self.functional,
-                "slowdown": int(self._wire.slowdown_1024) / NORMAL_SPEED,
+                "slowdown": times_slower,
             },
             rounds=measures.round_rows(self._migration),
             intervals=self._timeline.rows,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vfbench.machine.memory import PAGE_BYTES
 from vfbench.migration.precopy import Sync
-from vfbench.testbeds.kvm import boot
+from vfbench.testbeds.kvm.dirty_pages import OWN_PAGES, Pages, harvest, start_log
 from vfbench.testbeds.kvm.stream import MOST_PAGES
 
 if TYPE_CHECKING:
@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from vfbench.testbeds.kvm.stream import Stream
     from vfbench.testbeds.kvm.timeline import Timeline
 
-OWN_PAGES = boot.FREE_BASE // PAGE_BYTES
 STREAM_PAGE_BYTES = PAGE_BYTES + 8
 LONGEST_BATCH_PS = 5 * 10**9
 MAKE_UP_PS = 50 * 10**9
 """Time lost to a late wake-up is made up for within this much, as within QEMU's rate-limiting window."""
-
-Pages = npt.NDArray[np.bool_]
 
 
 class KvmSender:
@@ -47,6 +44,8 @@ class KvmSender:
         self._queue: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self._unwritten_seen = 0
         self.skips_mapped = False
+        self.mapped_unwritten_pages = 0
+        """Pages that were or are mapped for the device to write, and that it did not write."""
         self.sent_pages = 0
         self.resent_pages = 0
 
@@ -72,9 +71,7 @@ class KvmSender:
         return int(np.count_nonzero(self._site.mapped)) if self.skips_mapped else 0
 
     def start_log(self) -> None:
-        self._site.vm.set_dirty_logging(True)
-        self._site.logged[:] = 0
-        self._site.device_wrote[:] = 0
+        start_log(self._site)
         self._pending[OWN_PAGES:] = True
 
     def stop_log(self) -> None:
@@ -84,16 +81,17 @@ class KvmSender:
     def sync_log(self) -> Sync:
         """KVM's log, and beside it what vhost and the emulated IOMMU logged."""
         began_ps = self.now_ps
-        cpu, logged, device = self._harvest()
-        dirty = cpu | logged
+        found = harvest(self._site)
+        dirty = found.by_cpu | found.by_host
         self._pending |= dirty
         self._queue = np.empty(0, np.int64)
         unwritten = int(self._site.host.unwritten_unmaps) - self._unwritten_seen
         self._unwritten_seen += unwritten
+        self.mapped_unwritten_pages += unwritten
         return Sync(
             int(np.count_nonzero(dirty)),
-            int(np.count_nonzero(cpu)),
-            int(np.count_nonzero(dirty & device)),
+            int(np.count_nonzero(found.by_cpu)),
+            int(np.count_nonzero(dirty & found.by_device)),
             unwritten,
             self.held_back_pages,
             self.now_ps - began_ps,
@@ -102,7 +100,9 @@ class KvmSender:
     def final_sync(self) -> None:
         """The last sync: what is still mapped is dirty too."""
         self.sync_log()
-        self._pending |= self._site.mapped.view(np.bool_)
+        mapped = self._site.mapped.astype(np.bool_)
+        self._pending |= mapped
+        self.mapped_unwritten_pages += int(np.count_nonzero(mapped & (self._site.mapped_written == 0)))
         self._pending[:OWN_PAGES] = False
         self.skips_mapped = False
 
@@ -121,21 +121,6 @@ class KvmSender:
 
     def wait_until(self, until_ps: int) -> None:
         self._timeline.sleep_until(until_ps)
-
-    def _harvest(self) -> tuple[Pages, Pages, Pages]:
-        """Pages stored to by the vCPU, logged by the host, written by the device since the last time."""
-        site = self._site
-        device = site.device_wrote.astype(np.bool_)
-        site.device_wrote[:] = 0
-        cpu = site.vm.dirty_log()
-        host = np.flatnonzero(site.logged.copy())  # vhost logs on meanwhile
-        # Cleared before the page is sent: what is logged from here on is sent again.
-        site.logged[host] = 0
-        logged = np.zeros(len(cpu), np.bool_)
-        logged[host] = True
-        for pages in (device, cpu, logged):
-            pages[:OWN_PAGES] = False
-        return cpu, logged, device
 
     def _next_pages(self, until_ps: int) -> npt.NDArray[np.int64]:
         """The next pages in address order that may go now.

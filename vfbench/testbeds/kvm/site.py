@@ -89,6 +89,7 @@ class Site:
     def start_vcpu(self) -> None:
         """Run the vCPU from where it stands."""
         self.stop = None
+        self.host.guest_runs = 1
         self._vcpu_thread = threading.Thread(target=self._run_vcpu, name="vcpu", daemon=True)
         self._vcpu_thread.start()
 
@@ -101,6 +102,7 @@ class Site:
         thread.join(PAUSE_TIMEOUT_S)
         if thread.is_alive():
             raise RunFailed(f"the vCPU did not stop within {PAUSE_TIMEOUT_S:g} s")
+        self.host.guest_runs = 0
 
     def check(self) -> None:
         """RunFailed if the guest can't go on, or left by itself."""

@@ -12,6 +12,7 @@ import secrets
 import socket
 import struct
 import time
+from ipaddress import IPv4Address
 from typing import Any
 
 import numpy as np
@@ -178,10 +179,10 @@ class Stream:
         return json.loads(payload)
 
 
-def connect(port: int, token: bytes) -> Stream:
-    """The source's end."""
+def connect(port: int, token: bytes, address: str = LOOPBACK) -> Stream:
+    """The source's end, for a destination that listens on `address`."""
     try:
-        connection = socket.create_connection((LOOPBACK, port), timeout=SILENCE_LIMIT_S)
+        connection = socket.create_connection((_reachable(address), port), timeout=SILENCE_LIMIT_S)
     except OSError as error:
         raise StreamBroken(f"the destination can't be reached: {error}") from error
     stream = Stream(connection, "the destination")
@@ -216,8 +217,16 @@ def _check_token(stream: Stream, token: bytes) -> None:
         raise StreamBroken("a wrong token")
 
 
-def listen() -> socket.socket:
-    """A port on loopback that the kernel chooses."""
-    server = socket.create_server((LOOPBACK, 0))
+def _reachable(address: str) -> str:
+    """Where one that listens on `address` is found; on every address means on loopback too."""
+    return LOOPBACK if IPv4Address(address).is_unspecified else address
+
+
+def listen(address: str = LOOPBACK) -> socket.socket:
+    """A port at `address` that the kernel chooses; RunFailed if this machine does not have the address."""
+    try:
+        server = socket.create_server((address, 0))
+    except OSError as error:
+        raise RunFailed(f"can't listen on {address}: {error.strerror}") from error
     server.settimeout(0.5)
     return server

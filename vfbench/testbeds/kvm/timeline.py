@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from vfbench.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ Row = dict[str, Any]
 
 LOSSES = ("lost_fifo", "lost_blackout", "lost_reset", "lost_dma", "lost_ring", "lost_socket")
 LONGEST_SLEEP_S = 0.005
+SHORTEST_SLEEP_S = 0.0001
 
 
 class Counters:
@@ -24,6 +28,8 @@ class Counters:
         port = bench.port
         self.time_ps = time_ps
         self.wire_ps = int(bench.wire.time_ps)
+        self.wall_ns = time.monotonic_ns()
+        self.latency: npt.NDArray[np.int64] = port.latency.copy()
         self.offered = int(port.rx_offered)
         self.delivered = int(port.rx_delivered)
         self.delivered_bytes = int(port.rx_delivered_bytes)
@@ -32,10 +38,14 @@ class Counters:
 
 
 class Timeline:
-    """Wall clock in picoseconds since the run began, without the time for which it was held."""
+    """Picoseconds since the run began: the wall clock's, without the time for which it was held.
+
+    In lockstep they are the wire's, which go no further than somebody sleeps here.
+    """
 
     def __init__(self, bench: BenchRecords, interval_ns: int, tick: Callable[[], None]) -> None:
         self._bench = bench
+        self._lockstep = bool(bench.wire.lockstep)
         self._interval_ps = interval_ns * 1000
         self._tick = tick
         self._held_ps: int | None = None
@@ -49,6 +59,8 @@ class Timeline:
 
     @property
     def now_ps(self) -> int:
+        if self._lockstep:
+            return int(self._bench.wire.time_ps)
         if self._held_ps is not None:
             return self._held_ps
         return (time.monotonic_ns() - self._began_ns) * 1000 - self._held_total_ps
@@ -78,12 +90,13 @@ class Timeline:
 
     def sleep_until(self, until_ps: int) -> None:
         """Let time pass."""
+        self._let_go_to(until_ps)
         while True:
             self.look()
             left_s = (until_ps - self.now_ps) / 1e12
             if left_s <= 0:
                 return
-            time.sleep(min(left_s, LONGEST_SLEEP_S))
+            time.sleep(min(max(left_s, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
 
     def wait_for(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
         """Let time pass until something has happened; RunFailed if it takes too long."""
@@ -92,7 +105,12 @@ class Timeline:
             if time.monotonic() > until:
                 raise RunFailed(f"{what} took more than {limit_s:g} s")
             self.look()
+            self._let_go_to(self.now_ps + 10**9)
             time.sleep(0.001)
+
+    def _let_go_to(self, until_ps: int) -> None:
+        wire = self._bench.wire
+        wire.limit_ps = max(int(wire.limit_ps), until_ps)
 
     def look(self) -> None:
         """Close the interval under way if its time has come; see that everybody is well."""

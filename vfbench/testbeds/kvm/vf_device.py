@@ -11,13 +11,13 @@ from typing import Any
 from vfbench.kernels import kernel
 from vfbench.machine.descriptors import DESCRIPTOR_SHIFT, TX_STATUS_DONE, rx_write_back, tx_length
 from vfbench.machine.iommu_table import READ, WRITE
-from vfbench.machine.ledger import blocks_of, note_at_peer, note_written
-from vfbench.machine.memory import BLOCK_BYTES, BLOCKS_SHIFT, CONTENT, PAGE_SHIFT, SENT
+from vfbench.machine.ledger import note_at_peer, note_written
+from vfbench.machine.memory import BLOCKS_SHIFT, PAGE_SHIFT, SENT
 from vfbench.machine.registers import QUEUE_ENABLE, TDT, TXDCTL
 from vfbench.machine.translation import honour_invalidations, is_packet_memory, translate
 from vfbench.machine.vf import has_descriptor, request_interrupt, take_oldest
 from vfbench.machine.wire import NEVER_PS
-from vfbench.testbeds.kvm.payload import write_payload
+from vfbench.testbeds.kvm.payload import holds_sent_frame, write_payload
 from vfbench.testbeds.kvm.raw_memory import load_i64, store_i64, store_u8
 
 FRAMES_PER_TURN = 32
@@ -87,24 +87,13 @@ def vf_receive(host: Any, cpu: Any, wire: Any, port: Any) -> int:
 
 
 @kernel
-def frame_is_whole(address: int, length_bytes: int, first: int) -> bool:
-    """Whether every 512-byte block of a frame to send begins as the frame that its first word names does."""
-    if first & (CONTENT | SENT) != CONTENT | SENT:
-        return False
-    for block in range(blocks_of(length_bytes)):
-        if load_i64(address + block * BLOCK_BYTES) != first + block:
-            return False
-    return True
-
-
-@kernel
 def put_out(host: Any, cpu: Any, wire: Any, port: Any, address: int, length_bytes: int) -> None:
     """A frame of the guest's leaves for the peer; what does not lie in packet memory has gone astray."""
     if not is_packet_memory(cpu, address):
         port.dma_faults += 1
         return
     first = load_i64(host.memory + address)
-    whole = frame_is_whole(host.memory + address, length_bytes, first)
+    whole = holds_sent_frame(host.memory + address, length_bytes, first)
     note_at_peer(port, (first & (SENT - 1)) >> BLOCKS_SHIFT, whole, length_bytes, wire.time_ps)
 
 

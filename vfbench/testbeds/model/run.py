@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vfbench.errors import RunFailed, UserError
 from vfbench.kernels import CACHE_FOLDER, COMPILED
 from vfbench.migration.precopy import NotConverged
+from vfbench.parameters import changed
 from vfbench.records import Outcome
 from vfbench.testbeds.model.machine import Machine
 from vfbench.testbeds.model.measures import interval_rows, measures, round_rows
@@ -36,6 +37,10 @@ def refusals(experiment: Experiment) -> list[str]:
             f"guest.packet-memory: {experiment.guest.packet_memory_bytes} bytes are {packet_pages} pages a queue, "
             f"and rings of {experiment.driver.rx_ring} and {experiment.driver.tx_ring} want {2 * wanted}"
         )
+    refused += [
+        f"kvm.{name}: {value!r}, but the model has neither a clock of the host nor a port"
+        for name, value in changed(experiment.kvm).items()
+    ]
     return refused
 
 
