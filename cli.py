@@ -313,6 +313,7 @@ bench.add_command(claims)
 bench.add_command(sweep)
 bench.add_command(report)
 bench.add_command(compare)
+bench.add_command(validate)
 
 
 def _show(records: list[Record], as_json: bool) -> None:
@@ -338,9 +339,6 @@ def _workloads() -> dict[str, type[Workload]]:
     from workloads import ALL_WORKLOADS
 
     return load_workloads(ALL_WORKLOADS)
-
-
-bench.add_command(validate)
 
 
 if __name__ == "__main__":
