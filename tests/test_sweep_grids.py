@@ -76,12 +76,19 @@ def test_defaults_hold_for_every_grid_that_says_nothing_else(tmp_path: Path) -> 
 
 def test_a_filter_is_a_glob_over_labels(tmp_path: Path) -> None:
     every = cells(tmp_path, ONE + "repeats = 2")
-    assert [cell.labels[0] for cell in matching(every, ["one/careless*-s2"])] == ["one/careless_steady-s2"]
+    assert [cell.label for cell in matching(every, ["one/careless*-s2"])] == ["one/careless_steady-s2"]
     assert matching(every, ["careless*"]) == []
     assert matching(every, []) == every
 
 
+def test_a_filter_finds_the_cells_of_a_group_that_grids_share(tmp_path: Path) -> None:
+    two = ONE.replace('"one"', '"two"').replace('"careful", ', "") + 'seeds = [7]\ngroups = ["c2", "c3"]\n'
+    every = cells(tmp_path, ONE + 'groups = ["c2"]\n' + two)
+    assert [len(matching(every, [glob])) for glob in ("one/*", "c2/*", "c3/*", "two/*")] == [2, 3, 1, 1]
+
+
 BAD = [
+    (ONE + "groups = 1", "groups: 1 is no list of names"),
     ("", "there is no grid"),
     ("grid = 1", "there is no grid"),
     ("[[grid]", "not TOML"),

@@ -26,7 +26,7 @@ EXIT_INTERRUPTED = 130
     "globs",
     multiple=True,
     metavar="GLOB",
-    help="Only cells with a matching label, like 'c6/*' or '*dummy-write*'; may be repeated. See --list.",
+    help="Only cells that match, like 'GRID/*' or '*dummy-write*'; may be repeated. --list shows the labels.",
 )
 @click.option("--force", is_flag=True, help="Run finished cells again; each new record replaces the old one.")
 @click.option(

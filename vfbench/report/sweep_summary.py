@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
 
 def list_cells(plan: Plan) -> Iterator[str]:
-    """A line for each cell: its state, and its label in each grid that asks for it."""
+    """A line for each cell: its state and its label."""
     for cell in plan.cells:
-        for number, label in enumerate(cell.labels):
-            yield f"{plan.states[cell.digest] if number == 0 else 'the same':13}  {label}"
+        yield f"{plan.states[cell.digest]:13}  {cell.label}"
     yield f"{len(plan.cells)} cells, {plan.finished} finished"
 
 
@@ -38,7 +37,7 @@ def summarise(tally: Tally, folder: Path) -> Iterator[str]:
     counts = ", ".join(f"{number} {state}" for state, number in tally.states().items())
     yield f"{count(len(tally.done), 'cell')} run: {counts}; {tally.finished_before} were finished before"
     for done in tally.bad():
-        yield f"{done.outcome.state}: {done.cell.labels[0]}: {done.outcome.reason}"
+        yield f"{done.outcome.state}: {done.cell.label}: {done.outcome.reason}"
         yield f"  {command_line(done.cell.experiment)}"
     yield f"Records: {folder}"
 

@@ -27,18 +27,26 @@ THE_CELLS_OWN = ("strategy", "workload")
 
 @dataclass(frozen=True)
 class Cell:
-    """An experiment of a sweep; `grids` are all that ask for it, `digest` is the experiment's."""
+    """An experiment of a sweep; `digest` is the experiment's, `grids` are those that ask for it."""
 
     experiment: Experiment
     digest: str
     grids: tuple[str, ...]
+    groups: tuple[str, ...]
     time_limit_s: float
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """What `--list` shows and `--filter` looks at: `grid/name-s1`, one for each grid."""
-        name = f"{self.experiment.name}-s{self.experiment.seed}"
-        return tuple(f"{grid}/{name}" for grid in self.grids)
+    def label(self) -> str:
+        """What `--list` shows: `grid/name-s1`, of the first grid that asks for it."""
+        return f"{self.grids[0]}/{self._name}"
+
+    def matches(self, glob: str) -> bool:
+        """Whether `glob` fits its name after that of one of its grids or groups: `c3/*`, `*/dummy-write*-s1`."""
+        return any(fnmatchcase(f"{each}/{self._name}", glob) for each in (*self.grids, *self.groups))
+
+    @property
+    def _name(self) -> str:
+        return f"{self.experiment.name}-s{self.experiment.seed}"
 
 
 def cells_of(
@@ -59,22 +67,24 @@ def cells_of(
 
 
 def matching(cells: Iterable[Cell], globs: Sequence[str]) -> list[Cell]:
-    """The cells of which a label matches one of `globs`; all of them if there is no glob."""
-    return [
-        cell
-        for cell in cells
-        if not globs or any(fnmatchcase(label, glob) for label in cell.labels for glob in globs)
-    ]
+    """The cells that match one of `globs`; all of them if there is no glob."""
+    return [cell for cell in cells if not globs or any(cell.matches(glob) for glob in globs)]
 
 
 def _add(found: dict[str, Cell], experiment: Experiment, grid: Grid) -> None:
     digest = experiment.digest
-    known = found.get(digest)
-    if known is None:
-        found[digest] = Cell(experiment, digest, (grid.name,), grid.time_limit_s)
-    elif grid.name not in known.grids:
-        limit_s = max(known.time_limit_s, grid.time_limit_s)
-        found[digest] = dataclasses.replace(known, grids=(*known.grids, grid.name), time_limit_s=limit_s)
+    known = found.get(digest, Cell(experiment, digest, (), (), 0.0))
+    found[digest] = Cell(
+        experiment,
+        digest,
+        grids=_joined(known.grids, (grid.name,)),
+        groups=_joined(known.groups, grid.groups),
+        time_limit_s=max(known.time_limit_s, grid.time_limit_s),
+    )
+
+
+def _joined(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
 
 
 def _check_names(grid: Grid, strategies: Mapping[str, Any], workloads: Mapping[str, Any]) -> None:
@@ -105,12 +115,16 @@ def _experiments(
     grid: Grid, strategies: Mapping[str, type[Strategy]], workloads: Mapping[str, type[Workload]]
 ) -> Iterator[Experiment]:
     """The seed turns slowest and the strategy fastest, so what drifts on the machine falls on all alike."""
-    first = [
-        _experiment(grid, settings, strategy, workload, strategies, workloads)
+    asked = [
+        Options([strategy], workload, texts, preset=grid.preset, profile=grid.profile, testbed=grid.testbed)
         for settings in _settings(grid)
         for workload in _chosen(grid.workloads, workloads)
         for strategy in _chosen(grid.strategies, strategies)
+        for texts in (_texts(settings, strategy, workload),)
     ]
+    # Where an axis means nothing to a strategy its cells are equal, and need not be made to be found so.
+    different = {(*each.strategies, each.workload, *each.settings): each for each in asked}
+    first = [each for options in different.values() for each in experiments(options, strategies, workloads)]
     for seed in grid.seeds:
         for experiment in first:
             yield dataclasses.replace(experiment, seed=seed)
@@ -128,15 +142,8 @@ def _settings(grid: Grid) -> Iterator[Texts]:
             yield settings
 
 
-def _experiment(
-    grid: Grid,
-    settings: Texts,
-    strategy: str,
-    workload: str,
-    strategies: Mapping[str, type[Strategy]],
-    workloads: Mapping[str, type[Workload]],
-) -> Experiment:
-    """Parameters of a strategy or workload that the cell is not about fall away; others must do."""
+def _texts(settings: Texts, strategy: str, workload: str) -> tuple[str, ...]:
+    """As `--set` takes them. Parameters of a strategy or workload that the cell is not about fall away."""
     own = {"strategy": strategy, "workload": workload}
     texts = []
     for name, text in settings.items():
@@ -144,8 +151,4 @@ def _experiment(
         owner = own.get(owner, owner)
         if owner in (strategy, workload, *GROUPS):
             texts.append(f"{owner}.{parameter}={text}")
-    options = Options(
-        [strategy], workload, texts, preset=grid.preset, profile=grid.profile, testbed=grid.testbed
-    )
-    (experiment,) = experiments(options, strategies, workloads)
-    return experiment
+    return tuple(texts)

@@ -33,6 +33,8 @@ class Grid:
     strategies: tuple[str, ...]
     workloads: tuple[str, ...]
     about: str = ""
+    groups: tuple[str, ...] = ()
+    """Further names by which `--filter` finds its cells; several grids may share one."""
     set: Texts = field(default_factory=dict)
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     variants: tuple[Texts, ...] = ({},)
@@ -109,6 +111,7 @@ def _grid(block: object, defaults: Mapping[str, Any], where: str) -> Grid:
         strategies=_names(given.get("strategies"), f"{where}: strategies"),
         workloads=_names(given.get("workloads"), f"{where}: workloads"),
         about=_text(given.get("about", ""), f"{where}: about"),
+        groups=_names(given["groups"], f"{where}: groups") if "groups" in given else (),
         set=settings,
         axes=_axes(given.get("axes", {}), f"{where}: axes"),
         variants=_variants(given.get("variants", [{}]), f"{where}: variants"),
