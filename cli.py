@@ -17,6 +17,7 @@ import click
 from vfbench.commands import Registries
 from vfbench.commands.calibrate import calibrate
 from vfbench.commands.claims import claims
+from vfbench.commands.ndr import ndr
 from vfbench.commands.report import compare, report
 from vfbench.commands.sweep import sweep
 from vfbench.commands.validate import validate
@@ -311,6 +312,7 @@ def crosscheck(profile: str, only: tuple[str, ...]) -> int:
 bench.add_command(calibrate)
 bench.add_command(claims)
 bench.add_command(sweep)
+bench.add_command(ndr)
 bench.add_command(report)
 bench.add_command(compare)
 bench.add_command(validate)

@@ -74,3 +74,18 @@ def sweep_progress_bar(plan: Plan) -> Iterator[Callable[[DoneCell], None]]:
             bar.update(task, advance=seconds[done.cell.digest], description=words)
 
         yield show
+
+
+@contextmanager
+def search_progress_bar(searches: int) -> Iterator[Callable[[], None]]:
+    """Shows how many of `searches` searches are done; gives the function to call after each."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("searching", total=searches)
+        yield lambda: bar.update(task, advance=1)

@@ -1,0 +1,107 @@
+"""How much more two worker processes of a sweep do than one: the same cells, one measurement after the other.
+
+The cells are run by one process and by two, in turns, a few times; start-up and the loading of kernels are not
+counted, the writing of records is. The ratio of the medians is shown with the lowest and the highest ratio of
+neighbouring turns. What else runs on the machine falls on both, but two processes want two idle cores: the load is
+shown, and above it a machine's own limit, the same kernel work in one and in two processes without Dask.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from strategies import ALL_STRATEGIES
+from vfbench.experiment import Experiment
+from vfbench.options import Options, experiments
+from vfbench.profiles import load_profile
+from vfbench.runner import repeats_of
+from vfbench.sweeps.cells import Cell
+from vfbench.sweeps.cluster import local_cluster, run_on
+from vfbench.sweeps.results import SweepResults
+from vfbench.sweeps.specification import specification
+from vfbench.sweeps.task import run_cell
+from workloads import ALL_WORKLOADS
+
+TURNS = 3
+CELLS = 40
+PROFILE = load_profile("xeon-82599")
+
+
+def cells() -> list[Cell]:
+    """Cells like those of `sweeps/argument.toml`."""
+    settings = ["guest.memory=256MiB", "guest.packet-memory=16MiB", "migration.downtime-limit=30ms"]
+    options = Options(["all"], "bulk", settings)
+    each = experiments(options, {s.name: s for s in ALL_STRATEGIES}, {w.name: w for w in ALL_WORKLOADS})
+    return [_cell(experiment) for experiment in repeats_of(each, CELLS // len(each))]
+
+
+def _cell(experiment: Experiment) -> Cell:
+    return Cell(experiment, experiment.digest, ("benchmark",), (), 600.0)
+
+
+def measure(client: object, planned: list[Cell]) -> float:
+    """Seconds for all cells, records written."""
+    documents = [specification(cell, PROFILE) for cell in planned]
+    with tempfile.TemporaryDirectory() as folder:
+        results = SweepResults(Path(folder))
+        with results.writing():
+            began = time.perf_counter()
+            for number, result in run_on(client, documents):  # type: ignore[arg-type]
+                if result.outcome.state != "ok":
+                    sys.exit(f"a cell is {result.outcome.state}: {result.outcome.reason}")
+                results.write(
+                    planned[number],
+                    result.outcome,
+                    PROFILE,
+                    started=result.started,
+                    ran_in=result.environment,
+                )
+            return time.perf_counter() - began
+
+
+def run_some(documents: list[dict]) -> float:
+    """CPU-bound work without Dask: seconds for the cells."""
+    run_cell(documents[0])
+    began = time.perf_counter()
+    for document in documents:
+        run_cell(document)
+    return time.perf_counter() - began
+
+
+def machines_limit(planned: list[Cell]) -> float:
+    """What two processes that know nothing of each other do, as a multiple of what one does."""
+    documents = [specification(cell, PROFILE) for cell in planned[: CELLS // 2]]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        alone = pool.map(run_some, [documents], chunksize=1)[0]
+        together = max(pool.map(run_some, [documents, documents], chunksize=1))
+    return 2 * alone / together
+
+
+def main() -> None:
+    planned = cells()
+    print(f"{len(planned)} cells, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
+    print(f"two processes without Dask do {machines_limit(planned):.2f} times the work of one")
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    with local_cluster(1) as one, local_cluster(2) as two:
+        for client, workers in ((one, 1), (two, 2)):
+            measure(client, planned[: 4 * workers])
+        for _ in range(TURNS):
+            for client, workers in ((one, 1), (two, 2)):
+                seconds[workers].append(measure(client, planned))
+    for workers, each in seconds.items():
+        per_cell = statistics.median(each) / len(planned)
+        print(f"{workers} worker(s): {statistics.median(each):.2f} s, {per_cell:.3f} s a cell")
+    ratios = [first / second for first, second in zip(seconds[1], seconds[2], strict=True)]
+    ratio = statistics.median(seconds[1]) / statistics.median(seconds[2])
+    print(f"two do {ratio:.2f} times the work of one ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(f"load at the end {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The highest rate without loss, and the highest with a small share of loss, by binary search.
+
+The first is what RFC 2544 (section 26.1) calls throughput: the fastest rate at which as many frames come out as were
+sent. The field also calls it the non-drop rate, NDR, and the second the partial-drop rate, PDR, with its loss ratio
+named: both names as in FD.io CSIT. RFC 2544 asks for trials of 60 s; here a trial is as long as it is told to be,
+in virtual time, and buffers hide an overload that they can take for that long.
+
+Only frames lost in the steady state count. The migration that ends every run comes after it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vfbench.errors import RunFailed, UserError
+from vfbench.experiment import Experiment
+from vfbench.options import Options, experiments
+from vfbench.parameters import parameters_of, unknown
+from vfbench.runner import refuse_what_cannot_be_honoured
+from vfbench.testbeds import load_testbed
+
+if TYPE_CHECKING:
+    from vfbench.profiles import Profile
+    from vfbench.records import Outcome
+    from vfbench.strategy import Strategy
+    from vfbench.workload import Workload
+
+RFC_2544_FRAME_BYTES = (64, 128, 256, 512, 1024, 1280, 1518)
+"""Section 9.1, Ethernet, FCS included."""
+WIRE_OVERHEAD_BYTES = 20
+INTERVALS = 10
+FAST_BPS = 10**12
+NEEDED = ("frame", "rate")
+
+LossAt = Callable[[int], float]
+"""From an offered rate in bit/s, frame + 20 bytes counted, to the share of frames lost."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`tolerance`: how close to get, as a share of the link's rate; `partial_drop`: the PDR's loss ratio."""
+
+    trial_ns: int
+    tolerance: float
+    partial_drop: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search's answer; a rate is None where even the lowest that was tried loses too much."""
+
+    strategy: str
+    frame_bytes: int
+    link_bps: int
+    ndr_bps: int | None
+    pdr_bps: int | None
+    trials: int
+    reason: str = ""
+    """Why there is no answer, if a run failed."""
+
+    def mpps(self, rate_bps: int) -> float:
+        """Million frames a second."""
+        return rate_bps / (8 * (self.frame_bytes + WIRE_OVERHEAD_BYTES)) / 1e6
+
+
+def planned(
+    options: Options,
+    frames: Sequence[str],
+    limits: Limits,
+    strategies: Mapping[str, type[Strategy]],
+    workloads: Mapping[str, type[Workload]],
+) -> list[Experiment]:
+    """An experiment for each frame size and strategy, ready to search; UserError for what won't do."""
+    if options.workload not in workloads:
+        raise unknown("no workload is called", options.workload, workloads)
+    _refuse_without_rate(options.workload, workloads)
+    owned = {setting.partition("=")[0] for setting in options.settings}
+    for name in NEEDED:
+        if f"{options.workload}.{name}" in owned:
+            raise UserError(
+                f"{options.workload}.{name} is what the search varies; leave it out (--frame names sizes)"
+            )
+    sized = [
+        dataclasses.replace(options, settings=(*options.settings, f"{options.workload}.frame={frame}"))
+        for frame in frames or [f"{size_bytes}B" for size_bytes in RFC_2544_FRAME_BYTES]
+    ]
+    found = [
+        steady_only(experiment, limits.trial_ns)
+        for each in sized
+        for experiment in experiments(each, strategies, workloads)
+    ]
+    refuse_what_cannot_be_honoured(found)
+    return found
+
+
+def highest_rate(loss_at: LossAt, link_bps: int, step_bps: int, allowed: float) -> int | None:
+    """The highest rate that loses no more than `allowed`, to within `step_bps`; None if there is none.
+
+    Taken for granted: whoever loses frames at a rate loses frames at any higher one.
+    """
+    if loss_at(link_bps) <= allowed:
+        return link_bps
+    low, high = 0, link_bps
+    while high - low > step_bps:
+        middle = (low + high) // 2
+        low, high = (middle, high) if loss_at(middle) <= allowed else (low, middle)
+    return low or None
+
+
+def search(experiment: Experiment, profile: Profile, limits: Limits) -> Found:
+    """Both rates of a planned experiment."""
+    losses: dict[int, float] = {}
+
+    def loss_at(rate_bps: int) -> float:
+        if rate_bps not in losses:
+            offered = dataclasses.replace(experiment.workload, rate_bps=rate_bps)
+            trial = dataclasses.replace(experiment, workload=offered)
+            losses[rate_bps] = steady_loss(load_testbed(trial.testbed).run(trial, profile, lambda *_: None))
+        return losses[rate_bps]
+
+    link_bps = experiment.link.rate_bps
+    step_bps = max(1, round(link_bps * limits.tolerance))
+    frame_bytes: int = getattr(experiment.workload, "frame_bytes")  # noqa: B009 - not every workload has one
+    ndr_bps = pdr_bps = None
+    reason = ""
+    try:
+        ndr_bps = highest_rate(loss_at, link_bps, step_bps, 0.0)
+        pdr_bps = highest_rate(loss_at, link_bps, step_bps, limits.partial_drop)
+    except RunFailed as failure:
+        reason = str(failure)
+    name = experiment.strategy.name
+    return Found(name, frame_bytes, link_bps, ndr_bps, pdr_bps, len(losses), reason)
+
+
+def steady_only(experiment: Experiment, trial_ns: int) -> Experiment:
+    """`experiment` with a steady state of a trial's length, and a migration that is over at once."""
+    phases = dataclasses.replace(
+        experiment.phases, steady_ns=trial_ns, packets=0, after_ns=0, interval_ns=trial_ns // INTERVALS
+    )
+    migration = dataclasses.replace(experiment.migration, bandwidth_bps=FAST_BPS)
+    return dataclasses.replace(experiment, phases=phases, migration=migration)
+
+
+def steady_loss(outcome: Outcome) -> float:
+    """The share of the frames offered in the steady state that was found lost in it."""
+    rows: list[dict[str, Any]] = [row for row in outcome.intervals if row["phase"] == "steady"]
+    offered = sum(row["packets_offered"] for row in rows)
+    if offered == 0:
+        raise RunFailed("no frame was offered in the steady state; make the trial longer")
+    return sum(row["packets_lost"] for row in rows) / float(offered)
+
+
+def _refuse_without_rate(name: str, workloads: Mapping[str, type[Workload]]) -> None:
+    able = [
+        each
+        for each, workload in workloads.items()
+        if set(NEEDED) <= {known.name for known in parameters_of(workload)}
+    ]
+    if name not in able:
+        raise UserError(
+            f"workload {name!r} has no frame size and rate to search over; these have: {', '.join(able)}"
+        )
