@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fakes
 import pytest
+from runs import STRATEGIES, WORKLOADS
 
 from vfbench.errors import UserError
 from vfbench.sweeps.cells import Cell, cells_of, matching
@@ -141,3 +142,16 @@ def test_a_broken_file_is_refused_with_one_line_that_says_where(
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.toml: cannot be read \(No such file"):
         read_grids(tmp_path / "none.toml")
+
+
+SHIPPED = Path(__file__).resolve().parent.parent / "sweeps"
+
+
+def test_the_quick_sweep_has_every_strategy() -> None:
+    found = cells_of(read_grids(SHIPPED / "quick.toml"), STRATEGIES, WORKLOADS)
+    assert {cell.experiment.strategy.name for cell in found} == set(STRATEGIES)
+
+
+def test_the_sweep_for_the_argument_has_cells_for_each_of_the_twelve_claims() -> None:
+    found = cells_of(read_grids(SHIPPED / "argument.toml"), STRATEGIES, WORKLOADS)
+    assert {group for cell in found for group in cell.groups} == {f"c{number}" for number in range(1, 13)}
