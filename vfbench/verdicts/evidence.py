@@ -70,6 +70,11 @@ class Evidence:
         groups = counted.groupby(names, dropna=False, sort=False, observed=True)
         return [Cell(_plain(dict(zip(names, key, strict=True))), group) for key, group in groups]
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether no run says what its strategy declares."""
+        return bool(self.runs["dma_visible_by"].isna().all())
+
     def cells(self, **wanted: object) -> list[Cell]:
         """Cells whose traits are as wanted: a value, a tuple of values, or a predicate."""
         return [cell for cell in self.all_cells if _matches(cell, wanted)]
