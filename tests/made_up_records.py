@@ -44,7 +44,6 @@ DECLARED: dict[str, Any] = {
     "tracks_always": False,
     "skip_mapped": False,
     "stop_order": "device-first",
-    "drain": True,
     "faults": "",
 }
 SETTINGS: dict[str, Any] = {

@@ -92,7 +92,7 @@ def test_where_a_claim_turns_is_said_by_the_setting_that_parts_the_cells() -> No
 def c1(**faults: dict[str, int]) -> Verdict:
     stops = {
         "orderly": {},
-        "undrained": {"drain": False, "faults": "3"},
+        "undrained": {"stop_order": "undrained", "faults": "3"},
         "last": {"stop_order": "device-last", "faults": "1"},
     }
     runs = [made_up("stores", **stops[name], **damage) for name, damage in faults.items()]
@@ -118,13 +118,13 @@ def test_c1_takes_more_than_the_orderly_stop_to_be_enough() -> None:
 
 
 def test_c1_learns_nothing_where_untracked_memory_arrives_whole_too() -> None:
-    runs = [made_up("stores", **WHOLE), made_up("stores", **WHOLE, drain=False, faults="3")]
+    runs = [made_up("stores", **WHOLE), made_up("stores", **WHOLE, stop_order="undrained", faults="3")]
     assert verdict("C1", made_up("untracked", **WHOLE), *runs).outcome == "not-enough-data"
 
 
 # ---- C2
 
-UNDRAINED = {"drain": False, "faults": "3"}
+UNDRAINED = {"stop_order": "undrained", "faults": "3"}
 
 
 def test_c2_holds_where_every_cell_resumes_with_data_that_is_not_there() -> None:
@@ -358,13 +358,14 @@ def test_c7_learns_nothing_from_work_that_no_vf_carries() -> None:
 # ---- C8
 
 
-def c8(static: float, per_packet: float, **more: Any) -> Verdict:
-    return verdict(
-        "C8",
-        made_up("iommu", gbps=static, mapping="static", driver__page_reuse="none"),
-        made_up("iommu", gbps=per_packet, driver__page_reuse="none", **more),
-        made_up("untracked", gbps=10.0, driver__page_reuse="none"),
-    )
+def c8(static: float, per_packet: float | None) -> Verdict:
+    """Throughput of 10 Gb/s with each kind of mappings; 1000 packets are received in the steady state."""
+    runs = [made_up("untracked", gbps=10.0), made_up("iommu", gbps=static, mapping="static", iommu_maps=0)]
+    if per_packet is not None:
+        runs.append(made_up("iommu", gbps=per_packet, iommu_maps=1000))
+    steady = {"interval": 0, "phase": "steady", "packets_delivered": 1000}
+    rows = [{"experiment": made[0]["experiment"], **steady} for made in runs]
+    return verdict("C8", *runs, intervals=intervals_frame(rows))
 
 
 def test_c8_holds_where_static_mappings_alone_are_cheap() -> None:
@@ -382,8 +383,7 @@ def test_c8_holds_within_static_mappings_where_the_others_are_cheap_too() -> Non
 
 
 def test_c8_takes_both_kinds() -> None:
-    found = verdict("C8", made_up("iommu", gbps=9.0), made_up("untracked", gbps=10.0))
-    assert found.outcome == "not-enough-data"
+    assert c8(static=9.9, per_packet=None).outcome == "not-enough-data"
 
 
 # ---- C9
