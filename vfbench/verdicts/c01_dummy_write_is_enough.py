@@ -8,25 +8,23 @@ orderly stop: there must be runs that stop in another order, or without draining
 from __future__ import annotations
 
 from vfbench.verdicts.damage import damage_per_migration, is_damaged, was_compared
-from vfbench.verdicts.evidence import Evidence, needed, paired
+from vfbench.verdicts.evidence import Cell, Evidence, needed, only_faults_of_the_stop, paired
 from vfbench.verdicts.finding import Finding, Judgement
 from vfbench.verdicts.verdict import Claim, NotEnough
-
-FAULTS_OF_THE_STOP = {"1", "3", "4"}
 
 
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     marked = [
         cell
-        for cell in evidence.cells(
-            dma_visible_by="guest-store", faults=lambda faults: set(faults.split()) <= FAULTS_OF_THE_STOP
-        )
+        for cell in evidence.cells(dma_visible_by="guest-store", faults=only_faults_of_the_stop)
         if was_compared(cell)
     ]
     needed(marked, "a strategy whose guest stores make DMA visible, with a comparison of the two memories")
     unseen = [
-        cell for cell in evidence.cells(dma_visible_by="none", faults="", datapath="vf") if is_damaged(cell)
+        cell
+        for cell in evidence.cells(dma_visible_by="none", faults=only_faults_of_the_stop)
+        if is_damaged(cell)
     ]
     pairs = needed_pairs(paired(marked, unseen))
     findings = [
@@ -41,7 +39,7 @@ def judge(evidence: Evidence) -> Judgement:
     return Judgement(findings, ("stop_order", "driver.page_reuse", "workload.rate_bps"))
 
 
-def needed_pairs(pairs: list) -> list:  # type: ignore[type-arg]
+def needed_pairs(pairs: list[tuple[Cell, Cell]]) -> list[tuple[Cell, Cell]]:
     """NotEnough where nothing was there to be made visible."""
     if not pairs:
         raise NotEnough(

@@ -26,7 +26,7 @@ def judge(evidence: Evidence) -> Judgement:
         "a tracked VF whose device stops first",
     )
     later = needed(
-        [cell for cell in tracked if cell["faults"] in ("1", "4") and cell["stop_order"] != "device-first"],
+        [cell for cell in tracked if cell["faults"] in ("1", "4")],
         "a tracked VF whose device stops after the guest",
     )
     pairs = paired(later, first, _but_the_order)

@@ -1,14 +1,15 @@
 """C11: keeping the VF through pre-copy is worth the trouble.
 
-The VF kept until the stop against the VF given up for the migration's time. What is compared is what the migration
-cost its user: bytes offered from its start to the run's end and not delivered, blackout and changes of device
-included, less what is lost in the steady state anyway. That makes migrations of different length comparable. A cell
-holds if keeping the VF costs less. The longest gap that the peer sees is told beside it.
+The VF kept until the stop against the VF given up for the migration's time. What is compared is what the user
+misses: bytes offered and not delivered over the same span from the start of the migration, blackout and changes of
+device included; the run that ended earlier is taken to go on as in its steady state. A cell holds if keeping the VF
+misses less. The longest gap that the peer sees is told beside it.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from statistics import median
 
 import pandas
@@ -39,7 +40,13 @@ def judge(evidence: Evidence) -> Judgement:
     findings = [_finding(evidence, cell, other) for cell, other in pairs]
     if not findings:
         raise NotEnough("no run of both with the same work")
-    axes = ("dma_visible_by", "workload.rate_bps", "guest.memory_bytes", "driver.page_reuse")
+    axes = (
+        "dma_visible_by",
+        "workload.rate_bps",
+        "migration.downtime_limit_ns",
+        "guest.memory_bytes",
+        "driver.page_reuse",
+    )
     return Judgement(findings, axes)
 
 
@@ -48,36 +55,66 @@ def _completed(cell: Cell) -> bool:
 
 
 def _finding(evidence: Evidence, cell: Cell, other: Cell) -> Finding:
-    own, others = shortfalls_mb(evidence, cell), shortfalls_mb(evidence, other)
-    if not own or not others:
-        holds = None
-    elif min(*own, *others) <= 0:  # no ratio: one of them lost nothing
-        holds = median(own) < median(others)
-    else:
-        holds = exceeds(others, own, 1)
+    kept, given_up = (_passages(evidence, each) for each in (cell, other))
+    span_ms = max((each.span_ms for each in (*kept, *given_up)), default=0.0)
+    own, others = ([each.missed_mb(span_ms) for each in passages] for passages in (kept, given_up))
     measures = {
         ("not delivered with the VF kept", "MB"): median(own) if own else math.nan,
         ("given up", "MB"): median(others) if others else math.nan,
         ("longest gap with the VF kept", "ms"): cell.median("service_gap_ms"),
         ("longest gap given up", "ms"): other.median("service_gap_ms"),
     }
-    return Finding(holds, (cell, other), measures)
+    return Finding(_loses_less(own, others), (cell, other), measures)
 
 
-def shortfalls_mb(evidence: Evidence, cell: Cell) -> list[float]:
-    """Of each repeat, the bytes on the wire that its migration cost; empty without a steady state."""
-    return [found for rows in evidence.intervals_of(cell) if not math.isnan(found := _shortfall_mb(rows))]
+def _loses_less(own: list[float], others: list[float]) -> bool | None:
+    if not own or not others:
+        return None
+    if min(*own, *others) <= 0:  # there is no ratio where nothing was lost
+        return median(own) < median(others)
+    return exceeds(others, own, 1)
 
 
-def _shortfall_mb(intervals: pandas.DataFrame) -> float:
+@dataclass(frozen=True)
+class Passage:
+    """One repeat from the start of its migration to its end."""
+
+    span_ms: float
+    missed_packets: float
+    steady_missed_per_ms: float
+    bytes_per_packet: float
+
+    def missed_mb(self, span_ms: float) -> float:
+        """Bytes on the wire that were offered within ``span_ms`` and not delivered.
+
+        A run that ended earlier is taken to go on as in its steady state.
+        """
+        packets = self.missed_packets + (span_ms - self.span_ms) * self.steady_missed_per_ms
+        return packets * self.bytes_per_packet / MB
+
+
+def _passages(evidence: Evidence, cell: Cell) -> list[Passage]:
+    """Of each repeat that has a steady state in which something was delivered."""
+    return [found for rows in evidence.intervals_of(cell) if (found := _passage(rows)) is not None]
+
+
+def _passage(intervals: pandas.DataFrame) -> Passage | None:
     steady = intervals[intervals["phase"] == "steady"]
     since = intervals[intervals["phase"] != "steady"]
-    offered, delivered = (float(steady[f"packets_{what}"].sum()) for what in ("offered", "delivered"))
-    if offered == 0 or delivered == 0:
-        return math.nan
-    bytes_per_packet = float((steady["gbps"] * steady["length_ms"]).sum()) * 1e6 / 8 / delivered
-    expected = float(since["packets_offered"].sum()) * min(1.0, delivered / offered)
-    return (expected - float(since["packets_delivered"].sum())) * bytes_per_packet / MB
+    delivered = float(steady["packets_delivered"].sum())
+    if delivered == 0 or since.empty:
+        return None
+    bytes_on_wire = float((steady["gbps"] * steady["length_ms"]).sum()) * 1e6 / 8
+    return Passage(
+        span_ms=float(since["length_ms"].sum()),
+        missed_packets=_missed(since),
+        steady_missed_per_ms=max(0.0, _missed(steady)) / float(steady["length_ms"].sum()),
+        bytes_per_packet=bytes_on_wire / delivered,
+    )
+
+
+def _missed(intervals: pandas.DataFrame) -> float:
+    return float(intervals["packets_offered"].sum() - intervals["packets_delivered"].sum())
 
 
 CLAIM = Claim(

@@ -76,9 +76,17 @@ def _of(parts: pandas.DataFrame, testbed: object, digest: object) -> pandas.Data
     return parts[(parts["testbed"] == testbed) & (parts["profile_digest"] == digest)]
 
 
+def _with_traits(evidence: Evidence) -> Evidence:
+    if evidence.is_silent:
+        raise NotEnough(
+            "these records don't say what their strategies declare (an older vfbench wrote them): run again"
+        )
+    return evidence
+
+
 def _verdict(claim: Claim, evidence: Evidence, testbed: str, profile: str) -> Verdict:
     try:
-        return conclude(claim, claim.rule(evidence), testbed, profile)
+        return conclude(claim, claim.rule(_with_traits(evidence)), testbed, profile)
     except NotEnough as missing:
         text = f"{str(missing)[0].upper()}{str(missing)[1:]}."
         return Verdict(claim.id, testbed, profile, "not-enough-data", text, command=claim.command)

@@ -70,6 +70,11 @@ class Evidence:
         groups = counted.groupby(names, dropna=False, sort=False, observed=True)
         return [Cell(_plain(dict(zip(names, key, strict=True))), group) for key, group in groups]
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether no run says what its strategy declares."""
+        return bool(self.runs["dma_visible_by"].isna().all())
+
     def cells(self, **wanted: object) -> list[Cell]:
         """Cells whose traits are as wanted: a value, a tuple of values, or a predicate."""
         return [cell for cell in self.all_cells if _matches(cell, wanted)]
@@ -87,12 +92,22 @@ class Evidence:
         return _parts(self.intervals, cell, "interval")
 
     def unassisted(self) -> list[Cell]:
-        """The assigned VF without an IOMMU, used throughout and without a fault: the yardstick for speed.
+        """The assigned VF without an IOMMU, used throughout: the yardstick for speed, however it is stopped.
 
         Where several strategies ran like this, the one that does nothing about DMA comes first.
         """
-        found = self.timed(datapath="vf", datapath_migrating="vf", guest_iommu=False, faults="")
+        found = self.timed(
+            datapath="vf", datapath_migrating="vf", guest_iommu=False, faults=only_faults_of_the_stop
+        )
         return sorted(found, key=lambda cell: cell["dma_visible_by"] != "none")
+
+
+FAULTS_OF_THE_STOP = {"1", "3", "4"}
+
+
+def only_faults_of_the_stop(faults: str) -> bool:
+    """Whether nothing was switched on but an order of the stop."""
+    return set(faults.split()) <= FAULTS_OF_THE_STOP
 
 
 def needed(cells: list[Cell], what: str) -> list[Cell]:

@@ -115,10 +115,9 @@ def _figure_sentence(figures: Sequence[Figure]) -> str:
     for side in ("holds", "fails"):
         own = [figure_text(figure) for figure in figures if figure.side == side]
         if own:
-            lead = f"Where it {side}: " if len(sides) == 2 else ""
+            lead = f"Where it {side}: " if len(sides) == 2 else "Measured: "
             sentences.append(lead + ", ".join(own) + ".")
-    text = " ".join(sentences)
-    return text[:1].upper() + text[1:]
+    return " ".join(sentences)
 
 
 def figure_text(figure: Figure) -> str:

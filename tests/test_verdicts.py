@@ -1,0 +1,537 @@
+"""Every outcome of every claim, on made-up records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas
+import pytest
+from made_up_records import DAMAGED, WHOLE, intervals_frame, made_up, rounds_frame, runs_frame
+
+from vfbench.errors import UserError
+from vfbench.verdicts import CLAIMS, Verdict, chosen_claims, evaluate
+
+Rows = list[dict[str, Any]]
+
+
+def verdict(
+    claim: str,
+    *groups: Rows,
+    rounds: pandas.DataFrame | None = None,
+    intervals: pandas.DataFrame | None = None,
+) -> Verdict:
+    rounds = rounds_frame({}) if rounds is None else rounds
+    intervals = intervals_frame() if intervals is None else intervals
+    (found,) = evaluate(runs_frame(*groups), rounds, intervals, chosen_claims([claim]))
+    return found
+
+
+# ---- All claims
+
+
+@pytest.mark.parametrize("claim", [claim.id for claim in CLAIMS])
+def test_too_few_records_say_what_is_missing_and_how_to_get_it(claim: str) -> None:
+    found = verdict(claim, made_up("untracked", **DAMAGED))
+    assert found.outcome == "not-enough-data"
+    assert found.text.endswith(".")
+    assert found.command == f"bench sweep sweeps/argument.toml --filter '{claim.lower()}/*'"
+
+
+@pytest.mark.parametrize("claim", [claim.id for claim in CLAIMS])
+def test_runs_that_failed_settle_nothing(claim: str) -> None:
+    runs = [made_up(kind, state="failed") for kind in ("stores", "iommu", "copied")]
+    assert verdict(claim, *runs).outcome == "not-enough-data"
+
+
+def test_testbeds_get_verdicts_of_their_own() -> None:
+    runs = runs_frame(
+        made_up("stores", service_gap_ms=20.0), made_up("stores", service_gap_ms=900.0, testbed="kvm")
+    )
+    found = evaluate(runs, rounds_frame({}), intervals_frame(), chosen_claims(["C12"]))
+    assert [(each.testbed, each.outcome) for each in found] == [("model", "holds"), ("kvm", "fails")]
+
+
+def test_a_strategys_name_changes_no_verdict() -> None:
+    runs = [made_up("iommu", gbps=3.0, guest_cycles_per_packet=9.0, host_cycles_per_packet=1.0)]
+    runs += [made_up("copied", gbps=9.0, guest_cycles_per_packet=2.0, host_cycles_per_packet=5.0)]
+    swapped = [[{**row, "strategy": name} for row in rows] for rows, name in zip(runs, "ab", strict=True)]
+    assert verdict("C6", *runs).outcome == verdict("C6", *swapped).outcome == "holds"
+
+
+def test_a_verdict_names_the_runs_that_it_rests_on() -> None:
+    runs = made_up("stores", seeds=2, service_gap_ms=20.0)
+    assert verdict("C12", runs).runs == tuple(row["experiment"] for row in runs)
+
+
+def test_records_without_traits_are_told_to_be_old() -> None:
+    silent = [{**row, "dma_visible_by": None} for row in made_up("stores", service_gap_ms=1.0)]
+    assert "an older vfbench wrote them" in verdict("C12", silent).text
+
+
+def test_an_unknown_claim_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError, match="no claim is called 'C13'"):
+        chosen_claims(["C13"])
+
+
+def test_where_a_claim_turns_is_said_by_the_setting_that_parts_the_cells() -> None:
+    gaps = {10**9: 20.0, 5 * 10**9: 30.0, 8 * 10**9: 700.0, 10**10: 900.0}
+    found = verdict(
+        "C12",
+        *(
+            made_up("stores", service_gap_ms=gap, migration__downtime_limit_ns=rate)
+            for rate, gap in gaps.items()
+        ),
+    )
+    assert found.holds_where == "where migration.downtime-limit is up to 5s"
+    assert found.fails_where == "where migration.downtime-limit is from 8s"
+
+
+# ---- C1
+
+
+def c1(**faults: dict[str, int]) -> Verdict:
+    stops = {
+        "orderly": {},
+        "undrained": {"stop_order": "undrained", "faults": "3"},
+        "last": {"stop_order": "device-last", "faults": "1"},
+    }
+    runs = [made_up("stores", **stops[name], **damage) for name, damage in faults.items()]
+    return verdict("C1", made_up("untracked", **DAMAGED), *runs)
+
+
+def test_c1_holds_where_every_stop_arrives_whole() -> None:
+    assert c1(orderly=WHOLE, undrained=WHOLE, last=WHOLE).outcome == "holds"
+
+
+def test_c1_fails_where_every_stop_is_damaged() -> None:
+    assert c1(orderly=DAMAGED, undrained=DAMAGED).outcome == "fails"
+
+
+def test_c1_holds_within_the_orderly_stop() -> None:
+    found = c1(orderly=WHOLE, last=DAMAGED)
+    assert found.outcome == "holds-within"
+    assert found.holds_where == "where stop order is device-first"
+
+
+def test_c1_takes_more_than_the_orderly_stop_to_be_enough() -> None:
+    assert c1(orderly=WHOLE).outcome == "not-enough-data"
+
+
+def test_c1_learns_nothing_where_untracked_memory_arrives_whole_too() -> None:
+    runs = [made_up("stores", **WHOLE), made_up("stores", **WHOLE, stop_order="undrained", faults="3")]
+    assert verdict("C1", made_up("untracked", **WHOLE), *runs).outcome == "not-enough-data"
+
+
+# ---- C2
+
+UNDRAINED = {"stop_order": "undrained", "faults": "3"}
+
+
+def test_c2_holds_where_every_cell_resumes_with_data_that_is_not_there() -> None:
+    found = verdict("C2", made_up("stores", **UNDRAINED, **DAMAGED, seeds=3))
+    assert found.outcome == "holds"
+    assert "3 of 3 migrations were hit" in found.text
+
+
+def test_c2_fails_after_twenty_migrations_without_damage() -> None:
+    assert verdict("C2", made_up("stores", **UNDRAINED, **WHOLE, seeds=20)).outcome == "fails"
+    assert verdict("C2", made_up("stores", **UNDRAINED, **WHOLE, seeds=19)).outcome == "not-enough-data"
+
+
+def test_c2_turns_at_a_packet_rate() -> None:
+    slow = made_up("stores", **UNDRAINED, **DAMAGED, workload__rate_bps=10**8)
+    fast = made_up("stores", **UNDRAINED, **WHOLE)
+    found = verdict("C2", slow, fast)
+    assert found.outcome == "holds-within"
+    assert found.holds_where == "where workload.rate is 100Mbps"
+
+
+def test_c2_asks_for_stale_packet_pages_beside_the_corruption() -> None:
+    lost = {**WHOLE, "packets_corrupted": 2}
+    assert verdict("C2", made_up("stores", **UNDRAINED, **lost, seeds=20)).outcome == "fails"
+
+
+# ---- C3
+
+
+def c3(*dirty: list[int], **settings: Any) -> Verdict:
+    runs = [
+        made_up("stores", workload__rate_bps=rate, **settings)
+        for rate in [10**9 * (1 + number) for number in range(len(dirty))]
+    ]
+    found = {rows[0]["experiment"]: pages for rows, pages in zip(runs, dirty, strict=True)}
+    return verdict("C3", *runs, rounds=rounds_frame(found))
+
+
+def test_c3_holds_where_every_round_re_sends_the_ring() -> None:
+    found = c3([500, 514, 514, 514], [500, 512, 514, 510])
+    assert found.outcome == "holds"
+    assert "receive rings have 512 pages (2 MiB) at most" in found.text
+
+
+def test_c3_fails_where_the_pages_die_out() -> None:
+    assert c3([500, 300, 40, 3]).outcome == "fails"
+
+
+def test_c3_turns_where_packets_come_faster_than_pages_are_sent() -> None:
+    found = c3([500, 300, 40, 3], [500, 514, 514, 514])
+    assert found.outcome == "holds-within"
+    assert found.holds_where == "where workload.rate is 2Gbps"
+
+
+def test_c3_cannot_be_told_where_the_pre_copy_switches_over_at_once() -> None:
+    assert c3([500, 514]).outcome == "not-enough-data"
+
+
+def test_c3_is_about_recycled_pages_only() -> None:
+    assert c3([500, 514, 514], driver__page_reuse="none").outcome == "not-enough-data"
+
+
+# ---- C4
+
+
+def c4(skipping: list[int], sending: list[int], residual: int = 518, **settings: Any) -> Verdict:
+    kept = made_up("iommu", residual_pages=residual, **settings)
+    sent = made_up("iommu", skip_mapped=False, **settings)
+    found = {kept[0]["experiment"]: skipping, sent[0]["experiment"]: sending}
+    return verdict("C4", kept, sent, rounds=rounds_frame(found))
+
+
+def test_c4_holds_where_skipping_halves_what_is_re_sent() -> None:
+    found = c4([500, 10, 10], [500, 514, 514])
+    assert found.outcome == "holds"
+    assert "left for the stop with skipping 518 pages" in found.text
+
+
+def test_c4_fails_where_skipping_saves_little() -> None:
+    assert c4([500, 500, 500], [500, 514, 514]).outcome == "fails"
+
+
+def test_c4_turns_where_pages_are_not_recycled() -> None:
+    rounds, runs = {}, []
+    for reuse, pages in (("flip", 10), ("none", 500)):
+        kept = made_up("iommu", driver__page_reuse=reuse)
+        sent = made_up("stores", driver__page_reuse=reuse)
+        rounds.update({kept[0]["experiment"]: [0, pages], sent[0]["experiment"]: [0, 514]})
+        runs += [kept, sent]
+    found = verdict("C4", *runs, rounds=rounds_frame(rounds))
+    assert found.outcome == "holds-within"
+    assert found.fails_where == "where driver.page-reuse is none"
+
+
+def test_c4_says_how_often_what_is_kept_back_never_fits() -> None:
+    kept = made_up("iommu", state="not-converged")
+    sent = made_up("iommu", skip_mapped=False)
+    rounds = rounds_frame({kept[0]["experiment"]: [0, 10], sent[0]["experiment"]: [0, 514]})
+    assert "1 of 1 cells never converged" in verdict("C4", kept, sent, rounds=rounds).text
+
+
+def test_c4_needs_rounds_after_the_first_pass() -> None:
+    assert c4([500], [500]).outcome == "not-enough-data"
+
+
+# ---- C5
+
+LAST = {"stop_order": "device-last", "faults": "1"}
+
+
+def test_c5_holds_where_the_other_order_alone_is_damaged() -> None:
+    assert verdict("C5", made_up("stores", **WHOLE), made_up("stores", **LAST, **DAMAGED)).outcome == "holds"
+
+
+def test_c5_fails_where_the_other_order_arrives_whole() -> None:
+    assert verdict("C5", made_up("stores", **WHOLE), made_up("stores", **LAST, **WHOLE)).outcome == "fails"
+
+
+def test_c5_holds_within_one_of_the_other_orders() -> None:
+    guest_first = {"stop_order": "guest-first", "faults": "4"}
+    found = verdict(
+        "C5",
+        made_up("stores", **WHOLE),
+        made_up("stores", **LAST, **DAMAGED),
+        made_up("stores", **guest_first, **WHOLE),
+    )
+    assert found.outcome == "holds-within"
+    assert found.holds_where == "where stop order is device-last"
+
+
+def test_c5_blames_no_order_where_both_are_damaged() -> None:
+    found = verdict("C5", made_up("stores", **DAMAGED), made_up("stores", **LAST, **DAMAGED))
+    assert found.outcome == "not-enough-data"
+
+
+# ---- C6
+
+
+def speed(gbps: float, cycles: float, migrating: float | None = None, **more: Any) -> dict[str, Any]:
+    return {
+        "gbps": gbps,
+        "gbps_migrating": gbps if migrating is None else migrating,
+        **{
+            f"{side}_cycles_per_packet{phase}": cycles / 2
+            for side in ("guest", "host")
+            for phase in ("", "_migrating", "_after")
+        },
+        **more,
+    }
+
+
+def test_c6_holds_where_the_copied_way_is_faster() -> None:
+    assert verdict("C6", made_up("iommu", **speed(2, 9)), made_up("copied", **speed(8, 9))).outcome == "holds"
+
+
+def test_c6_fails_where_the_mapped_way_is_faster() -> None:
+    assert verdict("C6", made_up("iommu", **speed(8, 9)), made_up("copied", **speed(2, 9))).outcome == "fails"
+
+
+def test_c6_is_decided_by_cycles_where_both_fill_the_link() -> None:
+    fewer = verdict("C6", made_up("iommu", **speed(10, 2000)), made_up("copied", **speed(10, 6000)))
+    more = verdict("C6", made_up("iommu", **speed(10, 7000)), made_up("copied", **speed(10, 6000)))
+    assert (fewer.outcome, more.outcome) == ("fails", "holds")
+
+
+def test_c6_turns_with_the_cost_class() -> None:
+    found = verdict(
+        "C6",
+        made_up("iommu", **speed(2, 9)),
+        made_up("iommu", **speed(9, 9), exit_class="none"),
+        made_up("copied", **speed(8, 9)),
+    )
+    assert found.outcome == "holds-within"
+    assert found.holds_where == "where exit class is kernel"
+
+
+def test_c6_tells_the_migration_from_the_steady_state() -> None:
+    found = verdict(
+        "C6", made_up("iommu", **speed(8, 9, migrating=9)), made_up("copied", **speed(9, 9, migrating=6))
+    )
+    assert found.holds_where == "where phase is steady"
+
+
+def test_c6_says_nothing_where_the_spread_is_too_wide() -> None:
+    wide = {**speed(8, 9), "gbps": [5.0, 8.0, 11.0], "gbps_migrating": [5.0, 8.0, 11.0]}
+    found = verdict("C6", made_up("iommu", seeds=3, **wide), made_up("copied", seeds=3, **speed(8, 9)))
+    assert found.outcome == "not-enough-data"
+    assert "too wide" in found.text
+
+
+# ---- C7
+
+
+def test_c7_holds_where_no_plain_iommu_reaches_line_rate() -> None:
+    found = verdict("C7", made_up("iommu", gbps=3.0), made_up("untracked", gbps=10.0))
+    assert found.outcome == "holds"
+
+
+def test_c7_fails_where_every_plain_iommu_reaches_it() -> None:
+    assert verdict("C7", made_up("iommu", gbps=10.0), made_up("untracked", gbps=10.0)).outcome == "fails"
+
+
+def test_c7_turns_with_recycled_pages() -> None:
+    runs = []
+    for reuse, gbps in (("flip", 10.0), ("none", 3.0)):
+        runs += [
+            made_up("iommu", gbps=gbps, driver__page_reuse=reuse),
+            made_up("untracked", gbps=10.0, driver__page_reuse=reuse),
+        ]
+    found = verdict("C7", *runs)
+    assert found.outcome == "holds-within"
+    assert found.holds_where == "where driver.page-reuse is none"
+
+
+def test_c7_counts_tricks_apart() -> None:
+    found = verdict(
+        "C7",
+        made_up("iommu", gbps=3.0),
+        made_up("iommu", gbps=10.0, entries_per_call=32),
+        made_up("untracked", gbps=10.0),
+    )
+    assert found.outcome == "holds"
+    assert "32 entries a call (kernel) 1 of 1" in found.text
+
+
+def test_c7_learns_nothing_from_work_that_no_vf_carries() -> None:
+    found = verdict("C7", made_up("iommu", gbps=1.0), made_up("untracked", gbps=2.0))
+    assert found.outcome == "not-enough-data"
+
+
+# ---- C8
+
+
+def c8(static: float, per_packet: float | None) -> Verdict:
+    """Throughput of 10 Gb/s with each kind of mappings; 1000 packets are received in the steady state."""
+    runs = [made_up("untracked", gbps=10.0), made_up("iommu", gbps=static, mapping="static", iommu_maps=0)]
+    if per_packet is not None:
+        runs.append(made_up("iommu", gbps=per_packet, iommu_maps=1000))
+    steady = {"interval": 0, "phase": "steady", "packets_delivered": 1000}
+    rows = [{"experiment": made[0]["experiment"], **steady} for made in runs]
+    return verdict("C8", *runs, intervals=intervals_frame(rows))
+
+
+def test_c8_holds_where_static_mappings_alone_are_cheap() -> None:
+    assert c8(static=9.9, per_packet=3.0).outcome == "holds"
+
+
+def test_c8_fails_where_it_is_the_other_way_round() -> None:
+    assert c8(static=5.0, per_packet=9.9).outcome == "fails"
+
+
+def test_c8_holds_within_static_mappings_where_the_others_are_cheap_too() -> None:
+    found = c8(static=9.9, per_packet=9.9)
+    assert found.outcome == "holds-within"
+    assert found.holds_where == "where mappings is static"
+
+
+def test_c8_takes_both_kinds() -> None:
+    assert c8(static=9.9, per_packet=None).outcome == "not-enough-data"
+
+
+# ---- C9
+
+
+def phases(before: float, during: float, after: float) -> dict[str, float]:
+    found = {"": before, "_migrating": during, "_after": after}
+    cycles = {f"guest_cycles_per_packet{phase}": value for phase, value in found.items()}
+    return {**cycles, **{f"host_cycles_per_packet{phase}": 0.0 for phase in found}}
+
+
+FREE = phases(100, 100, 100)
+
+
+def test_c9_holds_where_cycles_are_spent_before_and_after() -> None:
+    found = verdict("C9", made_up("iommu", **phases(150, 160, 150)), made_up("untracked", **FREE))
+    assert found.outcome == "holds"
+    assert "more cycles before 50 %" in found.text
+
+
+def test_c9_fails_where_they_are_spent_during_the_migration_only() -> None:
+    found = verdict("C9", made_up("iommu", **phases(100, 160, 100)), made_up("untracked", **FREE))
+    assert found.outcome == "fails"
+
+
+def test_c9_turns_with_when_tracking_is_armed() -> None:
+    found = verdict(
+        "C9",
+        made_up("iommu", **phases(150, 160, 150)),
+        made_up("iommu", **phases(100, 160, 100), tracks_always=False),
+        made_up("untracked", **FREE),
+    )
+    assert found.outcome == "holds-within"
+    assert found.holds_where == "where tracks always is true"
+
+
+def test_c9_learns_nothing_where_there_is_no_cost() -> None:
+    found = verdict("C9", made_up("iommu", **phases(101, 101, 101)), made_up("untracked", **FREE))
+    assert found.outcome == "not-enough-data"
+
+
+# ---- C10
+
+
+def c10(*gbps: float) -> Verdict:
+    more = {"latency_p50_us": 9.0, "host_cycles_per_packet": 3000.0}
+    free = {"latency_p50_us": 5.0, "host_cycles_per_packet": 40.0}
+    runs = []
+    for number, each in enumerate(gbps):
+        frame = 64 << number
+        runs += [
+            made_up("copied", gbps=each, workload__frame_bytes=frame, **more),
+            made_up("untracked", gbps=10.0, workload__frame_bytes=frame, **free),
+        ]
+    return verdict("C10", *runs)
+
+
+def test_c10_holds_where_the_copied_way_fills_the_link() -> None:
+    found = c10(10.0, 9.95)
+    assert found.outcome == "holds"
+    assert "up to 3,000 host cycles per packet (the VF 40)" in found.text
+
+
+def test_c10_fails_where_it_never_does() -> None:
+    assert c10(5.0, 7.0).outcome == "fails"
+
+
+def test_c10_turns_at_a_frame_size() -> None:
+    found = c10(3.0, 5.0, 10.0)
+    assert found.outcome == "holds-within"
+    assert found.holds_where == "where workload.frame is from 256B"
+
+
+def test_c10_asks_only_what_was_offered_line_rate() -> None:
+    runs = [made_up(kind, gbps=1.0, workload__rate_bps=10**9) for kind in ("copied", "untracked")]
+    assert verdict("C10", *runs).outcome == "not-enough-data"
+
+
+# ---- C11
+
+
+def timeline(experiment: str, lost: int) -> Rows:
+    """1000 packets of 1250 bytes per 10 ms; ``lost`` of them during the migration."""
+    return [
+        {
+            "experiment": experiment,
+            "interval": number,
+            "phase": phase,
+            "length_ms": 10.0,
+            "packets_offered": 1000,
+            "packets_delivered": 1000 - gone,
+            "gbps": (1000 - gone) * 1250 * 8 / 10e6,
+        }
+        for number, (phase, gone) in enumerate([("steady", 0), ("migrating", lost), ("after", 0)])
+    ]
+
+
+def c11(*losses: tuple[int, int]) -> Verdict:
+    runs, rows = [], []
+    for number, (kept, given_up) in enumerate(losses):
+        for kind, lost in (("stores", kept), ("given-up", given_up)):
+            made = made_up(kind, guest__memory_bytes=1 << (28 + number))
+            runs.append(made)
+            rows += timeline(made[0]["experiment"], lost)
+    return verdict("C11", *runs, intervals=intervals_frame(rows))
+
+
+def test_c11_holds_where_keeping_the_vf_delivers_more() -> None:
+    found = c11((8, 80))
+    assert found.outcome == "holds"
+    assert "not delivered with the VF kept 0.01 MB" in found.text.lower().replace("vf", "VF").replace(
+        "mb", "MB"
+    )
+
+
+def test_c11_fails_where_giving_it_up_delivers_more() -> None:
+    assert c11((80, 8)).outcome == "fails"
+
+
+def test_c11_turns_with_the_guests_memory() -> None:
+    found = c11((80, 8), (8, 80))
+    assert found.outcome == "holds-within"
+    assert found.holds_where == "where guest.memory is 512MiB"
+
+
+def test_c11_leaves_out_migrations_that_never_complete() -> None:
+    kept = made_up("stores", state="not-converged")
+    found = verdict("C11", kept, made_up("given-up"), intervals=intervals_frame(timeline("x", 1)))
+    assert found.outcome == "not-enough-data"
+
+
+# ---- C12
+
+
+def test_c12_holds_where_every_gap_is_short() -> None:
+    assert verdict("C12", made_up("stores", seeds=2, service_gap_ms=[20.0, 499.0])).outcome == "holds"
+
+
+def test_c12_fails_where_one_repeat_of_each_cell_is_too_long() -> None:
+    assert verdict("C12", made_up("stores", seeds=2, service_gap_ms=[20.0, 501.0])).outcome == "fails"
+
+
+def test_c12_turns_with_the_way_of_the_packets() -> None:
+    found = verdict("C12", made_up("stores", service_gap_ms=20.0), made_up("copied", service_gap_ms=600.0))
+    assert found.outcome == "holds-within"
+    assert found.fails_where == "where datapath migrating is virtio"
+
+
+def test_c12_counts_migrations_that_never_completed() -> None:
+    found = verdict("C12", made_up("stores", service_gap_ms=20.0), made_up("iommu", state="not-converged"))
+    assert "In 1 more cells the migration never completed" in found.text
