@@ -17,7 +17,7 @@ import click
 from vfbench.commands import Registries
 from vfbench.commands.calibrate import calibrate
 from vfbench.commands.claims import claims
-from vfbench.commands.report import compare, report
+from vfbench.commands.report import compare, pack, report
 from vfbench.commands.sweep import sweep
 from vfbench.commands.validate import validate
 from vfbench.errors import UserError
@@ -313,6 +313,7 @@ bench.add_command(claims)
 bench.add_command(sweep)
 bench.add_command(report)
 bench.add_command(compare)
+bench.add_command(pack)
 bench.add_command(validate)
 
 
