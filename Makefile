@@ -1,6 +1,9 @@
 # make bench      set up, then the main job: the shipped capture through every strategy, ending in a table
 # make test       set up, then every test
 # make quick      the tests without the slow ones
+# make argument   the sweep for the twelve claims, its report (argument.html), the verdicts, and the notebooks
+# make reference  the same sweep kept as the small set results/reference, and the notebooks made from it
+# make notebooks  run the notebooks on results/reference and keep their outputs
 # make lint       ruff, mypy --strict, import-linter
 # make validate   predictions beside what was observed: every validation, its table, and one page of them all
 # make benchmark  how fast the suite itself is, and how much memory it takes
@@ -18,7 +21,7 @@ MAIN_JOB := run --strategy all --workload pcap --rate 5Gbps --set pcap.hold=500u
 	--set driver.page-order=fifo --downtime-limit 30ms
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test quick lint validate benchmark clean
+.PHONY: help setup bench test quick argument reference notebooks lint validate benchmark clean
 
 VALIDATIONS := published qemu linux model
 
@@ -48,6 +51,23 @@ test: $(INSTALLED)
 
 quick: $(INSTALLED)
 	$(BIN)/python -m pytest -m 'not slow'
+
+# Cells that are finished are not run again: stop it, and go on where it stopped. What fails is told, and the rest
+# still becomes a report.
+argument: $(INSTALLED)
+	@failed=0; $(BIN)/bench sweep sweeps/argument.toml || failed=1; \
+		$(BIN)/bench report results/argument -o results/argument.html || failed=1; \
+		$(BIN)/bench claims results/argument || failed=1; \
+		$(BIN)/python notebooks/execute.py --to results || failed=1; \
+		echo "Report: results/argument.html; notebooks with their outputs: results/*.ipynb"; exit $$failed
+
+reference: $(INSTALLED)
+	$(BIN)/bench sweep sweeps/argument.toml
+	$(BIN)/bench pack results/argument -o results/reference
+	$(MAKE) notebooks
+
+notebooks: $(INSTALLED)
+	$(BIN)/python notebooks/execute.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from vfbench.commands import Registries
 from vfbench.commands.calibrate import calibrate
 from vfbench.commands.claims import claims
 from vfbench.commands.ndr import ndr
-from vfbench.commands.report import compare, report
+from vfbench.commands.report import compare, pack, report
 from vfbench.commands.sweep import sweep
 from vfbench.commands.validate import validate
 from vfbench.errors import UserError
@@ -315,6 +315,7 @@ bench.add_command(sweep)
 bench.add_command(ndr)
 bench.add_command(report)
 bench.add_command(compare)
+bench.add_command(pack)
 bench.add_command(validate)
 
 

@@ -89,3 +89,39 @@ def compare(before: Path, after: Path, fail_over: float | None, as_json: bool) -
     text = two_sets.json_document(found) if as_json else "\n".join(two_sets.describe(found))
     click.echo(text)
     return EXIT_WORSE if found.failing else 0
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="FOLDER",
+    help="Where the packed set goes; an older one there is replaced.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Keep the first N repeats of each experiment. [default: all]",
+)
+@_debug_option
+def pack(results: Path, output: Path, seeds: int | None) -> None:
+    """Put many runs into one small folder.
+
+    RESULTS is a result set or a folder of result sets. The packed set holds the same records, and every command
+    reads it like any other: for publishing, or to keep beside sources.
+    """
+    from vfbench.records import read_records
+    from vfbench.records.pack import write_packed
+    from vfbench.report.groups import grouped
+
+    records = read_records(results)
+    if seeds is not None:
+        kept = [record for group in grouped(records) for record in group.records[:seeds]]
+        records = sorted(kept, key=lambda record: record.manifest["started"])
+    write_packed(records, output)
+    size = sum(path.stat().st_size for path in output.iterdir())
+    click.echo(f"{len(records)} runs in {size / 1024:,.0f} KiB: {output}", err=True)

@@ -20,6 +20,7 @@ from vfbench.records.read import (
     runs_frame,
 )
 from vfbench.records.schema import INTERVALS, MEASURES, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Column
+from vfbench.records.select import where
 from vfbench.records.write import ResultSet, check_writable, run_folder_name
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "rounds_frame",
     "run_folder_name",
     "runs_frame",
+    "where",
 ]

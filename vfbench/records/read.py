@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
+from vfbench.records.pack import PACKED, unpacked
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
 from vfbench.records.write import INTERVALS_FILE, MANIFEST, ROUNDS_FILE, RUNS_FILE
 
@@ -50,7 +51,7 @@ def read_records(path: str | Path) -> list[Record]:
     root = Path(path)
     if not root.exists():
         raise UserError(f"no result at {str(root)!r}: name a folder that `bench run` wrote")
-    records = [read_record(folder) for folder in _run_folders(root)]
+    records = [record for folder in _run_folders(root) for record in _records_in(folder)]
     if not records:
         raise UserError(f"{str(root)!r} holds no finished run: name a folder that `bench run` wrote")
     return sorted(records, key=lambda record: (record.manifest["started"], record.path))
@@ -92,9 +93,30 @@ def _run_folders(root: Path) -> Iterable[Path]:
     for folder, inside, files in os.walk(root):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         hidden = Path(folder).name.startswith(".") and Path(folder).name not in (".", "..")
-        if MANIFEST in files and not hidden:
+        if (MANIFEST in files or PACKED in files) and not hidden:
             inside.clear()
             yield Path(folder)
+
+
+def _records_in(folder: Path) -> Iterable[Record]:
+    """The one of a run's folder, or all of a packed set."""
+    if not (folder / PACKED).exists():
+        yield read_record(folder)
+        return
+    for path, manifest, tables in unpacked(folder):
+        rows = [_checked(path, each, RUNS) for each in tables[RUNS_FILE]]
+        if len(rows) != 1:
+            raise UserError(f"{folder} is broken: it holds {len(rows)} rows of {path.name}, not one")
+        rounds = [_checked(path, each, ROUNDS) for each in tables[ROUNDS_FILE]]
+        intervals = [_checked(path, each, INTERVALS) for each in tables[INTERVALS_FILE]]
+        yield Record(path, _checked_manifest(path, manifest), rows[0], rounds, intervals)
+
+
+def _checked(path: Path, row: dict[str, Any], columns: tuple[Column, ...]) -> dict[str, Cell]:
+    try:
+        return {column.name: column.checked(row.get(column.name)) for column in columns}
+    except ValueError as error:
+        raise UserError(f"{path} is broken: {error}") from error
 
 
 def read_record(folder: Path) -> Record:
@@ -114,6 +136,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is broken: {error}") from error
+    return _checked_manifest(path, manifest)
+
+
+def _checked_manifest(path: Path, manifest: Any) -> dict[str, Any]:
     version = manifest.get("schema") if isinstance(manifest, dict) else None
     if type(version) is not int:
         raise UserError(f"{path} is broken: it names no schema version")

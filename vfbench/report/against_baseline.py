@@ -88,9 +88,8 @@ def _cell(watched: Watched, group: Group, reference: Group | None) -> Cell:
         return Cell()
     found = statistics.estimate(values)
     median = watched.text(found.median)
-    interval = f"{watched.text(found.low)} to {watched.text(found.high)}"
-    if math.isnan(found.low) or interval == f"{median} to {median}":
-        interval = ""
+    low, high = (median if math.isnan(edge) else watched.text(edge) for edge in (found.low, found.high))
+    interval = "" if low == high == median else f"{low} to {high}"
     if reference is None or group is reference or watched in DAMAGE:
         return Cell(median, interval)
     against = statistics.compare(values, watched.values(reference.measured))

@@ -13,6 +13,7 @@ from vfbench.report.answer import Answer, answer
 from vfbench.report.heading import heading
 from vfbench.report.provenance import SURE, commands, environments, profiles, seeds
 from vfbench.report.scenarios import Scenario, main_scenarios, scenarios
+from vfbench.report.verdict_rows import tally, verdict_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,13 +54,15 @@ def render(records: Sequence[Record], format_: str, baseline: str | None = None)
     main = main_scenarios(found)
     with_pictures = format_ == "html"
     others = [each for each in found if each not in main]
+    verdicts = verdict_rows(records)
     context = {
         "baseline": chosen,
         "main": [_section(each, chosen, with_pictures=with_pictures) for each in main],
         "sizes": _sizes(records) if with_pictures else [],
         "others": [_section(each, chosen, with_pictures=False) for each in others[:MOST_DETAILED]],
         "left_out": max(0, len(others) - MOST_DETAILED),
-        "verdicts": verdicts_of(records),
+        "verdicts": verdicts,
+        "tally": tally(verdicts),
         "environments": environments(records),
         "profiles": profiles(records),
         "sure": SURE,
@@ -69,11 +72,6 @@ def render(records: Sequence[Record], format_: str, baseline: str | None = None)
         "failures": [record for record in records if record.run["state"] not in ("ok",)],
     }
     return _template(format_).render(context)
-
-
-def verdicts_of(records: Sequence[Record]) -> Sequence[Any]:
-    """The verdict on every claim, per testbed."""
-    return ()
 
 
 def _section(scenario: Scenario, baseline: str, *, with_pictures: bool) -> Section:

@@ -48,7 +48,7 @@ def rank_test(values: Iterable[object], baseline: Iterable[object]) -> RankTest:
     if 0 in counts:
         return RankTest(math.nan, math.nan, *counts)
     method = "exact"
-    if _has_ties(first, second):
+    if min(counts) > 1 and _has_ties(first, second):  # permuting takes two values a side
         method = PermutationMethod(n_resamples=MOST_PERMUTATIONS, rng=np.random.default_rng(SEED))
     p = float(mannwhitneyu(first, second, alternative="two-sided", method=method).pvalue)
     return RankTest(min(1.0, p), min(1.0, 2 / math.comb(sum(counts), counts[0])), *counts)

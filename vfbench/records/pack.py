@@ -1,0 +1,142 @@
+"""Many runs as one small folder: a file per table, and what the manifests share written once.
+
+A run's folder is for runs as they come; a thousand of them say the same things a thousand times. A packed set
+holds the very same records and is read like any other. It is what is published, or kept beside sources.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vfbench.errors import UserError
+from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Cell, Column
+from vfbench.records.write import INTERVALS_FILE, ROUNDS_FILE, RUNS_FILE
+
+if TYPE_CHECKING:
+    from vfbench.records.read import Record
+
+PACKED = "packed.json"
+MANIFESTS_FILE = "manifests.parquet"
+SHARED = ("profile", "environment")
+"""Parts of a manifest that few runs have of their own."""
+RUN = "run_folder"
+"""The column by which a table's row knows its run."""
+LEVEL = 19
+
+
+def write_packed(records: Sequence[Record], folder: Path) -> None:
+    """The records as a packed set at `folder`; UserError if it exists and is none, or can't be written."""
+    if folder.exists() and not (folder / PACKED).exists() and any(folder.iterdir()):
+        raise UserError(f"{str(folder)!r} holds something else than a packed set: name another folder")
+    names = [record.path.name for record in records]
+    if len(set(names)) < len(names):
+        raise UserError("two of the runs are the same experiment: pack one result set")
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        _write(records, temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except OSError as error:
+        raise UserError(f"can't write the packed set {str(folder)!r}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(records: Sequence[Record], folder: Path) -> None:
+    shared: dict[str, list[Any]] = {part: [] for part in SHARED}
+    manifests = [
+        {RUN: record.path.name, "manifest": json.dumps(_with_places(record.manifest, shared))}
+        for record in records
+    ]
+    _write_table(folder / MANIFESTS_FILE, manifests, ())
+    _write_table(folder / RUNS_FILE, [_named(record, record.run) for record in records], RUNS)
+    for file, part, columns in ((ROUNDS_FILE, "rounds", ROUNDS), (INTERVALS_FILE, "intervals", INTERVALS)):
+        rows = [_named(record, row) for record in records for row in getattr(record, part)]
+        _write_table(folder / file, rows, columns)
+    document = {"schema": SCHEMA_VERSION, "runs": len(records), **shared}
+    (folder / PACKED).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _named(record: Record, row: Mapping[str, Cell]) -> dict[str, Cell]:
+    return {RUN: record.path.name, **row}
+
+
+def _with_places(manifest: Mapping[str, Any], shared: dict[str, list[Any]]) -> dict[str, Any]:
+    """The manifest with the number of its profile and environment in place of them."""
+    places = {}
+    for part in SHARED:
+        if manifest[part] not in shared[part]:
+            shared[part].append(manifest[part])
+        places[part] = shared[part].index(manifest[part])
+    return {**manifest, **places}
+
+
+def _write_table(path: Path, rows: list[dict[str, Any]], columns: tuple[Column, ...]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    fields = [pyarrow.field(RUN, "string")]
+    fields += [pyarrow.field(column.name, column.type) for column in columns]
+    fields += [] if columns else [pyarrow.field("manifest", "string")]
+    table = pyarrow.Table.from_pylist(rows, schema=pyarrow.schema(fields))
+    pyarrow.parquet.write_table(table, path, compression="zstd", compression_level=LEVEL)
+
+
+def unpacked(folder: Path) -> list[tuple[Path, dict[str, Any], dict[str, list[dict[str, Any]]]]]:
+    """Of each run its folder's name below `folder`, its manifest, and its rows by table, as they stand there.
+
+    UserError for a set of a newer schema or a broken one.
+    """
+    shared = _read_shared(folder / PACKED)
+    manifests = _read_table(folder / MANIFESTS_FILE)
+    tables = {file: _by_run(_read_table(folder / file)) for file in (RUNS_FILE, ROUNDS_FILE, INTERVALS_FILE)}
+    found = []
+    try:
+        for row in manifests:
+            manifest = json.loads(row["manifest"])
+            manifest.update({part: shared[part][manifest[part]] for part in SHARED})
+            own = {file: rows.get(row[RUN], []) for file, rows in tables.items()}
+            found.append((folder / row[RUN], manifest, own))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / MANIFESTS_FILE} is broken: {error}") from error
+    return found
+
+
+def _read_shared(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is broken: {error}") from error
+    version = document.get("schema") if isinstance(document, dict) else None
+    if type(version) is not int:
+        raise UserError(f"{path} is broken: it names no schema version")
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema {version}; this vfbench reads up to {SCHEMA_VERSION}: use a newer one"
+        )
+    return dict(document)
+
+
+def _read_table(path: Path) -> list[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows: list[dict[str, Any]] = pyarrow.parquet.ParquetFile(path).read().to_pylist()
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path} is broken: {' '.join(str(error).split())}") from error
+    return rows
+
+
+def _by_run(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(str(row.pop(RUN, "")), []).append(row)
+    return found
