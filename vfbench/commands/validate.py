@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vfbench.commands.validate_options import debug_option, results_option
+from vfbench.commands.validate_qemu import qemu
 
 
 @click.group()
@@ -35,3 +36,6 @@ def report(results: Path) -> int:
         print_table(table, sys.stdout)
     click.echo(f"\nPage: {path}")
     return 1 if any(table.missed for table in tables) else 0
+
+
+validate.add_command(qemu)
