@@ -4,7 +4,9 @@ Source: QEMU, migration/migration.c (``migration_iteration_run``, ``migration_up
 migration/ram.c (``ram_save_iterate``): the dirty log is synced when the pages left are estimated to fit into
 ``bandwidth x downtime_limit``; if they still do after the sync, the source switches over, otherwise it goes on.
 Bandwidth is what was sent in a window of at least 100 ms, so nothing switches over before the first window unless
-nothing is left at all.
+nothing is left at all. A source that is kept to a rate (``max-bandwidth``) sends a window's share as fast as the
+line takes it, then sleeps to the window's end, and looks at what is left only when it wakes
+(``migration_rate_limit``). After the stop it is kept to no rate.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class Sender(Protocol):
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes known to be left, pages held back included."""
+        """Bytes of the pages known to be left, held-back ones included, and nothing for headers, as QEMU counts."""
 
     def start_log(self) -> None:
         """Everything is pending, and from now on stores are logged."""
@@ -68,8 +70,11 @@ class Sender(Protocol):
     def sync_log(self) -> Sync:
         """Move what the log holds to what is pending, and clear the log."""
 
-    def send_until(self, until_ps: int) -> bool:
-        """Send pending pages up to ``until_ps``; False as soon as there is nothing that may be sent now."""
+    def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
+        """Send pending pages up to ``until_ps``; False as soon as there is nothing that may be sent now.
+
+        Given ``most_bytes``, return as soon as as many went; the last page is sent whole.
+        """
 
     def wait_until(self, until_ps: int) -> None:
         """Let time pass without sending."""
@@ -91,12 +96,19 @@ class Round:
 
 
 class Precopy:
-    """One pre-copy phase; ``rounds`` grows by one with each sync of the dirty log."""
+    """One pre-copy phase; ``rounds`` holds those that a sync of the dirty log ended, however the phase ends.
 
-    def __init__(self, sender: Sender, downtime_limit_ns: int, max_rounds: int) -> None:
+    ``window_bytes`` is what the source may send in one window of 100 ms (QEMU: a tenth of ``max-bandwidth``), at
+    the line's speed and with a pause after it; None for a sender that keeps to its rate by itself, page by page.
+    """
+
+    def __init__(
+        self, sender: Sender, downtime_limit_ns: int, max_rounds: int, window_bytes: int | None = None
+    ) -> None:
         self._sender = sender
         self._downtime_limit_ns = downtime_limit_ns
         self._max_rounds = max_rounds
+        self._window_bytes = window_bytes
         self._window_start_ps = 0
         self._window_sent_bytes = 0
         self._marks = (0, 0, 0)
@@ -111,6 +123,13 @@ class Precopy:
         self._window_start_ps = self._sender.now_ps
         self._window_sent_bytes = self._sender.sent_bytes
         self._begin_round()
+        try:
+            self._send_rounds()
+        finally:
+            self.rounds.pop()  # no sync ended it
+        self.converged = True
+
+    def _send_rounds(self) -> None:
         while not self._may_switch_over():
             if len(self.rounds) > self._max_rounds:
                 raise NotConverged(
@@ -119,8 +138,6 @@ class Precopy:
                 )
             self._iterate()
             self._measure_bandwidth()
-        self.rounds.pop()
-        self.converged = True
 
     def _may_switch_over(self) -> bool:
         if self._sender.pending_bytes < self.threshold_bytes:
@@ -129,14 +146,25 @@ class Precopy:
         return pending == 0 or pending < self.threshold_bytes
 
     def _iterate(self) -> None:
-        until_ps = min(self._sender.now_ps + ITERATION_PS, self._window_start_ps + WINDOW_PS)
-        if self._sender.send_until(until_ps):
+        window_end_ps = self._window_start_ps + WINDOW_PS
+        until_ps = min(self._sender.now_ps + ITERATION_PS, window_end_ps)
+        more = self._sender.send_until(until_ps, self._room_bytes())
+        if self._room_bytes() == 0:
+            self._sender.wait_until(window_end_ps)
+            return
+        if more:
             return
         # Nothing more may be sent. Pages that are held back can become free to go only by a sync.
         if self._sender.pending_bytes > 0:
             self._sync()
-            if not self._sender.send_until(until_ps):
+            if not self._sender.send_until(until_ps, self._room_bytes()):
                 self._sender.wait_until(until_ps)
+
+    def _room_bytes(self) -> int | None:
+        """What may still be sent in this window; None where no window has a share."""
+        if self._window_bytes is None:
+            return None
+        return max(0, self._window_bytes - self._sender.sent_bytes + self._window_sent_bytes)
 
     def _measure_bandwidth(self) -> None:
         now_ps = self._sender.now_ps

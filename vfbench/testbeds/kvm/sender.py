@@ -63,7 +63,7 @@ class KvmSender:
 
     @property
     def pending_bytes(self) -> int:
-        return int(np.count_nonzero(self._pending)) * STREAM_PAGE_BYTES
+        return int(np.count_nonzero(self._pending)) * PAGE_BYTES
 
     @property
     def held_back_pages(self) -> int:
@@ -106,8 +106,9 @@ class KvmSender:
         self._pending[:OWN_PAGES] = False
         self.skips_mapped = False
 
-    def send_until(self, until_ps: int) -> bool:
-        while self.now_ps < until_ps:
+    def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
+        first_bytes = self.sent_bytes
+        while self.now_ps < until_ps and (most_bytes is None or self.sent_bytes - first_bytes < most_bytes):
             pages = self._next_pages(until_ps)
             if len(pages) == 0:
                 return False

@@ -13,7 +13,7 @@ from vfbench.machine.cpu import sleep_until, store
 from vfbench.machine.driver_state import REGISTER_MIRROR, TRACKING_ARMED
 from vfbench.machine.exits import walk_table
 from vfbench.machine.iommu import flush_calls, flush_unmaps
-from vfbench.machine.memory import CPU_WROTE, DEVICE_WROTE, LOGGED, MAPPED, MAPPED_WRITTEN, Memory
+from vfbench.machine.memory import CPU_WROTE, DEVICE_WROTE, LOGGED, MAPPED, MAPPED_WRITTEN, PAGE_SHIFT, Memory
 from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
 from vfbench.machine.transmit import clean_transmitted
@@ -93,7 +93,7 @@ class ModelMigration:
 
     @property
     def pending_bytes(self) -> int:
-        return int(self._transfer.pending_pages + self._transfer.cold_pages) * self._page_bytes
+        return int(self._transfer.pending_pages + self._transfer.cold_pages) << PAGE_SHIFT
 
     def start_log(self) -> None:
         self._pending[:] = 1
@@ -123,8 +123,11 @@ class ModelMigration:
         self._spend(self._sync_ps(result[0]))
         return Sync(*result, held_back, self.now_ps - began_ps)
 
-    def send_until(self, until_ps: int) -> bool:
+    def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
         machine = self._machine
+        if most_bytes is not None:
+            pages = -(-most_bytes // self._page_bytes)
+            until_ps = min(until_ps, self.now_ps + pages * int(self._transfer.page_ps))
         if self.now_ps >= until_ps:
             return True
 

@@ -1,0 +1,28 @@
+"""`bench validate qemu`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vfbench.commands.validate_options import debug_option, json_option, results_option
+
+
+@click.command("qemu")
+@results_option
+@json_option
+@debug_option
+def qemu(results: Path, as_json: bool) -> int:
+    """Pre-copy against a real QEMU: rounds, bytes, times, verdicts.
+
+    Boots a guest of one boot sector, which dirties memory at a known rate, and live-migrates it between two QEMU
+    processes (TCG, loopback) over a grid of dirty rates, bandwidths and downtime limits: about two minutes. Needs
+    qemu-system-x86_64 (Debian: the package qemu-system-x86). Goals: syncs within one, bytes and total time within
+    10 %, the same verdict.
+    """
+    from vfbench.validation.qemu.comparison import compare
+    from vfbench.validation.show import conclude
+
+    table = compare(lambda line: click.echo(line, err=True))
+    return conclude(table, as_json=as_json, folder=results)

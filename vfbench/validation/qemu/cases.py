@@ -1,0 +1,50 @@
+"""The grid: dirty rates below and above the bandwidth, short and long downtime limits, three kinds of guest."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vfbench.units import format_quantity
+from vfbench.validation.qemu.account import Case
+from vfbench.validation.qemu.guest import PIT_HZ, Pattern, Program
+
+FILLED_PAGES: Final = 12288
+TICK_DIVISOR: Final = 4773
+"""250 ticks a second."""
+LIMIT_MS: Final = 6000
+DOWNTIME_LIMITS_MS: Final = (30, 300)
+_PAGE_IN_STREAM_BYTES: Final = 4104
+
+_GUESTS: Final[tuple[tuple[Pattern, int, int, tuple[float, ...]], ...]] = (
+    # pattern, working set in pages, bandwidth in MiB/s, dirty rates as shares of the bandwidth
+    ("sequential", 8192, 32, (0, 0.25, 0.5, 0.75, 1.5)),
+    ("random", 4096, 64, (0.5, 1.5)),
+    ("random", 512, 32, (0.5, 2)),
+)
+
+
+def cases() -> list[Case]:
+    """Every case, in the order of the table."""
+    return [
+        _case(pattern, working_set, mib_per_s << 20, share, downtime_limit_ms)
+        for pattern, working_set, mib_per_s, shares in _GUESTS
+        for share in shares
+        for downtime_limit_ms in DOWNTIME_LIMITS_MS
+    ]
+
+
+def program(pattern: Pattern, working_set_pages: int, dirty_rate: float) -> Program:
+    """The guest whose rate comes nearest to `dirty_rate` pages per second."""
+    per_tick = round(dirty_rate * TICK_DIVISOR / PIT_HZ)
+    return Program(pattern, working_set_pages, per_tick, TICK_DIVISOR, FILLED_PAGES)
+
+
+def _case(
+    pattern: Pattern, working_set: int, bandwidth_bytes_per_s: int, share: float, downtime_limit_ms: int
+) -> Case:
+    bandwidth = format_quantity(8 * bandwidth_bytes_per_s, "bps")
+    name = (
+        f"{pattern}, {working_set} pages at {share:g} of {bandwidth}, downtime limit {downtime_limit_ms} ms"
+    )
+    guest = program(pattern, working_set, share * bandwidth_bytes_per_s / _PAGE_IN_STREAM_BYTES)
+    return Case(name, guest, bandwidth_bytes_per_s, downtime_limit_ms, LIMIT_MS)

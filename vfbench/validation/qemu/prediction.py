@@ -1,0 +1,142 @@
+"""What the model says of a case: the pre-copy rule of every run here, over a guest of constant dirty rate.
+
+The rule is `vfbench.migration.precopy.Precopy` itself. Beside it stand only the guest, whose stores are those that
+its boot sector makes, and what QEMU puts on the wire for a page (QEMU, migration/ram.c): eight bytes and the page,
+or, for a page of zeros, eight bytes and one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vfbench.machine.memory import PAGE_BYTES, PAGE_SHIFT
+from vfbench.migration.precopy import WINDOW_PS, NotConverged, Precopy, Sync
+from vfbench.validation.qemu.account import Account, Case, Host
+from vfbench.validation.qemu.guest import FILLED_FROM, OWN_PAGE
+
+HEADER_BYTES: Final = 8
+ZERO_PAGE_BYTES: Final = HEADER_BYTES + 1
+FIRST_PAGE: Final = FILLED_FROM >> PAGE_SHIFT
+SYNCS_BESIDES: Final = 1
+"""QEMU counts the sync when it begins, and the one after the stop; the rule counts neither."""
+_PS_PER_S: Final = 10**12
+
+
+class ConstantGuest:
+    """A `Sender` over a guest whose dirty rate doesn't change, on a line that is free at all times."""
+
+    def __init__(self, case: Case, dirty_rate: float, host: Host) -> None:
+        self._case = case
+        self._rate = dirty_rate
+        self._line_ps = _PS_PER_S / host.line_bytes_per_s
+        self._late_ps = round(host.window_late_ms * 10**9)
+        self._page_bytes = _page_bytes(case, host)
+        self._pending = np.zeros(host.pages, dtype=np.bool_)
+        self._sent_before = np.zeros(host.pages, dtype=np.bool_)
+        self._stores_logged = 0
+        self._cursor = 0
+        self.now_ps = 0
+        self.sent_bytes = 0
+        self.resent_bytes = 0
+        self.sent_pages = 0
+
+    @property
+    def pending_bytes(self) -> int:
+        return int(np.count_nonzero(self._pending)) * PAGE_BYTES
+
+    def start_log(self) -> None:
+        self._pending[:] = True
+
+    def sync_log(self) -> Sync:
+        dirty = np.zeros_like(self._pending)
+        stores = int(self._rate * self.now_ps / _PS_PER_S)
+        if stores > self._stores_logged:
+            made = self._case.program.pages(self._stores_logged, stores - self._stores_logged)
+            dirty[FIRST_PAGE + made] = True
+            dirty[OWN_PAGE] = True
+        self._stores_logged = stores
+        self._pending |= dirty
+        count = int(np.count_nonzero(dirty))
+        return Sync(count, count, 0, 0, 0, 0)
+
+    def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
+        self._check_time()
+        room_bytes = (until_ps - self.now_ps) / self._line_ps
+        if most_bytes is not None:
+            room_bytes = min(room_bytes, most_bytes)
+        pages = self._next_pages()
+        ends = np.cumsum(self._page_bytes[pages])
+        # A page that begins within the room is sent whole.
+        count = min(len(pages), int(np.searchsorted(ends, room_bytes)) + 1)
+        self._send(pages[:count])
+        return count < len(pages)
+
+    def wait_until(self, until_ps: int) -> None:
+        self.now_ps = max(self.now_ps, until_ps + self._late_ps)
+        self._check_time()
+
+    def send_rest(self) -> None:
+        """After the stop: what the last sync finds goes without a limit."""
+        self.sync_log()
+        self._send(self._next_pages())
+
+    def _next_pages(self) -> npt.NDArray[np.int64]:
+        """What is pending, in address order from where sending stopped, round the end."""
+        pending = np.flatnonzero(self._pending)
+        return np.roll(pending, -int(np.searchsorted(pending, self._cursor)))
+
+    def _send(self, pages: npt.NDArray[np.int64]) -> None:
+        if len(pages) == 0:
+            return
+        sizes = self._page_bytes[pages]
+        self._pending[pages] = False
+        self.resent_bytes += int(sizes[self._sent_before[pages]].sum())
+        self._sent_before[pages] = True
+        self.sent_pages += len(pages)
+        self.sent_bytes += int(sizes.sum())
+        self.now_ps += round(int(sizes.sum()) * self._line_ps)
+        self._cursor = int(pages[-1]) + 1
+
+    def _check_time(self) -> None:
+        if self.now_ps >= self._case.limit_ms * 10**9:
+            raise NotConverged(f"not within {self._case.limit_ms} ms")
+
+
+def predict(case: Case, dirty_rate: float, host: Host) -> Account:
+    """The account of a case as the model gives it."""
+    guest = ConstantGuest(case, dirty_rate, host)
+    window_bytes = case.bandwidth_bytes_per_s * WINDOW_PS // _PS_PER_S
+    precopy = Precopy(guest, case.downtime_limit_ms * 10**6, max_rounds=10**6, window_bytes=window_bytes)
+    try:
+        precopy.run()
+    except NotConverged:
+        return Account(False, SYNCS_BESIDES + len(precopy.rounds), guest.sent_bytes, guest.now_ps / 1e9, None)
+    stopped_ps = guest.now_ps
+    guest.send_rest()
+    return Account(
+        converged=True,
+        syncs=SYNCS_BESIDES + len(precopy.rounds) + 1,
+        sent_bytes=guest.sent_bytes,
+        total_ms=guest.now_ps / 1e9,
+        downtime_ms=(guest.now_ps - stopped_ps) / 1e9,
+    )
+
+
+def _page_bytes(case: Case, host: Host) -> npt.NDArray[np.int64]:
+    """What each page takes in the stream.
+
+    The filled pages stand where the program put them; the few others that hold something (the BIOS's) are taken
+    to be the first and the last of the RAM, which changes no sum.
+    """
+    sizes = np.full(host.pages, ZERO_PAGE_BYTES, dtype=np.int64)
+    full = HEADER_BYTES + PAGE_BYTES
+    filled = case.program.filled_pages
+    sizes[FIRST_PAGE : FIRST_PAGE + filled] = full
+    sizes[OWN_PAGE] = full
+    others = max(0, host.nonzero_pages - filled - 1)
+    free = np.flatnonzero(sizes != full)
+    sizes[free[len(free) - min(others, len(free)) :]] = full
+    return sizes
