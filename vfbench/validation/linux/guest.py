@@ -20,6 +20,10 @@ from vfbench.validation.linux.console import Console
 from vfbench.validation.linux.parts import Parts
 
 MEMORY_MIB = 256
+MACHINE = (
+    "-name linux,debug-threads=on -nodefaults -display none -monitor none -machine q35 -accel tcg -cpu max -smp 1 "
+    "-no-reboot"
+)
 END_S = 10
 IDLE_S = 20.0
 LOOK_S = 0.0005
@@ -47,7 +51,7 @@ class GuestSetup:
         return self.folder / "trace"
 
     def command(self) -> list[str]:
-        """QEMU's command line. TCG, because the counts hardly depend on speed and every machine has it."""
+        """QEMU's command line: TCG, because the counts hardly depend on speed and every machine has it."""
         firmware = [word for path in self.parts.firmware for word in ("-L", str(path))]
         traced = [word for event in self.traced for word in ("-trace", event)]
         wire = (
@@ -55,22 +59,8 @@ class GuestSetup:
             f"remote.type=unix,remote.path={self.socket('peer')}"
         )
         return [
-            *(str(self.parts.qemu), *firmware, "-nodefaults", "-display", "none", "-monitor", "none"),
-            *(
-                "-name",
-                "linux,debug-threads=on",
-                "-machine",
-                "q35",
-                "-accel",
-                "tcg",
-                "-cpu",
-                "max",
-                "-smp",
-                "1",
-                "-m",
-                str(MEMORY_MIB),
-            ),
-            *("-no-reboot", "-kernel", str(self.parts.kernel), "-initrd", str(self.initramfs)),
+            *(str(self.parts.qemu), *firmware, *MACHINE.split(), "-m", str(MEMORY_MIB)),
+            *("-kernel", str(self.parts.kernel), "-initrd", str(self.initramfs)),
             *("-append", f"console=ttyS0 quiet panic=-1 {self.kernel_options}".strip()),
             *("-serial", f"file:{self.folder / 'console'}"),
             *("-chardev", f"socket,id=shell,path={self.socket('shell')},server=on,wait=off"),

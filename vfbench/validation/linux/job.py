@@ -12,6 +12,7 @@ from vfbench.parameters import unknown
 from vfbench.profiles import load_profile
 from vfbench.testbeds import load_testbed
 from vfbench.validation.linux.drivers import GuestIommu, NicDriver
+from vfbench.validation.linux.migrate import migrate, migration_rows
 from vfbench.validation.linux.parts import Parts
 from vfbench.validation.linux.predict import Run
 from vfbench.validation.linux.scenario import Registered, refuse_without_frame_size, scenarios
@@ -47,7 +48,10 @@ def run_job(job: Job, say: Callable[[str], None]) -> ValidationTable:
             said.append(line.partition("kernel: ")[2])
         say(line)
 
-    rows: list[Row] = list(validate(job.parts, plan, job.registered, model(), keep))
+    run = model()
+    rows: list[Row] = list(validate(job.parts, plan, job.registered, run, keep))
+    if job.migration:
+        rows += migration_rows(migrate(job.parts, say), job.registered, run)
     return validation_table(rows, job.parts, said, job.command)
 
 
