@@ -10,12 +10,15 @@ import functools
 from typing import Any
 
 from strategies import ALL_STRATEGIES
+from vfbench.errors import UserError
 from vfbench.experiment import Driver, Experiment, Guest, Phases
+from vfbench.kernels import COMPILED
 from vfbench.parameters import parameters_of
 from vfbench.profiles import Profile, load_profile
 from vfbench.records import Outcome
 from vfbench.strategy import Strategy
 from vfbench.testbeds import model
+from vfbench.testbeds.kvm.device import KvmDevice
 from vfbench.workload import Workload
 from workloads import ALL_WORKLOADS, Bulk
 
@@ -57,3 +60,14 @@ def measured(strategy: Strategy, workload: Workload | None = None, **parts: Any)
     outcome = run(strategy, workload, **parts)
     assert outcome.state == "ok", outcome.reason
     return outcome.measures
+
+
+@functools.cache
+def why_no_kvm() -> str:
+    """Why no real VM can be had here; empty if one can."""
+    try:
+        with KvmDevice():
+            pass
+    except UserError as error:
+        return str(error)
+    return "" if COMPILED else "NUMBA_DISABLE_JIT is set: no guest code can be compiled"

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from runs import why_no_kvm
 
-from vfbench.errors import UserError
-from vfbench.kernels import COMPILED
-from vfbench.testbeds.kvm.device import KvmDevice
 from vfbench.testbeds.kvm.vm import VirtualMachine
 
 MEMORY_BYTES = 16 << 20
@@ -17,13 +15,8 @@ MEMORY_BYTES = 16 << 20
 @pytest.fixture
 def kvm() -> None:
     """Skips where there is no usable /dev/kvm, or no compiler to make guest code with."""
-    try:
-        with KvmDevice():
-            pass
-    except UserError as error:
-        pytest.skip(str(error))
-    if not COMPILED:
-        pytest.skip("NUMBA_DISABLE_JIT is set: no guest code can be compiled")
+    if why_no_kvm():
+        pytest.skip(why_no_kvm())
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """The seven faults, provoked on a real VM by the switch of a strategy, and the damage that they do.
 
-Faults 2, 3 and 7 are races with the device. On the model they are certain; here they happen when the clocks
-happen to fall so, and a run of a few seconds may see none. For them the tests ask that the run goes through
-with its ledger whole; for the others, that the damage is seen.
+Fault 7 is a race of two instructions with the device, and nobody can say when it is lost. Where a guest's
+instruction takes 0.5 us, and frames come about as far apart as the driver takes to react, it was lost once in a
+hundred packets on a quiet host. A busy host shifts the times, so it is tried at several distances.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import pytest
 from kvm.kvm_experiments import counts, run, slow
 
+LINK_RATES = ("2Mbps", "3Mbps", "1500kbps")
+FRESH_PAGES = ("driver.page-reuse=none", "driver.page-order=fifo")
 STALE = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
 
 pytestmark = pytest.mark.usefixtures("kvm_host")
@@ -23,7 +25,7 @@ def test_fault_1_dma_after_the_last_sync_is_stale() -> None:
 
 
 def test_fault_4_a_guest_stopped_before_its_device_leaves_writes_that_nobody_marked() -> None:
-    outcome = run("dummy-write", "dummy-write.stop-order=guest-first")
+    outcome = run("dummy-write", "dummy-write.stop-order=guest-first", *FRESH_PAGES)
     payload, _, _ = counts(outcome, STALE)
     assert payload > 0
 
@@ -47,19 +49,54 @@ def test_fault_6_mappings_made_after_tracking_was_armed_go_unnoticed() -> None:
     assert payload > 0
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        ["dummy-write.when=given"],
-        ["dummy-write.stop-order=undrained"],
-        ["dummy-write.ahead=true"],
-    ],
-    ids=["fault 2", "fault 3", "fault 7"],
-)
-def test_the_races_with_the_device_can_be_switched_on(settings: list[str]) -> None:
-    outcome = run("dummy-write", *settings)
-    offered, delivered, corrupted, lost = counts(
-        outcome, ("packets_offered", "packets_delivered", "packets_corrupted", "packets_lost")
+def test_fault_2_a_dummy_write_before_the_payload_leaves_the_payload_unmarked() -> None:
+    outcome = run(
+        "dummy-write", slow(), "dummy-write.when=given", "migration.bandwidth=200Mbps", *FRESH_PAGES
     )
-    assert outcome.state == "ok"
-    assert offered == delivered + corrupted + lost
+    payload, _, _ = counts(outcome, STALE)
+    assert payload > 0
+
+
+def test_fault_3_descriptors_written_back_but_not_seen_travel_without_their_packets() -> None:
+    outcome = run("dummy-write", "dummy-write.stop-order=undrained", *FRESH_PAGES)
+    payload, descriptor, _ = counts(outcome, STALE)
+    (corrupted,) = counts(outcome, ("packets_corrupted",))
+    assert payload > 0
+    # The ring's page arrives as it was, and with it claims that are not true, if a dummy write marked it since the
+    # last sync; else it is stale itself.
+    assert corrupted + descriptor > 0
+
+
+def corrupted_by_touching_ahead(link_rate: str, *, atomic: bool) -> int:
+    """Short bursts whose frames come about as far apart as an emulated driver takes to react.
+
+    The number of pages is odd. A page's old first byte would else be the new one's too, since it holds the packet's
+    number modulo 8.
+    """
+    outcome = run(
+        "dummy-write",
+        "dummy-write.ahead=true",
+        f"dummy-write.atomic={str(atomic).lower()}",
+        "guest.packet-memory=16388KiB",
+        f"link.rate={link_rate}",
+        "bursty.frame=64B",
+        "bursty.burst-frames=4",
+        "bursty.shape=4",
+        "bursty.rate=268kbps",
+        "phases.steady=4s",
+        *FRESH_PAGES,
+        workload="bursty",
+    )
+    (corrupted,) = counts(outcome, ("packets_corrupted",))
+    return corrupted
+
+
+@pytest.mark.slow
+def test_fault_7_dma_between_a_dummy_writes_read_and_its_write_is_undone() -> None:
+    if not any(corrupted_by_touching_ahead(rate, atomic=False) for rate in LINK_RATES):
+        pytest.skip(f"the race was never lost, with link rates of {', '.join(LINK_RATES)}")
+
+
+@pytest.mark.slow
+def test_fault_7_cannot_happen_where_read_and_write_are_one_locked_instruction() -> None:
+    assert corrupted_by_touching_ahead(LINK_RATES[0], atomic=True) == 0

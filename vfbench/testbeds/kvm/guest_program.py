@@ -193,7 +193,8 @@ def guest_main(cpu: Any, port: Any, application: Any, vf: int, virtio: int) -> N
             obey(cpu, port, application, command)
 
 
-def _record_type(dtype: np.dtype[Any]) -> Any:
+def record_type(dtype: np.dtype[Any]) -> Any:
+    """numba's type of one record."""
     return numba.typeof(np.recarray(1, dtype)[0])
 
 
@@ -210,7 +211,7 @@ def _compiled(function: Callable[..., Any], *argument_types: Any) -> GuestCode:
 
 def compile_main() -> GuestCode:
     """The guest's entry: three records, then whether it has a VF and a virtio-net device."""
-    records = (_record_type(GUEST_CPU), _record_type(GUEST_PORT), _record_type(APPLICATION))
+    records = (record_type(GUEST_CPU), record_type(GUEST_PORT), record_type(APPLICATION))
     return _compiled(guest_main, *records, types.int64, types.int64)
 
 
@@ -219,12 +220,12 @@ def compile_hooks(strategy: Strategy, workload: Workload) -> dict[str, GuestCode
 
     A hook that does nothing has no code, and its field stays NO_KERNEL.
     """
-    cpu, word = _record_type(GUEST_CPU), types.int64
+    cpu, word = record_type(GUEST_CPU), types.int64
     hooks = {name: getattr(strategy.hooks, name) for name in HOOKS}
     codes = {
         f"hook_{name}": _compiled(hook, cpu, word, word)
         for name, hook in hooks.items()
         if hook is not do_nothing
     }
-    delivered = _compiled(type(workload).delivered, cpu, _record_type(APPLICATION), word, word)
+    delivered = _compiled(type(workload).delivered, cpu, record_type(APPLICATION), word, word)
     return codes | {"hook_delivered": delivered}

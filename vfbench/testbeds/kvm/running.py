@@ -5,6 +5,7 @@ Warm-up, steady state, migration into another process, and the ledger made to ad
 
 from __future__ import annotations
 
+import gc
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -241,4 +242,8 @@ class Run:
 
 def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome:
     """Run ``experiment`` on /dev/kvm. UserError where there is none, RunFailed for a run that can't go on."""
-    return Run(experiment, profile, progress).outcome()
+    try:
+        return Run(experiment, profile, progress).outcome()
+    finally:
+        # A run's parts know one another, and the two memories that they map would wait for the next collection.
+        gc.collect()

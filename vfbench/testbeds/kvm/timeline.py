@@ -28,7 +28,7 @@ class Counters:
         port = bench.port
         self.time_ps = time_ps
         self.wire_ps = int(bench.wire.time_ps)
-        self.wall_ns = time.monotonic_ns()
+        self.wall_ns = int(bench.wire.last_ns)  # when the wire's clock was last moved
         self.latency: npt.NDArray[np.int64] = port.latency.copy()
         self.offered = int(port.rx_offered)
         self.delivered = int(port.rx_delivered)
