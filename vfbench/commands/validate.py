@@ -8,8 +8,8 @@ import click
 
 from vfbench.commands.validate_linux import linux
 from vfbench.commands.validate_options import debug_option, results_option
-from vfbench.commands.validate_qemu import qemu
 from vfbench.commands.validate_published import published
+from vfbench.commands.validate_qemu import qemu
 
 
 @click.group()
