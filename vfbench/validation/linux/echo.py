@@ -6,6 +6,7 @@ migration the new place counts from its first frame, which is QEMU's own announc
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import struct
@@ -82,10 +83,9 @@ class EchoPeer:
         due = time.monotonic()
         while not self._done.is_set():
             due = max(due + self._gap_s, time.monotonic())
-            try:
+            # Nobody takes it where the place is full, or gone.
+            with contextlib.suppress(OSError):
                 self._here.send(echo_request(*self._addresses, self.requests))
-            except OSError:
-                pass  # nobody takes it: the place is full, or gone
             self.requests += 1
             self._listen_until(due)
 
