@@ -8,6 +8,7 @@ import click
 
 from vfbench.commands.validate_linux import linux
 from vfbench.commands.validate_options import debug_option, results_option
+from vfbench.commands.validate_published import published
 from vfbench.commands.validate_qemu import qemu
 
 
@@ -41,3 +42,4 @@ def report(results: Path) -> int:
 
 validate.add_command(linux)
 validate.add_command(qemu)
+validate.add_command(published)

@@ -47,6 +47,11 @@ class Published:
     inputs: Mapping[str, float]
     lacks: str
 
+    @property
+    def published(self) -> str:
+        """The figure, or the range, as text."""
+        return f"{self.low:g}" if self.low == self.high else f"{self.low:g} to {self.high:g}"
+
     def error(self, predicted: float) -> float:
         """How far off, relative to what was published: 0 within its range, less than 0 for too low."""
         nearest = min(max(predicted, self.low), self.high)

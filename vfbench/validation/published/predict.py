@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vfbench.errors import RunFailed
 from vfbench.migration.precopy import expected_downtime_ms
-from vfbench.options import Options, experiments
+from vfbench.options import Options, command_line, experiments
 from vfbench.profiles import load_profile
 from vfbench.testbeds import load_testbed
 from vfbench.validation.published.entries import Published, Run
@@ -83,6 +83,20 @@ def experiment_of(
         workloads,
     )
     return experiment
+
+
+def commands_of(
+    entries: tuple[Published, ...],
+    strategies: Mapping[str, type[Strategy]],
+    workloads: Mapping[str, type[Workload]],
+) -> Iterator[str]:
+    """Each entry's name and the commands that repeat its runs."""
+    for entry in entries:
+        yield entry.name
+        for run in entry.runs:
+            yield f"    {command_line(experiment_of(run, strategies, workloads))}"
+        if not entry.runs:
+            yield f"    no run: {entry.formula or entry.lacks}"
 
 
 def _taken(entry: Published, found: list[float]) -> float | None:

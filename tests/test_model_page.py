@@ -1,0 +1,36 @@
+"""docs/model.md: its tables of costs are the profile's, and no cost is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from vfbench.profiles import REQUIRED, load_profile
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def cost_tables():
+    spec = importlib.util.spec_from_file_location("cost_tables", DOCS / "cost_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_says_what_the_profile_says():
+    page = (DOCS / "model.md").read_text(encoding="utf-8")
+    assert cost_tables().renewed(page, load_profile("xeon-82599")) == page
+
+
+def test_every_cost_is_on_the_page_once():
+    page = (DOCS / "model.md").read_text(encoding="utf-8")
+    assert sorted(cost_tables().named(page)) == sorted(REQUIRED)
+
+
+def test_every_file_that_the_page_names_exists():
+    import re
+
+    page = (DOCS / "model.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:vfbench|docs)/[a-z_/]+\.(?:py|toml))`", page)
+    assert len(paths) > 8
+    assert [path for path in paths if not (DOCS.parent / path).exists()] == []
