@@ -8,6 +8,7 @@ import pytest
 
 from cli import main
 from tests.runs import STRATEGIES, WORKLOADS
+from vfbench.errors import RunFailed
 from vfbench.profiles import shipped_profiles
 from vfbench.records.schema import RUNS as COLUMNS
 from vfbench.validation.published.entries import published_results
@@ -84,6 +85,17 @@ def test_what_says_what_it_lacks_is_judged_where_it_is_not_off():
 def test_a_result_without_a_run_is_shown_and_not_judged():
     shown = row(BY_NAME["device-state-switchover"], None)
     assert (shown.predicted, shown.observed, shown.met) == (None, "420 to 1900", None)
+
+
+def test_a_run_that_fails_misses_its_goal_and_ends_no_batch():
+    def fails(_):
+        raise RunFailed("the ledger does not add up")
+
+    two = (BY_NAME["vf-line-rate"], BY_NAME["expected-downtime"])
+    first, second = published_table(tuple(predictions(two, STRATEGIES, WORKLOADS, fails)), {}).rows
+    assert (first.predicted, first.met) == (None, False)
+    assert first.note.startswith("the run failed: the ledger does not add up")
+    assert second.met is True
 
 
 def test_the_command_stores_a_table_and_shows_the_error(tmp_path, capsys):

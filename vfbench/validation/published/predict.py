@@ -35,11 +35,12 @@ Measures = Callable[["Experiment"], Mapping[str, object]]
 
 @dataclass(frozen=True)
 class Prediction:
-    """An entry, what the suite predicts (None where nothing is run), and the relative error."""
+    """An entry, what the suite predicts (None where nothing is run or a run failed), and the relative error."""
 
     published: Published
     predicted: float | None
     error: float | None
+    failure: str = ""
 
     @property
     def is_off(self) -> bool:
@@ -61,13 +62,17 @@ def predictions(
     workloads: Mapping[str, type[Workload]],
     measures: Measures = measures_on_model,
 ) -> Iterator[Prediction]:
-    """One prediction for each entry, as soon as its runs are done."""
+    """One prediction for each entry, as soon as its runs are done; a run that fails fails its entry alone."""
+
+    def found(entry: Published, run: Run) -> float:
+        return float(str(measures(experiment_of(run, strategies, workloads))[entry.measure]))
+
     for entry in entries:
-        found = [
-            float(str(measures(experiment_of(run, strategies, workloads))[entry.measure]))
-            for run in entry.runs
-        ]
-        predicted = _taken(entry, found)
+        try:
+            predicted = _taken(entry, [found(entry, run) for run in entry.runs])
+        except RunFailed as failure:
+            yield Prediction(entry, None, None, str(failure))
+            continue
         yield Prediction(entry, predicted, None if predicted is None else entry.error(predicted))
 
 

@@ -42,7 +42,7 @@ def _excused(predictions: Sequence[Prediction]) -> tuple[str, ...]:
 
 def _row(prediction: Prediction) -> Row:
     entry = prediction.published
-    is_excused = entry.lacks != "" and (prediction.predicted is None or prediction.is_off)
+    is_excused = entry.lacks != "" and (entry.take == "nothing" or prediction.is_off)
     return Row(
         case=entry.name,
         measure=entry.what,
@@ -52,7 +52,7 @@ def _row(prediction: Prediction) -> Row:
         goal="none" if is_excused else "relative",
         limit=LARGEST_ERROR,
         source=f"{entry.source}; {entry.machine} ({entry.sure})",
-        note=_note(entry),
+        note=_note(entry, prediction.failure),
     )
 
 
@@ -62,7 +62,8 @@ def _observed(entry: Published, predicted: float | None) -> float | str:
     return min(max(predicted, entry.low), entry.high)
 
 
-def _note(entry: Published) -> str:
+def _note(entry: Published, failure: str) -> str:
+    failed = f"the run failed: {failure}" if failure else ""
     stated = f"published as {entry.published}" if entry.low < entry.high else ""
     lacks = f"lacks: {entry.lacks}" if entry.lacks else ""
-    return "; ".join(part for part in (f"sure {entry.sure}", stated, lacks) if part)
+    return "; ".join(part for part in (failed, f"sure {entry.sure}", stated, lacks) if part)
