@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from vfbench.machine.costs import IOVA_ALLOC, IOVA_ALLOC_DEFERRED
 from vfbench.machine.driver_state import CALL_LIST_ENTRIES
 from vfbench.machine.exits import CALL_UNMAP
 from vfbench.machine.iommu import (
@@ -63,12 +64,23 @@ def map_all_packet_memory(cpu: Any, _address: int, _argument: int) -> None:
 
 @hook
 def map_for_device_to_write(cpu: Any, page: int, _length_bytes: int) -> int:
-    return map_page(cpu, page, WRITE, cpu.option[ENTRIES_PER_CALL])
+    return map_page(cpu, page, WRITE, cpu.option[ENTRIES_PER_CALL], IOVA_ALLOC)
 
 
 @hook
 def map_for_device_to_read(cpu: Any, page: int, _length_bytes: int) -> int:
-    return map_page(cpu, page, READ, cpu.option[ENTRIES_PER_CALL])
+    return map_page(cpu, page, READ, cpu.option[ENTRIES_PER_CALL], IOVA_ALLOC)
+
+
+@hook
+def map_to_write_after_a_flush(cpu: Any, page: int, _length_bytes: int) -> int:
+    """Addresses that come back many at once leave the allocator less to search."""
+    return map_page(cpu, page, WRITE, cpu.option[ENTRIES_PER_CALL], IOVA_ALLOC_DEFERRED)
+
+
+@hook
+def map_to_read_after_a_flush(cpu: Any, page: int, _length_bytes: int) -> int:
+    return map_page(cpu, page, READ, cpu.option[ENTRIES_PER_CALL], IOVA_ALLOC_DEFERRED)
 
 
 @hook
@@ -118,9 +130,9 @@ STRICT = Hooks(
 )
 DEFERRED = Hooks(
     device_opened=map_both_rings,
-    page_mapped=map_for_device_to_write,
+    page_mapped=map_to_write_after_a_flush,
     page_unmapped=unmap_written_later,
-    frame_mapped=map_for_device_to_read,
+    frame_mapped=map_to_read_after_a_flush,
     frame_unmapped=unmap_read_later,
     doorbell_ready=hand_over_calls,
 )

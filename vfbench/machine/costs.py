@@ -25,6 +25,7 @@ COSTS = (
     "touch_atomic_extra",
     # guest side of an IOMMU
     "iova_alloc",
+    "iova_alloc_deferred",
     "iova_free",
     "page_table_map",
     "page_table_unmap",
@@ -75,6 +76,7 @@ COSTS = (
     TOUCH_UNCACHED,
     TOUCH_ATOMIC_EXTRA,
     IOVA_ALLOC,
+    IOVA_ALLOC_DEFERRED,
     IOVA_FREE,
     PAGE_TABLE_MAP,
     PAGE_TABLE_UNMAP,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.costs import DEFERRED_QUEUE, IOVA_ALLOC, IOVA_FREE, PAGE_TABLE_MAP, PAGE_TABLE_UNMAP
+from vfbench.machine.costs import DEFERRED_QUEUE, IOVA_FREE, PAGE_TABLE_MAP, PAGE_TABLE_UNMAP
 from vfbench.machine.cpu import load_field, now_ps, spend, store_field
 from vfbench.machine.driver_state import (
     CALL_COUNT,
@@ -36,9 +36,12 @@ from vfbench.machine.memory import PAGE_BYTES, PAGE_SHIFT
 
 
 @kernel
-def alloc_iova(cpu: Any) -> int:
-    """Take a free IOVA page; the range is as large as packet memory and rings, so there always is one."""
-    spend(cpu, IOVA_ALLOC)
+def alloc_iova(cpu: Any, search: int) -> int:
+    """Take a free IOVA page; the range is as large as packet memory and rings, so there always is one.
+
+    ``search``: the cost of finding it, IOVA_ALLOC or, where addresses come back many at once, IOVA_ALLOC_DEFERRED.
+    """
+    spend(cpu, search)
     count = load_field(cpu, cpu.driver + IOVA_FREE_COUNT) - 1
     store_field(cpu, cpu.driver + IOVA_FREE_COUNT, count)
     return load_field(cpu, cpu.iova_free + count * 8)
@@ -95,9 +98,9 @@ def tell(cpu: Any, kind: int, iova: int, page: int, entries_per_call: int) -> No
 
 
 @kernel
-def map_page(cpu: Any, page: int, access: int, entries_per_call: int) -> int:
-    """Map one page for the device, ``dma_map_page``; returns its IOVA."""
-    iova = alloc_iova(cpu)
+def map_page(cpu: Any, page: int, access: int, entries_per_call: int, search: int) -> int:
+    """Map one page for the device, ``dma_map_page``; returns its IOVA. ``search`` as for ``alloc_iova``."""
+    iova = alloc_iova(cpu, search)
     set_entry(cpu, iova, page & PAGE_MASK, access)
     if is_armed(cpu):
         tell(cpu, CALL_MAP, iova, page & PAGE_MASK | access, entries_per_call)

@@ -59,6 +59,7 @@ FIGURES: Final[tuple[tuple[str, Dimension], ...]] = (
     ("log_sync_per_gib", "time"),
     # the IOMMU, guest side
     ("iova_alloc", "time"),
+    ("iova_alloc_deferred", "time"),
     ("iova_free", "time"),
     ("page_table_map", "time"),
     ("page_table_unmap", "time"),

@@ -136,10 +136,10 @@ def _settle(machine: Machine, timeline: Timeline) -> None:
 
 
 def _is_moving(machine: Machine, timeline: Timeline) -> bool:
-    """Advance until nothing changes for longer than the application keeps a packet."""
+    """Advance until nothing changes for longer than the application keeps a packet, and no driver polls."""
     before = _open_packets(machine)
     timeline.advance(machine.now_ps + SETTLE_STEP_PS + machine.experiment.workload.hold_ns * 1000)
-    return _open_packets(machine) != before
+    return bool(machine.ports.polling.any()) or _open_packets(machine) != before
 
 
 def _open_packets(machine: Machine) -> int:
