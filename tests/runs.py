@@ -6,6 +6,7 @@ compiled; what a test is about it sets itself.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -19,6 +20,7 @@ from vfbench.records import Outcome
 from vfbench.strategy import Strategy
 from vfbench.testbeds import model
 from vfbench.testbeds.kvm.device import KvmDevice
+from vfbench.testbeds.model.machine import Machine
 from vfbench.workload import Workload
 from workloads import ALL_WORKLOADS, Bulk
 
@@ -38,6 +40,22 @@ def profile() -> Profile:
     return load_profile("xeon-82599")
 
 
+def costs(**values: float) -> Profile:
+    """The default profile with some figures changed, each in the unit that it has there."""
+    figures = dict(profile().figures)
+    for name, value in values.items():
+        known = figures[name]
+        figures[name] = dataclasses.replace(
+            known, value=value, low=min(known.low, value), high=max(known.high, value)
+        )
+    return dataclasses.replace(profile(), figures=figures)
+
+
+def fast_processor() -> Profile:
+    """Whatever takes a processor's cycles takes none."""
+    return costs(**{name: 0 for name, figure in profile().figures.items() if figure.unit == "cycles"})
+
+
 def changed(group: Any, **changes: Any) -> Any:
     """A copy of a settings group; ``dataclasses.replace`` by another name, to keep tests on one line."""
     return type(group)(
@@ -51,13 +69,24 @@ def experiment(strategy: Strategy, workload: Workload | None = None, **parts: An
     return Experiment(strategy=strategy, workload=workload or Bulk(), **{**small, **parts})
 
 
-def run(strategy: Strategy, workload: Workload | None = None, **parts: Any) -> Outcome:
-    return model.run(experiment(strategy, workload, **parts), profile(), lambda *_: None)
+def run(
+    strategy: Strategy, workload: Workload | None = None, figures: Profile | None = None, **parts: Any
+) -> Outcome:
+    return model.run(experiment(strategy, workload, **parts), figures or profile(), lambda *_: None)
 
 
-def measured(strategy: Strategy, workload: Workload | None = None, **parts: Any) -> dict[str, Any]:
+def machine(
+    strategy: Strategy, workload: Workload | None = None, figures: Profile | None = None, **parts: Any
+) -> Machine:
+    """A machine that nobody has advanced yet."""
+    return Machine(experiment(strategy, workload, **parts), figures or profile())
+
+
+def measured(
+    strategy: Strategy, workload: Workload | None = None, figures: Profile | None = None, **parts: Any
+) -> dict[str, Any]:
     """The measures of a run that has to end ok."""
-    outcome = run(strategy, workload, **parts)
+    outcome = run(strategy, workload, figures, **parts)
     assert outcome.state == "ok", outcome.reason
     return outcome.measures
 

@@ -22,7 +22,7 @@ from workloads import ALL_WORKLOADS
 from workloads.bulk import Bulk
 from workloads.bursty import Bursty
 from workloads.imix import ImixSimple
-from workloads.key_value import KEYS, STRIDE, KeyValue
+from workloads.key_value import KEYS, STRIDE, KeyValue, value_address
 from workloads.pcap import Pcap
 from workloads.request_response import DUPLICATES, NOBODY, OLDEST, PORTS, RESENT, RequestResponse
 from workloads.small_packets import SmallPackets
@@ -288,25 +288,27 @@ def test_the_share_of_sets_and_their_size() -> None:
 
 
 def test_a_set_dirties_the_pages_of_its_value_and_a_get_none() -> None:
-    guest = Guest(KeyValue(keys=4, value_bytes=8192, request_bytes=96), heap_pages=16)
-    assert guest.deliver(96, 2 << 1) == 96 + 8192
+    guest = Guest(KeyValue(keys=40, value_bytes=1536, request_bytes=96), heap_pages=16)
+    across = next(rank for rank in range(40) if value_address(guest.application, rank) % 4096 > 4096 - 1536)
+    assert guest.deliver(96, across << 1) == 96 + 1536
     assert guest.dirty_pages() == []
-    assert guest.deliver(96 + 8192, 2 << 1 | 1) == 96
+    assert guest.deliver(96 + 1536, across << 1 | 1) == 96
     first, second = guest.dirty_pages()
     assert second == first + 1
     assert 8 <= first < second < 8 + 16
 
 
 def test_all_keys_have_places_of_their_own_when_the_heap_is_large_enough() -> None:
-    guest = Guest(KeyValue(keys=8, value_bytes=4096), heap_pages=8)
-    for rank in range(8):
-        guest.deliver(1120, rank << 1 | 1)
+    guest = Guest(KeyValue(keys=16, value_bytes=1952), heap_pages=8)
+    for rank in range(16):
+        guest.deliver(2048, rank << 1 | 1)
+    assert len({value_address(guest.application, rank) for rank in range(16)}) == 16
     assert guest.dirty_pages() == list(range(8, 16))
 
 
 def test_a_heap_too_small_for_a_value_is_left_alone() -> None:
-    guest = Guest(KeyValue(value_bytes=8192, request_bytes=96), heap_pages=1)
-    assert guest.deliver(8288, 1) == 96
+    guest = Guest(KeyValue(value_bytes=1024, request_bytes=96), heap_pages=0)
+    assert guest.deliver(1120, 1) == 96
     assert guest.dirty_pages() == []
 
 
