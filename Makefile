@@ -84,6 +84,9 @@ validate: $(INSTALLED)
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/kvm_exit_cost.py
+	$(BIN)/python benchmarks/kvm_log_sync.py
+	$(BIN)/python benchmarks/kvm_guest_driver.py
 
 clean:
 	rm -rf $(VENV) .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist

@@ -19,6 +19,7 @@ import numpy as np
 from numba import types
 
 from strategies.dummy_write import DummyWrite
+from vfbench.errors import UserError
 from vfbench.experiment import Driver, Experiment, Guest
 from vfbench.machine.descriptors import DESCRIPTOR_SHIFT, rx_write_back
 from vfbench.machine.memory import CONTENT
@@ -145,4 +146,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as reason:
+        print(reason)

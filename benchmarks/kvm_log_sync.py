@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import types
 
+from vfbench.errors import UserError
 from vfbench.testbeds.kvm import boot
 from vfbench.testbeds.kvm.guest_code import compile_guest
 from vfbench.testbeds.kvm.raw_memory import store_i64
@@ -64,4 +65,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as reason:
+        print(reason)

@@ -16,6 +16,7 @@ from workloads import ALL_WORKLOADS
 
 SMALL = ("guest.memory=64MiB", "guest.packet-memory=16MiB", "phases.steady=200ms", "phases.after=200ms")
 SLOW_BITS_PER_S = 500 * 8 * 84
+STRATEGIES, WORKLOADS = load_strategies(ALL_STRATEGIES), load_workloads(ALL_WORKLOADS)
 NAMES = tuple(strategy.name for strategy in ALL_STRATEGIES)
 
 
@@ -24,7 +25,7 @@ def experiment(strategy: str, *settings: str, workload: str = "small-packets", *
     owner = {setting.partition("=")[0] for setting in settings}
     common = [setting for setting in SMALL if setting.partition("=")[0] not in owner]
     options = Options([strategy], workload, [*common, *settings], **changes)
-    (made,) = experiments(options, load_strategies(ALL_STRATEGIES), load_workloads(ALL_WORKLOADS))
+    (made,) = experiments(options, STRATEGIES, WORKLOADS)
     return made
 
 

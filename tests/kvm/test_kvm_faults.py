@@ -14,7 +14,7 @@ LINK_RATES = ("2Mbps", "3Mbps", "1500kbps")
 FRESH_PAGES = ("driver.page-reuse=none", "driver.page-order=fifo")
 STALE = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
 
-pytestmark = pytest.mark.usefixtures("kvm_host")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kvm_host")]
 
 
 def test_fault_1_dma_after_the_last_sync_is_stale() -> None:
@@ -91,12 +91,10 @@ def corrupted_by_touching_ahead(link_rate: str, *, atomic: bool) -> int:
     return corrupted
 
 
-@pytest.mark.slow
 def test_fault_7_dma_between_a_dummy_writes_read_and_its_write_is_undone() -> None:
     if not any(corrupted_by_touching_ahead(rate, atomic=False) for rate in LINK_RATES):
         pytest.skip(f"the race was never lost, with link rates of {', '.join(LINK_RATES)}")
 
 
-@pytest.mark.slow
 def test_fault_7_cannot_happen_where_read_and_write_are_one_locked_instruction() -> None:
     assert corrupted_by_touching_ahead(LINK_RATES[0], atomic=True) == 0

@@ -167,7 +167,7 @@ INTEGRITY = _columns(
         "functional",
         "bool",
         "",
-        "guest code was emulated: pages, rounds and packets count, times and throughputs do not",
+        "guest code was emulated or ran in lockstep: pages, rounds and packets count, times and throughputs do not",
     ),
     ("slowdown", "float64", "ratio", "wall time over the time on the wire (1: the wire was not slowed down)"),
     ("simulated_packets", "int64", "packets", "packets that the testbed worked on, warm-up included"),

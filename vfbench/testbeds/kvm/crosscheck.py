@@ -116,7 +116,7 @@ def differences(model: Outcome, kvm: Outcome) -> Iterator[str]:
         if abs(seen - expected) > max(FEW_PAGES, TOLERANCE * expected):
             yield f"dirty pages of round {number}: {expected}, {seen}"
     for name in (*STALE, *DAMAGE):
-        expected, seen = _count(model.measures[name]), _count(kvm.measures[name])
+        expected, seen = _count(model.measures.get(name)), _count(kvm.measures.get(name))
         if (expected > 0) != (seen > 0):
             yield f"{name}: {expected}, {seen}"
 
@@ -131,8 +131,8 @@ def describe(check: Check) -> list[str]:
     lines = [f"{check.strategy}, {check.variant}: {verdict}"]
     for name, outcome in (("model", check.model), ("kvm", check.kvm)):
         rounds = " ".join(str(pages) for pages in dirty_pages(outcome))
-        stale = "/".join(str(_count(outcome.measures[each])) for each in STALE)
-        damage = "/".join(str(_count(outcome.measures[each])) for each in DAMAGE)
+        stale = "/".join(str(_count(outcome.measures.get(each))) for each in STALE)
+        damage = "/".join(str(_count(outcome.measures.get(each))) for each in DAMAGE)
         lines.append(
             f"  {name:5}  {outcome.state}, dirty pages by round {rounds or '-'}, "
             f"stale payload/descriptor/other {stale}, corrupted/duplicated/phantom {damage}"

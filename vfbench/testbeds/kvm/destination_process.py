@@ -46,6 +46,7 @@ class DestinationProcess:
         self._token = stream.new_token()
         self._address = experiment.kvm.listen
         self._stream: Stream | None = None
+        self._may_leave = False
         size = vm_bytes(experiment)
         with ExitStack() as stack:
             memory_fd = os.memfd_create("vfbench-destination", os.MFD_CLOEXEC)
@@ -111,6 +112,7 @@ class DestinationProcess:
     def quit(self) -> None:
         """Let it end by itself, and report what it said meanwhile: whom it refused."""
         self.stream.send(stream.QUIT)
+        self._may_leave = True
         self._process.wait(LEAVE_LIMIT_S)
         for line in self.words():
             sys.stderr.write(f"destination: {line}\n")
@@ -146,8 +148,9 @@ class DestinationProcess:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+        # Nobody waits for one that was not told to leave: what it had to say has been read by now.
         try:
-            self._process.wait(LEAVE_LIMIT_S)
+            self._process.wait(LEAVE_LIMIT_S if self._may_leave else 0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -60,6 +60,7 @@ def describe(found: dict[str, Any]) -> list[str]:
         f"guest     runs {found['guest_runs']}, {found['ns_per_instruction']:.1f} ns an instruction",
         f"cores     {found['cores']}; the vCPU, the device and the migration want one each",
         f"allows    runs with --testbed kvm; their times and throughputs {counts}",
+        "          --set kvm.clock=lockstep makes their counts independent of how fast or busy this machine is",
     ]
 
 
