@@ -76,7 +76,6 @@ def test_the_parts_of_the_downtime_add_up_to_it(outcome: Outcome) -> None:
     assert parts == pytest.approx(outcome.measures["downtime_ms"])
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(("testbed", "strategy", "workload"), PAIRS)
 def test_every_page_that_anyone_may_touch_is_compared(
     outcome: Outcome, testbed: str, strategy: str, workload: str
@@ -89,8 +88,6 @@ def test_every_page_that_anyone_may_touch_is_compared(
     assert outcome.measures["pages_compared"] == (64 << 20) // 4096 - cold
 
 
-=======
->>>>>>> kvm
 @pytest.mark.parametrize("testbed", ["model", pytest.param("kvm", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("strategy", "workload"), [("untracked", "bulk")])
 def test_what_the_vf_wrote_after_the_last_copy_is_stale_where_nobody_tracked_it(outcome: Outcome) -> None:
