@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -82,10 +83,8 @@ class EchoPeer:
         due = time.monotonic()
         while not self._done.is_set():
             due = max(due + self._gap_s, time.monotonic())
-            try:
+            with suppress(OSError):  # nobody takes it: the place is full, or gone
                 self._here.send(echo_request(*self._addresses, self.requests))
-            except OSError:
-                pass  # nobody takes it: the place is full, or gone
             self.requests += 1
             self._listen_until(due)
 
