@@ -6,13 +6,13 @@ migration the new place counts from its first frame, which is QEMU's own announc
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 import struct
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -83,8 +83,7 @@ class EchoPeer:
         due = time.monotonic()
         while not self._done.is_set():
             due = max(due + self._gap_s, time.monotonic())
-            # Nobody takes it where the place is full, or gone.
-            with contextlib.suppress(OSError):
+            with suppress(OSError):  # nobody takes it: the place is full, or gone
                 self._here.send(echo_request(*self._addresses, self.requests))
             self.requests += 1
             self._listen_until(due)
