@@ -30,6 +30,14 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Stores:
+    """What the guest's own count says: stores to pages made before the migration began, and made per second."""
+
+    before: int
+    per_s: float
+
+
+@dataclass(frozen=True)
 class Host:
     """What the model has to know of this QEMU on this machine: measured on an idle guest, never on a case.
 

@@ -11,7 +11,8 @@ from vfbench.validation.qemu.guest import PIT_HZ, Pattern, Program
 FILLED_PAGES: Final = 12288
 TICK_DIVISOR: Final = 4773
 """250 ticks a second."""
-LIMIT_MS: Final = 6000
+LIMIT_ROUNDS: Final = 4
+"""A migration is cancelled after the time that the filled pages would take as many times."""
 DOWNTIME_LIMITS_MS: Final = (30, 300)
 _PAGE_IN_STREAM_BYTES: Final = 4104
 
@@ -47,4 +48,5 @@ def _case(
         f"{pattern}, {working_set} pages at {share:g} of {bandwidth}, downtime limit {downtime_limit_ms} ms"
     )
     guest = program(pattern, working_set, share * bandwidth_bytes_per_s / _PAGE_IN_STREAM_BYTES)
-    return Case(name, guest, bandwidth_bytes_per_s, downtime_limit_ms, LIMIT_MS)
+    limit_ms = round(LIMIT_ROUNDS * FILLED_PAGES * _PAGE_IN_STREAM_BYTES * 1000 / bandwidth_bytes_per_s)
+    return Case(name, guest, bandwidth_bytes_per_s, downtime_limit_ms, limit_ms)

@@ -46,8 +46,11 @@ def compare(progress: Callable[[str], None], chosen: Sequence[Case] | None = Non
 
 def compared(case: Case, measured: Measured, host: Host) -> Iterable[Row]:
     """The rows of one case."""
-    predicted, observed = predict(case, measured.dirty_rate, host), measured.account
-    note = f"{measured.dirty_rate:.0f} stores per second; waited for a CPU {100 * measured.waited:.1f} % of the time"
+    observed = measured.account
+    # When a migration is cancelled is the suite's doing: the model's is cancelled at the very same time.
+    cancelled_ms = case.limit_ms if observed.converged else observed.total_ms
+    predicted = predict(case, measured.stores, host, cancelled_ms)
+    note = f"{measured.stores.per_s:.0f} stores per second; waited for a CPU {100 * measured.waited:.1f} % of the time"
     yield Row(
         case.name, "converged", "", predicted.converged, observed.converged, "same", source=SOURCE, note=note
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Final
 from vfbench.errors import RunFailed
 from vfbench.machine.memory import PAGE_BYTES
 from vfbench.migration.precopy import WINDOW_PS
-from vfbench.validation.qemu.account import Account, Case, Host
+from vfbench.validation.qemu.account import Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import Program, boot_sector
 from vfbench.validation.qemu.machine import Machine, started
 
@@ -19,8 +20,9 @@ MEMORY_BYTES: Final = 64 << 20
 WINDOW_MS: Final = WINDOW_PS / 10**9
 _UNLIMITED: Final = 1 << 40
 _LIMITED: Final = 32 << 20
-_ATTEMPTS: Final = 4
-_DISTURBED: Final = 0.03
+_IDLE_REPEATS: Final = 3
+_ATTEMPTS: Final = 2
+_DISTURBED: Final = 0.1
 _PATIENCE_MS: Final = 60_000
 _BEFORE_S: Final = 0.3
 _POLL_S: Final = 0.05
@@ -31,12 +33,11 @@ _FLOPPY_BYTES: Final = 1_474_560
 class Measured:
     """QEMU's account of a case.
 
-    `dirty_rate` is what the guest really had, in stores to pages per second; `waited` the share of the time for
-    which QEMU wanted a CPU and other processes of the host had it.
+    `waited` is the share of the time for which QEMU wanted a CPU and other processes of the host had it.
     """
 
     account: Account
-    dirty_rate: float
+    stores: Stores
     waited: float
 
 
@@ -45,7 +46,7 @@ class _Run:
     """QEMU's last word on a migration, and what was seen meanwhile."""
 
     info: dict[str, Any]
-    dirty_rate: float
+    stores: Stores
     waited: float
 
 
@@ -55,17 +56,21 @@ async def measure(binary: str, case: Case, folder: Path) -> Measured:
     On a busy host, again: what counts is the run for which QEMU waited least, whatever came of it.
     """
     run = await _undisturbed(binary, case, folder)
-    return Measured(_account(run.info), run.dirty_rate, run.waited)
+    return Measured(_account(run.info), run.stores, run.waited)
 
 
 async def measure_host(binary: str, idle: Program, folder: Path) -> Host:
-    """An idle guest migrated without a limit, then with one."""
-    free = await _undisturbed(binary, Case("idle", idle, _UNLIMITED, 1, _PATIENCE_MS), folder)
-    limited = await _undisturbed(binary, Case("idle", idle, _LIMITED, 1, _PATIENCE_MS), folder)
-    ram = limited.info["ram"]
+    """An idle guest migrated without a limit, and with one; medians, because one wake-up may come very late."""
+    rates, late_ms = [], []
+    for _ in range(_IDLE_REPEATS):
+        free = (await _carry_out(binary, Case("idle", idle, _UNLIMITED, 1, _PATIENCE_MS), folder)).info
+        rates.append(free["ram"]["transferred"] * 1000 / free["total-time"])
+        limited = (await _carry_out(binary, Case("idle", idle, _LIMITED, 1, _PATIENCE_MS), folder)).info
+        late_ms.append(_window_late_ms(limited))
+    ram = limited["ram"]
     return Host(
-        line_bytes_per_s=free.info["ram"]["transferred"] * 1000 / free.info["total-time"],
-        window_late_ms=_window_late_ms(limited.info),
+        line_bytes_per_s=statistics.median(rates),
+        window_late_ms=statistics.median(late_ms),
         pages=ram["total"] // PAGE_BYTES,
         nonzero_pages=ram["normal"],
     )
@@ -95,9 +100,9 @@ async def _carry_out(binary: str, case: Case, folder: Path) -> _Run:
         await source.until_ready()
         port = await _listen(destination)
         began, waited_s = time.monotonic(), source.waited_s() + destination.waited_s()
-        info, dirty_rate = await _migrate(source, port, case)
+        info, stores = await _migrate(source, port, case)
         waited_s = source.waited_s() + destination.waited_s() - waited_s
-        return _Run(info, dirty_rate, waited_s / (time.monotonic() - began))
+        return _Run(info, stores, waited_s / (time.monotonic() - began))
 
 
 async def _listen(destination: Machine) -> str:
@@ -111,13 +116,14 @@ async def _listen(destination: Machine) -> str:
     raise RunFailed("the destination QEMU names no port")
 
 
-async def _migrate(source: Machine, port: str, case: Case) -> tuple[dict[str, Any], float]:
+async def _migrate(source: Machine, port: str, case: Case) -> tuple[dict[str, Any], Stores]:
     await source.ask(
         "migrate-set-parameters",
         **{"max-bandwidth": case.bandwidth_bytes_per_s, "downtime-limit": case.downtime_limit_ms},
     )
     began, first = await _stores(source)
     await asyncio.sleep(_BEFORE_S)
+    at_start = await source.stores()
     await source.ask("migrate", uri=f"tcp:127.0.0.1:{port}")
     now, stores = await _stores(source)
     while True:
@@ -126,10 +132,10 @@ async def _migrate(source: Machine, port: str, case: Case) -> tuple[dict[str, An
         if status == "failed":
             raise RunFailed(f"QEMU: the migration failed: {info.get('error-desc', 'no reason given')}")
         if status in ("completed", "cancelled"):
-            return info, (stores - first) / (now - began)
+            return info, Stores(at_start, (stores - first) / (now - began))
         if status == "active" and info["total-time"] >= case.limit_ms:
             await source.ask("migrate_cancel")
-            return info, (stores - first) / (now - began)
+            return info, Stores(at_start, (stores - first) / (now - began))
         await asyncio.sleep(_POLL_S)
         looked, seen = await _stores(source)
         # A stopped guest makes no stores: only what was read while it ran tells its rate.

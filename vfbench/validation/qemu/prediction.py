@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vfbench.machine.memory import PAGE_BYTES, PAGE_SHIFT
 from vfbench.migration.precopy import WINDOW_PS, NotConverged, Precopy, Sync
-from vfbench.validation.qemu.account import Account, Case, Host
+from vfbench.validation.qemu.account import Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import FILLED_FROM, OWN_PAGE
 
 HEADER_BYTES: Final = 8
@@ -28,15 +28,16 @@ _PS_PER_S: Final = 10**12
 class ConstantGuest:
     """A `Sender` over a guest whose dirty rate doesn't change, on a line that is free at all times."""
 
-    def __init__(self, case: Case, dirty_rate: float, host: Host) -> None:
+    def __init__(self, case: Case, stores: Stores, host: Host, cancelled_ms: float) -> None:
         self._case = case
-        self._rate = dirty_rate
+        self._stores = stores
+        self._cancelled_ps = round(cancelled_ms * 10**9)
         self._line_ps = _PS_PER_S / host.line_bytes_per_s
         self._late_ps = round(host.window_late_ms * 10**9)
         self._page_bytes = _page_bytes(case, host)
         self._pending = np.zeros(host.pages, dtype=np.bool_)
         self._sent_before = np.zeros(host.pages, dtype=np.bool_)
-        self._stores_logged = 0
+        self._logged = stores.before
         self._cursor = 0
         self.now_ps = 0
         self.sent_bytes = 0
@@ -52,12 +53,11 @@ class ConstantGuest:
 
     def sync_log(self) -> Sync:
         dirty = np.zeros_like(self._pending)
-        stores = int(self._rate * self.now_ps / _PS_PER_S)
-        if stores > self._stores_logged:
-            made = self._case.program.pages(self._stores_logged, stores - self._stores_logged)
-            dirty[FIRST_PAGE + made] = True
-            dirty[OWN_PAGE] = True
-        self._stores_logged = stores
+        made = self._stores.before + int(self._stores.per_s * self.now_ps / _PS_PER_S)
+        if made > self._logged:
+            dirty[FIRST_PAGE + self._case.program.pages(self._logged, made - self._logged)] = True
+        dirty[OWN_PAGE] = True
+        self._logged = made
         self._pending |= dirty
         count = int(np.count_nonzero(dirty))
         return Sync(count, count, 0, 0, 0, 0)
@@ -101,13 +101,13 @@ class ConstantGuest:
         self._cursor = int(pages[-1]) + 1
 
     def _check_time(self) -> None:
-        if self.now_ps >= self._case.limit_ms * 10**9:
-            raise NotConverged(f"not within {self._case.limit_ms} ms")
+        if self.now_ps >= self._cancelled_ps:
+            raise NotConverged(f"not within {self._cancelled_ps / 1e9:g} ms")
 
 
-def predict(case: Case, dirty_rate: float, host: Host) -> Account:
-    """The account of a case as the model gives it."""
-    guest = ConstantGuest(case, dirty_rate, host)
+def predict(case: Case, stores: Stores, host: Host, cancelled_ms: float) -> Account:
+    """The account of a case as the model gives it; cancelled at that time unless it has converged by then."""
+    guest = ConstantGuest(case, stores, host, cancelled_ms)
     window_bytes = case.bandwidth_bytes_per_s * WINDOW_PS // _PS_PER_S
     precopy = Precopy(guest, case.downtime_limit_ms * 10**6, max_rounds=10**6, window_bytes=window_bytes)
     try:
