@@ -58,7 +58,7 @@ argument: $(INSTALLED)
 	@failed=0; $(BIN)/bench sweep sweeps/argument.toml || failed=1; \
 		$(BIN)/bench report results/argument -o results/argument.html || failed=1; \
 		$(BIN)/bench claims results/argument || failed=1; \
-		$(BIN)/python notebooks/execute.py --to results || failed=1; \
+		$(BIN)/python notebooks/execute.py --results results/argument --to results || failed=1; \
 		echo "Report: results/argument.html; notebooks with their outputs: results/*.ipynb"; exit $$failed
 
 reference: $(INSTALLED)
