@@ -63,7 +63,7 @@ argument: $(INSTALLED)
 
 reference: $(INSTALLED)
 	$(BIN)/bench sweep sweeps/argument.toml
-	$(BIN)/bench pack results/argument -o results/reference
+	$(BIN)/bench pack results/argument --thin -o results/reference
 	$(MAKE) notebooks
 
 notebooks: $(INSTALLED)
