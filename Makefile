@@ -59,12 +59,12 @@ argument: $(INSTALLED)
 	@failed=0; $(BIN)/bench sweep sweeps/argument.toml || failed=1; \
 		$(BIN)/bench report results/argument -o results/argument.html || failed=1; \
 		$(BIN)/bench claims results/argument || failed=1; \
-		$(BIN)/python notebooks/execute.py --to results || failed=1; \
+		$(BIN)/python notebooks/execute.py --results results/argument --to results || failed=1; \
 		echo "Report: results/argument.html; notebooks with their outputs: results/*.ipynb"; exit $$failed
 
 reference: $(INSTALLED)
 	$(BIN)/bench sweep sweeps/argument.toml
-	$(BIN)/bench pack results/argument -o results/reference
+	$(BIN)/bench pack results/argument --thin -o results/reference
 	$(MAKE) notebooks
 
 notebooks: $(INSTALLED)

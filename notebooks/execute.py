@@ -1,14 +1,16 @@
 """Run notebooks from a clean state and keep their outputs: what `make notebooks` does, and its test.
 
-    python notebooks/execute.py [--to FOLDER] [NOTEBOOK.ipynb ...]
+    python notebooks/execute.py [--results FOLDER] [--to FOLDER] [NOTEBOOK.ipynb ...]
 
 Each runs in a kernel of its own, in the folder `notebooks`. Outputs are stored without run times and without what
-was said on stderr; a notebook whose outputs name a folder of this machine is refused.
+was said on stderr; a notebook whose outputs name a folder of this machine is refused. `--results` takes the place
+of what a notebook's line `RESULTS = ...` names.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -21,10 +23,13 @@ TIMEOUT_S = 1800
 MACHINE_PATH = re.compile(r"(?<![\w.<:/])/(?:home|root|tmp|usr|var|work|opt|mnt|Users)/[\w.-]+")
 
 
-def executed(path: Path) -> nbformat.NotebookNode:
+def executed(path: Path, results: Path | None = None) -> nbformat.NotebookNode:
     """The notebook with the outputs of a run just made; raises what a cell raises."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
+        if results is not None:
+            named = os.path.relpath(results.resolve(), HERE)
+            cell.source = re.sub(r"^RESULTS = .*$", f'RESULTS = "{named}"', cell.source, flags=re.MULTILINE)
         cell.metadata = {}
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -70,9 +75,10 @@ def main() -> int:
     parser.add_argument(
         "--to", type=Path, default=HERE, metavar="FOLDER", help="where they go, outputs and all"
     )
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="read these records instead")
     options = parser.parse_args()
     for path in options.notebooks:
-        notebook = executed(path)
+        notebook = executed(path, options.results)
         if named := machine_paths(notebook):
             print(f"{path.name}: outputs name folders of this machine: {', '.join(named)}", file=sys.stderr)
             return 1

@@ -99,12 +99,13 @@ def test_a_broken_packed_set_is_refused_by_name(
         read_records(tmp_path / "packed")
 
 
-def test_the_command_keeps_as_many_repeats_as_asked(
+def test_thin_keeps_every_run_and_one_timeline_of_each_experiment(
     loose: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["pack", str(loose), "-o", str(tmp_path / "packed"), "--seeds", "1"]) == 0
-    assert capsys.readouterr().err.startswith("3 runs in ")
-    assert sorted(record.run["seed"] for record in read_records(tmp_path / "packed")) == [1, 1, 1]
+    assert cli.main(["pack", str(loose), "-o", str(tmp_path / "packed"), "--thin"]) == 0
+    assert capsys.readouterr().err.startswith("5 runs in ")
+    kept = {record.run["seed"]: len(record.intervals) for record in read_records(tmp_path / "packed")[:4]}
+    assert kept == {1: 6, 2: 0}
 
 
 def test_where_keeps_strategies_that_have_no_such_parameter(loose: Path) -> None:

@@ -102,13 +102,10 @@ def compare(before: Path, after: Path, fail_over: float | None, as_json: bool) -
     help="Where the packed set goes; an older one there is replaced.",
 )
 @click.option(
-    "--seeds",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Keep the first N repeats of each experiment. [default: all]",
+    "--thin", is_flag=True, help="Keep the timeline (intervals) of each experiment's first repeat only."
 )
 @_debug_option
-def pack(results: Path, output: Path, seeds: int | None) -> None:
+def pack(results: Path, output: Path, thin: bool) -> None:
     """Put many runs into one small folder.
 
     RESULTS is a result set or a folder of result sets. The packed set holds the same records, and every command
@@ -116,12 +113,11 @@ def pack(results: Path, output: Path, seeds: int | None) -> None:
     """
     from vfbench.records import read_records
     from vfbench.records.pack import write_packed
-    from vfbench.report.groups import grouped
+    from vfbench.report.groups import thinned
 
     records = read_records(results)
-    if seeds is not None:
-        kept = [record for group in grouped(records) for record in group.records[:seeds]]
-        records = sorted(kept, key=lambda record: record.manifest["started"])
+    if thin:
+        records = thinned(records)
     write_packed(records, output)
     size = sum(path.stat().st_size for path in output.iterdir())
     click.echo(f"{len(records)} runs in {size / 1024:,.0f} KiB: {output}", err=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
-from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Cell, Column
+from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Column
 from vfbench.records.write import INTERVALS_FILE, ROUNDS_FILE, RUNS_FILE
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ PACKED = "packed.json"
 MANIFESTS_FILE = "manifests.parquet"
 SHARED = ("profile", "environment")
 """Parts of a manifest that few runs have of their own."""
-RUN = "run_folder"
-"""The column by which a table's row knows its run."""
+FOLDER = "run_folder"
+RUN = "run_number"
+"""The column by which a table's row knows its run: 0 is the first of the manifests."""
 LEVEL = 19
 
 
@@ -52,20 +53,21 @@ def write_packed(records: Sequence[Record], folder: Path) -> None:
 def _write(records: Sequence[Record], folder: Path) -> None:
     shared: dict[str, list[Any]] = {part: [] for part in SHARED}
     manifests = [
-        {RUN: record.path.name, "manifest": json.dumps(_with_places(record.manifest, shared))}
+        {FOLDER: record.path.name, "manifest": json.dumps(_with_places(record.manifest, shared))}
         for record in records
     ]
-    _write_table(folder / MANIFESTS_FILE, manifests, ())
-    _write_table(folder / RUNS_FILE, [_named(record, record.run) for record in records], RUNS)
+    _write_table(folder / MANIFESTS_FILE, manifests, {FOLDER: "string", "manifest": "string"})
+    runs = [{RUN: number, **record.run} for number, record in enumerate(records)]
+    _write_table(folder / RUNS_FILE, runs, _types(RUNS))
     for file, part, columns in ((ROUNDS_FILE, "rounds", ROUNDS), (INTERVALS_FILE, "intervals", INTERVALS)):
-        rows = [_named(record, row) for record in records for row in getattr(record, part)]
-        _write_table(folder / file, rows, columns)
+        rows = [{RUN: n, **row} for n, record in enumerate(records) for row in getattr(record, part)]
+        _write_table(folder / file, rows, _types(columns))
     document = {"schema": SCHEMA_VERSION, "runs": len(records), **shared}
     (folder / PACKED).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _named(record: Record, row: Mapping[str, Cell]) -> dict[str, Cell]:
-    return {RUN: record.path.name, **row}
+def _types(columns: tuple[Column, ...]) -> dict[str, str]:
+    return {RUN: "int64", **{column.name: column.type for column in columns}}
 
 
 def _with_places(manifest: Mapping[str, Any], shared: dict[str, list[Any]]) -> dict[str, Any]:
@@ -78,15 +80,21 @@ def _with_places(manifest: Mapping[str, Any], shared: dict[str, list[Any]]) -> d
     return {**manifest, **places}
 
 
-def _write_table(path: Path, rows: list[dict[str, Any]], columns: tuple[Column, ...]) -> None:
+def _write_table(path: Path, rows: list[dict[str, Any]], types: Mapping[str, str]) -> None:
+    """Without dictionaries and statistics, which take more room here than they save."""
     import pyarrow
     import pyarrow.parquet
 
-    fields = [pyarrow.field(RUN, "string")]
-    fields += [pyarrow.field(column.name, column.type) for column in columns]
-    fields += [] if columns else [pyarrow.field("manifest", "string")]
-    table = pyarrow.Table.from_pylist(rows, schema=pyarrow.schema(fields))
-    pyarrow.parquet.write_table(table, path, compression="zstd", compression_level=LEVEL)
+    schema = pyarrow.schema([pyarrow.field(name, type_) for name, type_ in types.items()])
+    table = pyarrow.Table.from_pylist(rows, schema=schema)
+    pyarrow.parquet.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=LEVEL,
+        use_dictionary=False,
+        write_statistics=False,
+    )
 
 
 def unpacked(folder: Path) -> list[tuple[Path, dict[str, Any], dict[str, list[dict[str, Any]]]]]:
@@ -99,11 +107,11 @@ def unpacked(folder: Path) -> list[tuple[Path, dict[str, Any], dict[str, list[di
     tables = {file: _by_run(_read_table(folder / file)) for file in (RUNS_FILE, ROUNDS_FILE, INTERVALS_FILE)}
     found = []
     try:
-        for row in manifests:
+        for number, row in enumerate(manifests):
             manifest = json.loads(row["manifest"])
             manifest.update({part: shared[part][manifest[part]] for part in SHARED})
-            own = {file: rows.get(row[RUN], []) for file, rows in tables.items()}
-            found.append((folder / row[RUN], manifest, own))
+            own = {file: rows.get(number, []) for file, rows in tables.items()}
+            found.append((folder / row[FOLDER], manifest, own))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{folder / MANIFESTS_FILE} is broken: {error}") from error
     return found
@@ -135,8 +143,8 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _by_run(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+def _by_run(rows: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    found: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
-        found.setdefault(str(row.pop(RUN, "")), []).append(row)
+        found.setdefault(row.pop(RUN, -1), []).append(row)
     return found

@@ -14,6 +14,9 @@ from vfbench.report.groups import Group
 from vfbench.report.scenarios import Scenario
 from vfbench.report.watched import DAMAGE, HEADLINE, Watched
 
+NEGLIGIBLE = 0.005
+"""A ratio nearer to 1 than this is called the same, however sure it is."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -96,12 +99,12 @@ def _cell(watched: Watched, group: Group, reference: Group | None) -> Cell:
     if math.isnan(against.ratio.ratio):
         return Cell(median, interval)
     ratio = f"{against.ratio.ratio:.3g}"
-    return Cell(median, interval, ratio, _standing(watched, against, ratio), against.warning)
+    return Cell(median, interval, ratio, _standing(watched, against), against.warning)
 
 
-def _standing(watched: Watched, against: statistics.Comparison, ratio: str) -> str:
+def _standing(watched: Watched, against: statistics.Comparison) -> str:
     """By the ratio's interval; a rank test that can't confirm it with so few repeats is left to the warning."""
-    if against.outcome == "same" or ratio == "1":
+    if against.outcome == "same" or abs(against.ratio.ratio - 1) < NEGLIGIBLE:
         return "same"
     if not against.ratio.differs:
         return "unclear"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 from collections import Counter
@@ -60,6 +61,12 @@ def grouped(records: Iterable[Record]) -> list[Group]:
     members = list(found.values())
     named = labels([aspects_of_record(each[0]) for each in members])
     return [Group(label, tuple(each)) for label, each in zip(named, members, strict=True)]
+
+
+def thinned(records: Sequence[Record]) -> list[Record]:
+    """The records, with the intervals of each group's first one only."""
+    first = {group.first.path for group in grouped(records)}
+    return [each if each.path in first else dataclasses.replace(each, intervals=[]) for each in records]
 
 
 def labels(aspects: Sequence[dict[str, str]]) -> list[str]:

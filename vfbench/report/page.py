@@ -10,6 +10,7 @@ from vfbench.errors import UserError
 from vfbench.records import Record, intervals_frame, rounds_frame, runs_frame
 from vfbench.report.against_baseline import Comparison, choose_baseline, compared
 from vfbench.report.answer import Answer, answer
+from vfbench.report.families import Family, frame_size_families
 from vfbench.report.heading import heading
 from vfbench.report.provenance import SURE, commands, environments, profiles, seeds
 from vfbench.report.scenarios import Scenario, main_scenarios, scenarios
@@ -94,8 +95,13 @@ def _pictures(scenario: Scenario) -> Iterable[Picture]:
         "What each round of the pre-copy found dirty, and what it cost.",
         scenario,
         lambda: figures.pre_copy_rounds(rounds),
-        timed=False,
     )
+    if scenario.functional:
+        absent = (
+            "Guest code was emulated: times and throughput don't count, so there is nothing to see of them."
+        )
+        yield Picture("The migration over time, latency, processor time", "", absent=absent)
+        return
     timed: list[tuple[str, str, Callable[[], Figure]]] = [
         (
             "The migration over time",
@@ -119,7 +125,7 @@ def _pictures(scenario: Scenario) -> Iterable[Picture]:
         ),
     ]
     for title, reading, draw in timed:
-        yield _picture(title, reading, scenario, draw, timed=True)
+        yield _picture(title, reading, scenario, draw)
 
 
 def _integrity(scenario: Scenario) -> Picture:
@@ -130,14 +136,12 @@ def _integrity(scenario: Scenario) -> Picture:
         "Anything but zero is damage.",
         scenario,
         lambda: figures.integrity(runs_frame(scenario.records)),
-        timed=False,
     )
 
 
 def _sizes(records: Sequence[Record]) -> list[Picture]:
     """Throughput against frame size, for each set of runs that differ in their frame size and strategy only."""
     from vfbench.report import figures
-    from vfbench.report.families import frame_size_families
 
     return [
         _picture(
@@ -145,19 +149,20 @@ def _sizes(records: Sequence[Record]) -> list[Picture]:
             f"Workload {family.title}, testbed {family.scenarios[0].testbed}.",
             family.scenarios[0],
             lambda family=family: figures.throughput_by_frame_size(runs_frame(family.records)),  # type: ignore[misc]
-            timed=True,
         )
-        for family in frame_size_families(records)[:MOST_FAMILIES]
+        for family in _drawn_families(records)
     ]
 
 
-def _picture(
-    title: str, reading: str, scenario: Scenario, draw: Callable[[], Figure], *, timed: bool
-) -> Picture:
+def _drawn_families(records: Sequence[Record]) -> list[Family]:
+    """Those with most runs; a throughput that doesn't count is not drawn."""
+    counting = [family for family in frame_size_families(records) if not family.scenarios[0].functional]
+    return counting[:MOST_FAMILIES]
+
+
+def _picture(title: str, reading: str, scenario: Scenario, draw: Callable[[], Figure]) -> Picture:
     from vfbench.report import figures
 
-    if timed and scenario.functional:
-        return Picture(title, reading, absent="Guest code was emulated: times and throughput don't count.")
     try:
         name = f"{title} {reading} {scenario.title}".lower()
         name = "".join(letter if letter.isalnum() else "-" for letter in name)

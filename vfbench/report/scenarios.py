@@ -28,6 +28,11 @@ class Scenario:
         return str(self.groups[0].first.run["testbed"])
 
     @property
+    def full_title(self) -> str:
+        """With the testbed, whether or not it sets the scenario apart."""
+        return self.title if ", testbed " in self.title else f"{self.title}, testbed {self.testbed}"
+
+    @property
     def functional(self) -> bool:
         """Whether guest code was emulated, so that times and throughput don't count."""
         return any(bool(record.run["functional"]) for record in self.records)
