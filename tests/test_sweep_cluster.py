@@ -41,7 +41,9 @@ def sweep(tmp_path: Path, grids: str, workers: int = 2) -> list[DoneCell]:
     path.write_text(SMALL + grids)
     results = SweepResults(tmp_path / "results")
     plan = make_plan(cells_of(read_grids(path), MISBEHAVING, WORKLOADS), results, force=False)  # type: ignore[arg-type]
-    return list(run_plan(plan, results, on_this_machine(workers), on_this_machine(1)))
+    done: list[DoneCell] = []
+    run_plan(plan, results, on_this_machine(workers), on_this_machine(1), done.append)
+    return done
 
 
 def grid(name: str, strategy: str, rest: str = "") -> str:
@@ -123,7 +125,8 @@ def test_a_sweep_runs_on_a_cluster_that_is_there_already(tmp_path: Path, schedul
     path.write_text(SMALL + grid("plain", "untracked", "repeats = 3"))
     results = SweepResults(tmp_path / "results")
     plan = make_plan(cells_of(read_grids(path), MISBEHAVING, WORKLOADS), results, force=False)  # type: ignore[arg-type]
-    done = list(run_plan(plan, results, on_scheduler(scheduler), on_this_machine(1)))
+    done: list[DoneCell] = []
+    run_plan(plan, results, on_scheduler(scheduler), on_this_machine(1), done.append)
     assert [each.outcome.state for each in done] == ["ok"] * 3
 
 
