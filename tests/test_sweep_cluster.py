@@ -116,7 +116,9 @@ def scheduler() -> Iterator[str]:
     """The address of a cluster that somebody else started."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None, memory_limit=0) as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", memory_limit=0
+    ) as cluster:
         yield cluster.scheduler_address
 
 
