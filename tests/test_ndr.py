@@ -57,11 +57,9 @@ def test_some_loss_allows_a_higher_rate() -> None:
 
 
 def test_only_frames_of_the_steady_state_count() -> None:
-    rows: list[Any] = [
-        {"interval": 0, "phase": "steady", "packets_offered": 90, "packets_lost": 0},
-        {"interval": 9, "phase": "steady", "packets_offered": 110, "packets_lost": 1},
-        {"interval": 10, "phase": "steady", "packets_offered": 100, "packets_lost": 90},
-    ]
+    steady = {"phase": "steady", "packets_offered": 20, "packets_lost": 0}
+    migrating = {"phase": "steady", "packets_offered": 100, "packets_lost": 90}
+    rows: list[Any] = [*[steady] * 9, {**steady, "packets_lost": 1}, migrating]
     assert steady_loss(fakes.outcome(intervals=rows)) == 1 / 200
 
 
