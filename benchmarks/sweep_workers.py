@@ -14,7 +14,10 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
+
+from distributed import Client
 
 from strategies import ALL_STRATEGIES
 from vfbench.experiment import Experiment
@@ -22,9 +25,10 @@ from vfbench.options import Options, experiments
 from vfbench.profiles import load_profile
 from vfbench.runner import repeats_of
 from vfbench.sweeps.cells import Cell
-from vfbench.sweeps.cluster import local_cluster, run_on
+from vfbench.sweeps.cluster import local_cluster
 from vfbench.sweeps.results import SweepResults
 from vfbench.sweeps.specification import specification
+from vfbench.sweeps.sweep import DoneCell, make_plan, on_cluster, on_this_machine, run_plan
 from vfbench.sweeps.task import run_cell
 from workloads import ALL_WORKLOADS
 
@@ -45,24 +49,19 @@ def _cell(experiment: Experiment) -> Cell:
     return Cell(experiment, experiment.digest, ("benchmark",), (), 600.0)
 
 
-def measure(client: object, planned: list[Cell]) -> float:
+def measure(client: Client, planned: list[Cell]) -> float:
     """Seconds for all cells, records written."""
-    documents = [specification(cell, PROFILE) for cell in planned]
+
+    def note(done: DoneCell) -> None:
+        if done.outcome.state != "ok":
+            sys.exit(f"a cell is {done.outcome.state}: {done.outcome.reason}")
+
     with tempfile.TemporaryDirectory() as folder:
         results = SweepResults(Path(folder))
-        with results.writing():
-            began = time.perf_counter()
-            for number, result in run_on(client, documents):  # type: ignore[arg-type]
-                if result.outcome.state != "ok":
-                    sys.exit(f"a cell is {result.outcome.state}: {result.outcome.reason}")
-                results.write(
-                    planned[number],
-                    result.outcome,
-                    PROFILE,
-                    started=result.started,
-                    ran_in=result.environment,
-                )
-            return time.perf_counter() - began
+        plan = make_plan(planned, results, force=False)
+        began = time.perf_counter()
+        run_plan(plan, results, on_cluster(lambda: nullcontext(client)), on_this_machine(1), note)
+        return time.perf_counter() - began
 
 
 def run_some(documents: list[dict]) -> float:

@@ -41,7 +41,9 @@ def sweep(tmp_path: Path, grids: str, workers: int = 2) -> list[DoneCell]:
     path.write_text(SMALL + grids)
     results = SweepResults(tmp_path / "results")
     plan = make_plan(cells_of(read_grids(path), MISBEHAVING, WORKLOADS), results, force=False)  # type: ignore[arg-type]
-    return list(run_plan(plan, results, on_this_machine(workers), on_this_machine(1)))
+    done: list[DoneCell] = []
+    run_plan(plan, results, on_this_machine(workers), on_this_machine(1), done.append)
+    return done
 
 
 def grid(name: str, strategy: str, rest: str = "") -> str:
@@ -114,7 +116,9 @@ def scheduler() -> Iterator[str]:
     """The address of a cluster that somebody else started."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None, memory_limit=0) as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", memory_limit=0
+    ) as cluster:
         yield cluster.scheduler_address
 
 
@@ -123,7 +127,8 @@ def test_a_sweep_runs_on_a_cluster_that_is_there_already(tmp_path: Path, schedul
     path.write_text(SMALL + grid("plain", "untracked", "repeats = 3"))
     results = SweepResults(tmp_path / "results")
     plan = make_plan(cells_of(read_grids(path), MISBEHAVING, WORKLOADS), results, force=False)  # type: ignore[arg-type]
-    done = list(run_plan(plan, results, on_scheduler(scheduler), on_this_machine(1)))
+    done: list[DoneCell] = []
+    run_plan(plan, results, on_scheduler(scheduler), on_this_machine(1), done.append)
     assert [each.outcome.state for each in done] == ["ok"] * 3
 
 

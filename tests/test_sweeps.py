@@ -74,7 +74,9 @@ def cells() -> list[Cell]:
 
 def run(execute: Any = here, force: bool = False) -> list[DoneCell]:
     results = SweepResults(Path("results/g"))
-    return list(run_plan(make_plan(cells(), results, force=force), results, execute, execute))
+    done: list[DoneCell] = []
+    run_plan(make_plan(cells(), results, force=force), results, execute, execute, done.append)
+    return done
 
 
 def ran(testbed: SimpleNamespace) -> list[str]:
@@ -229,7 +231,8 @@ def test_kvm_cells_run_alone_and_last(testbed: SimpleNamespace) -> None:
     kvm = GRID.replace('"g"', '"k"') + 'testbed = "kvm"\n'
     Path("g.toml").write_text(kvm + GRID)
     results = SweepResults(Path("results/g"))
-    list(run_plan(make_plan(cells(), results, force=False), results, noted("together"), noted("alone")))
+    plan = make_plan(cells(), results, force=False)
+    run_plan(plan, results, noted("together"), noted("alone"), lambda _: None)
     assert order == [("together", "model")] * 4 + [("alone", "kvm")] * 4
 
 

@@ -64,7 +64,7 @@ class Share(click.ParamType):  # type: ignore[type-arg]
     type=Share(),
     default="0.5%",
     show_default=True,
-    help="How close to get, as a share of the link's rate.",
+    help="How close to get, as a share of the rate.",
 )
 @click.option(
     "--partial-drop",

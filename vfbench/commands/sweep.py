@@ -11,7 +11,7 @@ from vfbench.commands import Registries, pass_registries
 
 if TYPE_CHECKING:
     from vfbench.sweeps.results import SweepResults
-    from vfbench.sweeps.sweep import Plan
+    from vfbench.sweeps.sweep import DoneCell, Plan
 
 EXIT_FAILED_CELL = 1
 EXIT_INTERRUPTED = 130
@@ -116,9 +116,12 @@ def _run(plan: Plan, folder: SweepResults, workers: int, scheduler: str | None) 
     exit_code = 0
     try:
         with sweep_progress_bar(plan) as progress:
-            for done in run_plan(plan, folder, execute, on_this_machine(1)):
+
+            def note(done: DoneCell) -> None:
                 tally.done.append(done)
                 progress(done)
+
+            run_plan(plan, folder, execute, on_this_machine(1), note)
     except KeyboardInterrupt:
         left = len(plan.to_run) - len(tally.done)
         click.echo(f"bench: interrupted with {left} cells to run; the same command goes on", err=True)

@@ -32,6 +32,7 @@ RFC_2544_FRAME_BYTES = (64, 128, 256, 512, 1024, 1280, 1518)
 """Section 9.1, Ethernet, FCS included."""
 WIRE_OVERHEAD_BYTES = 20
 INTERVALS = 10
+LOWEST = 10_000
 FAST_BPS = 10**12
 NEEDED = ("frame", "rate")
 
@@ -41,7 +42,7 @@ LossAt = Callable[[int], float]
 
 @dataclass(frozen=True)
 class Limits:
-    """`tolerance`: how close to get, as a share of the link's rate; `partial_drop`: the PDR's loss ratio."""
+    """`tolerance`: how close to get, as a share of the rate; `partial_drop`: the PDR's loss ratio."""
 
     trial_ns: int
     tolerance: float
@@ -96,15 +97,19 @@ def planned(
     return found
 
 
-def highest_rate(loss_at: LossAt, link_bps: int, step_bps: int, allowed: float) -> int | None:
-    """The highest rate that loses no more than `allowed`, to within `step_bps`; None if there is none.
+def highest_rate(
+    loss_at: LossAt, link_bps: int, tolerance: float, allowed: float, known: Mapping[int, float]
+) -> int | None:
+    """The highest rate that loses no more than `allowed`, too low by `tolerance` of itself at most.
 
-    Taken for granted: whoever loses frames at a rate loses frames at any higher one.
+    `known` are the losses at rates tried so far, which narrow the range. None if even the link's rate divided by
+    `LOWEST` loses more. Taken for granted: whoever loses frames at a rate loses frames at any higher one.
     """
     if loss_at(link_bps) <= allowed:
         return link_bps
-    low, high = 0, link_bps
-    while high - low > step_bps:
+    high = min(rate for rate, loss in known.items() if loss > allowed)
+    low = max((rate for rate, loss in known.items() if loss <= allowed), default=0)
+    while high - low > max(1, tolerance * low) and high > link_bps // LOWEST:
         middle = (low + high) // 2
         low, high = (middle, high) if loss_at(middle) <= allowed else (low, middle)
     return low or None
@@ -122,13 +127,12 @@ def search(experiment: Experiment, profile: Profile, limits: Limits) -> Found:
         return losses[rate_bps]
 
     link_bps = experiment.link.rate_bps
-    step_bps = max(1, round(link_bps * limits.tolerance))
     frame_bytes: int = getattr(experiment.workload, "frame_bytes")  # noqa: B009 - not every workload has one
     ndr_bps = pdr_bps = None
     reason = ""
     try:
-        ndr_bps = highest_rate(loss_at, link_bps, step_bps, 0.0)
-        pdr_bps = highest_rate(loss_at, link_bps, step_bps, limits.partial_drop)
+        ndr_bps = highest_rate(loss_at, link_bps, limits.tolerance, 0.0, losses)
+        pdr_bps = highest_rate(loss_at, link_bps, limits.tolerance, limits.partial_drop, losses)
     except RunFailed as failure:
         reason = str(failure)
     name = experiment.strategy.name
@@ -145,8 +149,11 @@ def steady_only(experiment: Experiment, trial_ns: int) -> Experiment:
 
 
 def steady_loss(outcome: Outcome) -> float:
-    """The share of the frames offered in the steady state that was found lost in it."""
-    rows: list[dict[str, Any]] = [row for row in outcome.intervals if row["phase"] == "steady"]
+    """The share of the frames offered in the steady state that was found lost in it.
+
+    By number: a further interval begins the moment that the steady state ends, and holds the migration's losses.
+    """
+    rows: list[dict[str, Any]] = outcome.intervals[:INTERVALS]
     offered = sum(row["packets_offered"] for row in rows)
     if offered == 0:
         raise RunFailed("no frame was offered in the steady state; make the trial longer")

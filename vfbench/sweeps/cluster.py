@@ -29,14 +29,17 @@ Specification = dict[str, Any]
 
 @contextmanager
 def local_cluster(workers: int) -> Iterator[Client]:
-    """Processes of one thread each on this machine, which end with the block; nothing listens for a browser."""
+    """Processes of one thread each on this machine, which end with the block.
+
+    Dask's page for a browser is on any port that is free, so nothing is in the way of a cluster that is here already.
+    """
     with (
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
             preload=["vfbench.sweeps.worker"],
         ) as cluster,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ Execute = Callable[[Specifications], Iterator[tuple[int, CellResult]]]
 """Runs cells, and gives each result as it comes with the number of its specification."""
 SHARES_NO_MACHINE = ("kvm",)
 """Testbeds whose clock is the wall's: their cells run one at a time, with no other cell beside them."""
+
+WRITERS = 2
+MOST_OPEN_RECORDS = 64
 
 
 @dataclass
@@ -98,20 +102,24 @@ def make_plan(cells: Sequence[Cell], results: SweepResults, *, force: bool) -> P
 
 
 def run_plan(
-    plan: Plan, results: SweepResults, execute: Execute, execute_alone: Execute
-) -> Iterator[DoneCell]:
-    """Run what the plan says; each cell is on disk before it is yielded.
+    plan: Plan,
+    results: SweepResults,
+    execute: Execute,
+    execute_alone: Execute,
+    note: Callable[[DoneCell], None],
+) -> None:
+    """Run what the plan says; `note` gets each cell as soon as it is on disk, and not always in this thread.
 
     `execute` runs cells that may share the machine, `execute_alone` those that may not, after all others.
     UserError for results that can't be written. What is on disk stays, however this ends.
     """
-    with results.writing():
+    with results.writing(), Recorder(plan, results, note) as recorder:
         able = []
         for cell in plan.to_run:
             refusals = load_testbed(cell.experiment.testbed).refusals(cell.experiment)
             if refusals:
                 outcome = Outcome("skipped", f"testbed {cell.experiment.testbed!r}: {'; '.join(refusals)}")
-                yield _recorded(plan, results, cell, CellResult(outcome, datetime.now(UTC)))
+                recorder.record(cell, CellResult(outcome, datetime.now(UTC)))
             else:
                 able.append(cell)
         alone = [cell for cell in able if cell.experiment.testbed in SHARES_NO_MACHINE]
@@ -120,7 +128,45 @@ def run_plan(
             if group:
                 documents = [specification(cell, plan.profiles[cell.experiment.profile]) for cell in group]
                 for number, result in run(documents):
-                    yield _recorded(plan, results, group[number], result)
+                    recorder.record(group[number], result)
+                recorder.wait()
+
+
+class Recorder:
+    """Writes records while the next cells are handed out: a disk that is slow to sync keeps no worker waiting.
+
+    At the end of a `with` block all that was recorded is on disk; UserError if something can't be written.
+    """
+
+    def __init__(self, plan: Plan, results: SweepResults, note: Callable[[DoneCell], None]) -> None:
+        self._plan, self._results, self._note = plan, results, note
+        self._threads = ThreadPoolExecutor(WRITERS, thread_name_prefix="recorder")
+        self._open: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._threads.shutdown(wait=True)
+        if kind is None:
+            self.wait()
+
+    def record(self, cell: Cell, result: CellResult) -> None:
+        """Begin to write; UserError if an earlier record could not be written."""
+        self._open.append(self._threads.submit(self._write, cell, result))
+        while self._open and (self._open[0].done() or len(self._open) > MOST_OPEN_RECORDS):
+            self._open.popleft().result()
+
+    def wait(self) -> None:
+        """Until all is on disk."""
+        while self._open:
+            self._open.popleft().result()
+
+    def _write(self, cell: Cell, result: CellResult) -> None:
+        profile = self._plan.profiles[cell.experiment.profile]
+        ran_in = result.environment or None
+        self._results.write(cell, result.outcome, profile, started=result.started, ran_in=ran_in)
+        self._note(DoneCell(cell, result.outcome))
 
 
 def on_cluster(opened: Callable[[], AbstractContextManager[Any]]) -> Execute:
@@ -161,13 +207,6 @@ def on_scheduler(address: str) -> Execute:
 def default_workers() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def _recorded(plan: Plan, results: SweepResults, cell: Cell, result: CellResult) -> DoneCell:
-    profile = plan.profiles[cell.experiment.profile]
-    ran_in = result.environment or None
-    results.write(cell, result.outcome, profile, started=result.started, ran_in=ran_in)
-    return DoneCell(cell, result.outcome)
 
 
 @functools.cache
