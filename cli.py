@@ -19,6 +19,7 @@ from vfbench.commands.calibrate import calibrate
 from vfbench.commands.claims import claims
 from vfbench.commands.ndr import ndr
 from vfbench.commands.report import compare, pack, report
+from vfbench.commands.sensitivity import sensitivity
 from vfbench.commands.sweep import sweep
 from vfbench.commands.validate import validate
 from vfbench.errors import UserError
@@ -311,6 +312,7 @@ def crosscheck(profile: str, only: tuple[str, ...]) -> int:
 
 bench.add_command(calibrate)
 bench.add_command(claims)
+bench.add_command(sensitivity)
 bench.add_command(sweep)
 bench.add_command(ndr)
 bench.add_command(report)
