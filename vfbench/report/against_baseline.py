@@ -96,10 +96,10 @@ def _cell(watched: Watched, group: Group, reference: Group | None) -> Cell:
     if math.isnan(against.ratio.ratio):
         return Cell(median, interval)
     ratio = f"{against.ratio.ratio:.3g}"
-    return Cell(median, interval, ratio, _standing(watched, against, ratio), against.warning)
+    return Cell(median, interval, ratio, standing(watched, against, ratio), against.warning)
 
 
-def _standing(watched: Watched, against: statistics.Comparison, ratio: str) -> str:
+def standing(watched: Watched, against: statistics.Comparison, ratio: str) -> str:
     """By the ratio's interval; a rank test that can't confirm it with so few repeats is left to the warning."""
     if against.outcome == "same" or ratio == "1":
         return "same"

@@ -34,8 +34,13 @@ def ranking(runs: pandas.DataFrame) -> Ranking:
         for name, measure in MEASURES.items():
             value = measure(cell)
             if math.isfinite(value):
-                found.setdefault((cell.work, name), {})[label] = value
+                found.setdefault((_work(cell), name), {})[label] = value
     return found
+
+
+def _work(cell: Cell) -> object:
+    """Whatever the profile: that is what is varied."""
+    return tuple(pair for pair in cell.work if pair[0] not in ("profile", "profile_digest"))
 
 
 def turned_pairs(before: Ranking, after: Ranking) -> Iterator[tuple[str, str, str]]:
