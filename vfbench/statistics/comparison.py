@@ -29,8 +29,8 @@ class Comparison:
     """Two sets of repeats.
 
     ``outcome`` is ``higher`` or ``lower`` (the ratio's interval leaves out 1 and the rank test's p is at most
-    0.05), ``same`` (it holds 1 and reaches at most ``WIDE`` to either side, or all values are equal), or ``unclear``; ``warning`` says why
-    it is unclear, and is empty otherwise.
+    0.05), ``same`` (it holds 1 and reaches at most ``WIDE`` to either side, or all values are equal), or
+    ``unclear``; ``warning`` says why it is unclear, and is empty otherwise.
     """
 
     ratio: Ratio
