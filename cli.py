@@ -19,12 +19,13 @@ from vfbench.commands.calibrate import calibrate
 from vfbench.commands.claims import claims
 from vfbench.commands.ndr import ndr
 from vfbench.commands.report import compare, pack, report
+from vfbench.commands.sensitivity import sensitivity
 from vfbench.commands.sweep import sweep
 from vfbench.commands.validate import validate
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, GROUPS, LARGEST_SEED
 from vfbench.options import PRESETS, SHORTCUTS, Options, experiments
-from vfbench.parameters import find
+from vfbench.parameters import find, unknown
 from vfbench.units import SCALES, accepted_units
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ def bench() -> None:
 # `main` looks for the word itself, so that errors of the command line show their traceback too.
 _debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+)
+
+
+_baseline_option = click.option(
+    "--baseline",
+    metavar="STRATEGY",
+    help="Also show every measure relative to this strategy's, with intervals over the repeats.",
 )
 
 
@@ -160,6 +168,7 @@ def _shortcut_options(command: Command) -> Command:
     help="Folder that takes the records.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@_baseline_option
 @click.option("--debug", is_flag=True, help="Show the traceback of an error and of a failed run.")
 def run(
     strategies: tuple[str, ...],
@@ -172,6 +181,7 @@ def run(
     seed: int,
     results: Path,
     as_json: bool,
+    baseline: str | None,
     debug: bool,
     **shortcuts: str | None,
 ) -> int:
@@ -181,10 +191,12 @@ def run(
     """
     given = {name.replace("_", "-"): text for name, text in shortcuts.items() if text is not None}
     options = Options(strategies, workload, settings, given, preset, profile, testbed, seed)
-    return _run(options, repeat, results, as_json=as_json, debug=debug)
+    return _run(options, repeat, results, as_json=as_json, baseline=baseline, debug=debug)
 
 
-def _run(options: Options, repeat: int, results: Path, *, as_json: bool, debug: bool) -> int:
+def _run(
+    options: Options, repeat: int, results: Path, *, as_json: bool, baseline: str | None, debug: bool
+) -> int:
     from vfbench.profiles import load_profile
     from vfbench.records import ResultSet, read_record
     from vfbench.report.progress import progress_bar
@@ -195,6 +207,8 @@ def _run(options: Options, repeat: int, results: Path, *, as_json: bool, debug: 
     planned = repeats_of(each, repeat)
     profile = load_profile(options.profile)
     names = [experiment.strategy.name for experiment in each]
+    if baseline is not None and baseline not in names:
+        raise unknown("--baseline: there is no run of a strategy", baseline, names)
     result_set = ResultSet.create(results, names, options.workload, datetime.now(UTC))
 
     finished = []
@@ -210,7 +224,7 @@ def _run(options: Options, repeat: int, results: Path, *, as_json: bool, debug: 
         exit_code = EXIT_INTERRUPTED
     finally:
         if finished:
-            _show([read_record(done.folder) for done in finished], as_json)
+            _show([read_record(done.folder) for done in finished], as_json, baseline)
             click.echo(f"Records: {result_set.folder}", err=as_json)
     failed = any(done.outcome.state in ("failed", "timed-out") for done in finished)
     return exit_code or (EXIT_FAILED_RUN if failed else 0)
@@ -239,15 +253,16 @@ def list_(what: str) -> None:
 @bench.command()
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@_baseline_option
 @_debug_option
-def show(result: Path, as_json: bool) -> None:
+def show(result: Path, as_json: bool, baseline: str | None) -> None:
     """Print the table of stored runs again.
 
     RESULT is a run's folder, a result set, or a folder of result sets.
     """
     from vfbench.records import read_records
 
-    _show(read_records(result), as_json)
+    _show(read_records(result), as_json, baseline)
 
 
 @bench.command()
@@ -311,6 +326,7 @@ def crosscheck(profile: str, only: tuple[str, ...]) -> int:
 
 bench.add_command(calibrate)
 bench.add_command(claims)
+bench.add_command(sensitivity)
 bench.add_command(sweep)
 bench.add_command(ndr)
 bench.add_command(report)
@@ -319,15 +335,20 @@ bench.add_command(pack)
 bench.add_command(validate)
 
 
-def _show(records: list[Record], as_json: bool) -> None:
+def _show(records: list[Record], as_json: bool, baseline: str | None) -> None:
+    from vfbench.report.relative_table import print_relative, relative_rows
+
+    relative = [] if baseline is None else relative_rows(records, baseline)
     if as_json:
         from vfbench.report.document import json_document
 
-        click.echo(json_document(records))
+        click.echo(json_document(records, [row.to_json() for row in relative]))
     elif records:
         from vfbench.report.table import print_tables
 
         print_tables(records, sys.stdout)
+        if baseline is not None:
+            print_relative(relative, baseline, sys.stdout)
 
 
 def _strategies() -> dict[str, type[Strategy]]:

@@ -25,10 +25,11 @@ def claims(results: Path, ids: tuple[str, ...], as_json: bool) -> None:
     range, or the records are not enough; figures and ids of the runs stand beside it. Testbeds and profiles are
     never pooled. docs/verdicts.md has the rules.
     """
-    from vfbench.records import read_intervals, read_rounds, read_runs
+    from vfbench.records import intervals_frame, read_records, rounds_frame, runs_frame
     from vfbench.report.verdicts import verdict_lines, verdicts_document
     from vfbench.verdicts import chosen_claims, evaluate
 
     chosen = chosen_claims(ids)
-    verdicts = evaluate(read_runs(results), read_rounds(results), read_intervals(results), chosen)
+    records = read_records(results)
+    verdicts = evaluate(runs_frame(records), rounds_frame(records), intervals_frame(records), chosen)
     click.echo(verdicts_document(verdicts) if as_json else "\n".join(verdict_lines(verdicts)).rstrip())

@@ -99,10 +99,10 @@ def _cell(watched: Watched, group: Group, reference: Group | None) -> Cell:
     if math.isnan(against.ratio.ratio):
         return Cell(median, interval)
     ratio = f"{against.ratio.ratio:.3g}"
-    return Cell(median, interval, ratio, _standing(watched, against), against.warning)
+    return Cell(median, interval, ratio, standing(watched, against), against.warning)
 
 
-def _standing(watched: Watched, against: statistics.Comparison) -> str:
+def standing(watched: Watched, against: statistics.Comparison) -> str:
     """By the ratio's interval; a rank test that can't confirm it with so few repeats is left to the warning."""
     if against.outcome == "same" or abs(against.ratio.ratio - 1) < NEGLIGIBLE:
         return "same"

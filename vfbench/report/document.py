@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vfbench.records import SCHEMA_VERSION, Record
 
 
-def json_document(records: Iterable[Record]) -> str:
-    """`{"schema": ..., "runs": [...]}`: a run has every column of `schema.RUNS`, its parameters and rounds.
+def json_document(records: Iterable[Record], relative: Sequence[dict[str, Any]] = ()) -> str:
+    """`{"schema": ..., "runs": [...]}`, and `relative` where rows relative to a baseline are given.
 
-    Missing values are null. `wall_s` is the seconds that the testbed took, `record` the run's folder.
+    A run has every column of `schema.RUNS`, its parameters and rounds. Missing values are null. `wall_s` is the
+    seconds that the testbed took, `record` the run's folder.
     """
     runs = [_run(record) for record in records]
-    return json.dumps({"schema": SCHEMA_VERSION, "runs": runs}, indent=2, allow_nan=False)
+    document = {"schema": SCHEMA_VERSION, "runs": runs, **({"relative": list(relative)} if relative else {})}
+    return json.dumps(document, indent=2, allow_nan=False)
 
 
 def _run(record: Record) -> dict[str, Any]:

@@ -29,8 +29,8 @@ class Comparison:
     """Two sets of repeats.
 
     ``outcome`` is ``higher`` or ``lower`` (the ratio's interval leaves out 1 and the rank test's p is at most
-    0.05), ``same`` (it holds 1 and reaches at most ``WIDE`` to either side), or ``unclear``; ``warning`` says why
-    it is unclear, and is empty otherwise.
+    0.05), ``same`` (it holds 1 and reaches at most ``WIDE`` to either side, or all values are equal), or
+    ``unclear``; ``warning`` says why it is unclear, and is empty otherwise.
     """
 
     ratio: Ratio
@@ -61,7 +61,7 @@ def compare(values: Iterable[object], baseline: Iterable[object]) -> Comparison:
     significant = test.p <= 1 - LEVEL
     if found.differs and significant:
         return Comparison(found, test, "higher" if found.ratio > 1 else "lower", "")
-    if found.low <= 1 <= found.high and not found.too_wide:
+    if (found.low <= 1 <= found.high and not found.too_wide) or _all_equal(first, second):
         return Comparison(found, test, "same", "")
     return Comparison(found, test, "unclear", _why_unclear(found, test))
 
@@ -77,6 +77,10 @@ def _why_unclear(found: Ratio, test: RankTest) -> str:
     if found.too_wide and not found.differs:
         return f"the spread is too wide to tell ({found.reach:.0%} of the ratio, {WIDE:.0%} would do)"
     return f"the interval and the rank test disagree (p = {test.p:.2g})"
+
+
+def _all_equal(first: Values, second: Values) -> bool:
+    return bool(len(first) and len(second)) and len(np.unique(np.concatenate([first, second]))) == 1
 
 
 def _has_ties(first: Values, second: Values) -> bool:

@@ -15,8 +15,10 @@ from vfbench.verdicts.verdict import Claim, NotEnough
 
 FEWEST_SYNCS = 3
 PERSISTING_SHARE = 0.5
-PAGE_BYTES = 4096
+RING_SLACK = 1.1
+"""Pages of the descriptors themselves, and those just replaced."""
 MIB = 1 << 20
+PAGES = ("packet pages dirtied per round", "")
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -56,24 +58,31 @@ def _persists(rounds: pandas.DataFrame) -> bool:
 def _per_round(per_run: list[pandas.DataFrame]) -> dict[tuple[str, str], float]:
     later = pandas.concat([rounds.iloc[1:] for rounds in per_run])
     return {
-        ("packet pages dirtied per round", ""): float(later["dirty_pages_dma"].astype(float).median()),
+        PAGES: float(later["dirty_pages_dma"].astype(float).median()),
         ("re-sent per round", "MiB"): float(later["resent_bytes"].astype(float).median()) / MIB,
     }
 
 
 def _remark(evidence: Evidence, findings: list[Finding], marked: list[Cell]) -> str:
     cells = [finding.cells[0] for finding in findings]
-    ring = max(int(cell["driver.rx_ring"]) * int(cell["guest.queues"]) for cell in cells)
     stuck = sum(bool((cell.runs["state"] == "not-converged").any()) for cell in cells)
+    bound = sum(finding.measures[PAGES] <= RING_SLACK * ring_pages(finding.cells[0]) for finding in findings)
+    smallest, largest = (edge(ring_pages(cell) for cell in cells) for edge in (min, max))
+    ring = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
     text = (
-        f"Recycling bounds it: the receive rings have {ring} pages ({short(ring * PAGE_BYTES / MIB)} MiB) at most; "
-        f"{stuck} of {len(cells)} cells never came below the downtime limit."
+        f"Recycling bounds it: {bound} of {len(cells)} cells stay within the receive rings' {ring} pages, "
+        f"{stuck} never came below the downtime limit."
     )
     fresh = _findings(evidence, [cell for cell in marked if cell.shared.get("driver.page_reuse") == "none"])
     if fresh:
-        pages = max(finding.measures["packet pages dirtied per round", ""] for finding in fresh)
+        pages = max(finding.measures[PAGES] for finding in fresh)
         text += f" Without recycling it is up to {short(pages)} pages a round."
     return text
+
+
+def ring_pages(cell: Cell) -> int:
+    """Pages that the receive rings of all queues hold."""
+    return int(cell["driver.rx_ring"]) * int(cell["guest.queues"])
 
 
 CLAIM = Claim(

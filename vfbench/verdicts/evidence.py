@@ -63,12 +63,7 @@ class Evidence:
     @cached_property
     def all_cells(self) -> list[Cell]:
         """The cells with runs that count, in order of appearance."""
-        counted = measured(self.runs)
-        if counted.empty:
-            return []
-        names = [*cell_columns(counted), *TRAIT_NAMES]
-        groups = counted.groupby(names, dropna=False, sort=False, observed=True)
-        return [Cell(_plain(dict(zip(names, key, strict=True))), group) for key, group in groups]
+        return cells_of(self.runs)
 
     @property
     def is_silent(self) -> bool:
@@ -100,6 +95,16 @@ class Evidence:
             datapath="vf", datapath_migrating="vf", guest_iommu=False, faults=only_faults_of_the_stop
         )
         return sorted(found, key=lambda cell: cell["dma_visible_by"] != "none")
+
+
+def cells_of(runs: pandas.DataFrame) -> list[Cell]:
+    """The cells with runs that count, in order of appearance."""
+    counted = measured(runs)
+    if counted.empty:
+        return []
+    names = [*cell_columns(counted), *TRAIT_NAMES]
+    groups = counted.groupby(names, dropna=False, sort=False, observed=True)
+    return [Cell(_plain(dict(zip(names, key, strict=True))), group) for key, group in groups]
 
 
 FAULTS_OF_THE_STOP = {"1", "3", "4"}

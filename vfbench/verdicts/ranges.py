@@ -27,7 +27,7 @@ _NEVER = ("strategy", "profile", "profile_digest", "faults")
 
 @dataclass(frozen=True)
 class Range:
-    """Cells that fit ``allowed``, and how many of them hold."""
+    """Cells whose axes have values of ``allowed`` (only those that occur among them), and how many hold."""
 
     allowed: Allowed
     holding: int
@@ -63,18 +63,19 @@ def _varying(points: Sequence[Point], first: Sequence[str]) -> dict[str, tuple[A
 
 def _split(points: Sequence[Point], axes: Allowed, allowed: Allowed, depth: int) -> list[Range]:
     holding = sum(holds for _, holds in points)
+    here = [Range(_occurring(points, allowed), holding, len(points))]
     if holding in (0, len(points)) or depth == 0:
-        return [Range(allowed, holding, len(points))]
+        return here
     candidates = [
         (_impurity(points, name, left), name, left)
         for name, values in axes.items()
         for left in _partitions(tuple(each for each in values if each in allowed.get(name, values)))
     ]
     if not candidates:
-        return [Range(allowed, holding, len(points))]
+        return here
     best, name, left = min(candidates, key=lambda candidate: candidate[0])
     if best >= _gini(holding, len(points)) - 1e-9:
-        return [Range(allowed, holding, len(points))]
+        return here
     known = allowed.get(name, axes[name])
     right = tuple(value for value in known if value not in left)
     ranges = []
@@ -82,6 +83,13 @@ def _split(points: Sequence[Point], axes: Allowed, allowed: Allowed, depth: int)
         inside = [point for point in points if point[0][name] in side]
         ranges += _split(inside, axes, {**allowed, name: side}, depth - 1)
     return ranges
+
+
+def _occurring(points: Sequence[Point], allowed: Allowed) -> Allowed:
+    found = {name: {axis[name] for axis, _ in points} for name in allowed}
+    return {
+        name: tuple(value for value in values if value in found[name]) for name, values in allowed.items()
+    }
 
 
 def _partitions(values: tuple[Any, ...]) -> Iterable[tuple[Any, ...]]:

@@ -1,0 +1,80 @@
+"""Which costs turn a verdict or an order, on the terminal and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from vfbench.search.sensitivity import Plan, Turn, Variation, turning_costs
+
+OF_KIND = {"outcome": "verdict", "range": "range", "order": "order"}
+
+
+def print_sensitivity(plan: Plan, turns: Sequence[Turn], file: TextIO) -> None:
+    """A row per turn, then what turned nothing."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=file, width=None if file.isatty() else 160, highlight=False)
+    found = turning_costs(turns)
+    if turns:
+        table = Table("cost", "at", "sure", "turns", "from", "to", box=None, pad_edge=False)
+        for turn in turns:
+            sure = turn.variation.figure.sure
+            subject = f"{OF_KIND[turn.kind]} {turn.subject}"
+            table.add_row(turn.variation.cost, _at(turn.variation), sure, subject, turn.before, turn.after)
+        console.print(table)
+        console.print()
+    for line in summary(plan, found):
+        console.print(line)
+
+
+def summary(plan: Plan, found: dict[str, list[Turn]]) -> Iterable[str]:
+    """How much was varied, and what of it turned something."""
+    varied = list(dict.fromkeys(variation.cost for variation in plan.variations))
+    turning = [name for name in varied if any(turn.kind == "outcome" for turn in found.get(name, []))]
+    yield (
+        f"{len(plan.experiments)} experiments, {len(varied)} costs, each at the ends of its range "
+        f"(profile {plan.profile.name}): {len(turning)} turn a verdict"
+        + (f" ({', '.join(turning)})" if turning else "")
+        + f", {len(varied) - len(found)} turn nothing."
+    )
+
+
+def sensitivity_document(plan: Plan, turns: Sequence[Turn]) -> str:
+    """`{"profile": ..., "experiments": [...], "variations": [...], "turns": [...]}`."""
+    document: dict[str, Any] = {
+        "profile": plan.profile.name,
+        "profile_digest": plan.profile.digest,
+        "claims": [claim.id for claim in plan.claims],
+        "experiments": [experiment.digest for experiment in plan.experiments],
+        "variations": [_variation(each) for each in plan.variations],
+        "turns": [
+            {
+                **_variation(turn.variation),
+                "kind": turn.kind,
+                "subject": turn.subject,
+                "before": turn.before,
+                "after": turn.after,
+            }
+            for turn in turns
+        ],
+    }
+    return json.dumps(document, indent=2, allow_nan=False)
+
+
+def _variation(variation: Variation) -> dict[str, Any]:
+    figure = variation.figure
+    return {
+        "cost": variation.cost,
+        "end": variation.end,
+        "value": variation.value,
+        "stated": figure.value,
+        "unit": figure.unit,
+        "sure": figure.sure,
+    }
+
+
+def _at(variation: Variation) -> str:
+    return f"{variation.value:g} {variation.figure.unit} (stated {variation.figure.value:g})"
