@@ -132,7 +132,6 @@ class Precopy:
     def _send_rounds(self) -> None:
         while not self._may_switch_over():
             if len(self.rounds) > self._max_rounds:
-                self.rounds.pop()
                 raise NotConverged(
                     f"{self._sender.pending_bytes} bytes pending after {self._max_rounds} rounds, "
                     f"{self.threshold_bytes} fit the downtime limit"
