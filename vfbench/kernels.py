@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("vfbench/*.py", "vfbench/calibration/loops.py", "vfbench/machine/*.py", "vfbench/testbeds/**/*.py")
 """Where kernels of vfbench may stand; a test sees to it that none stands elsewhere."""
 ALL_SOURCES = ("vfbench/**/*.py", "strategies/*.py", "workloads/*.py")
-KEPT_CACHES = 12
+KEPT_CACHES = 24
 
 
 def source_hash(patterns: tuple[str, ...] = SOURCES) -> str:
@@ -62,6 +62,8 @@ def _select_cache_folder() -> Path:
         by_age = sorted(caches, key=lambda p: p.stat().st_mtime)
         for old in by_age[:-KEPT_CACHES]:
             shutil.rmtree(old, ignore_errors=True)
+    # One that is in use is not old.
+    os.utime(folder)
     return folder
 
 

@@ -42,3 +42,6 @@ FLUSH_QUEUE_ENTRIES = 256
 """``IOVA_FQ_SIZE`` of the kernel's deferred unmapping (drivers/iommu/dma-iommu.c)."""
 FLUSH_TIMEOUT_PS = 10 * 10**9
 """``IOVA_FQ_TIMEOUT``: 10 ms."""
+
+WATCHDOG_PS = 2 * 10**12
+"""``ixgbevf_service_timer``: every 2 s the driver makes the device interrupt, for queues that went without."""

@@ -13,6 +13,7 @@ from vfbench.machine.application import consume_due, next_due_ps
 from vfbench.machine.by_testbed import on_model
 from vfbench.machine.costs import INTERRUPT_ENTRY_HOST, INTERRUPT_INJECTION, POLL_START
 from vfbench.machine.cpu import sleep_until, spend
+from vfbench.machine.driver_state import WATCHDOG_PS
 from vfbench.machine.port import PATH_VF
 from vfbench.machine.receive import empty_slots, receive_one, refill
 from vfbench.machine.transmit import clean_transmitted, ring_transmit_doorbell
@@ -114,10 +115,18 @@ def advance_device(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) 
 
 
 @kernel
+def poll_for_the_watchdog(port: Any) -> None:
+    """A queue without buffers gets no interrupt, and without a poll no buffers: the watchdog polls it all the same."""
+    port.watchdog_ps += WATCHDOG_PS
+    port.polling = 1
+
+
+@kernel
 def rest(cpu: Any, port: Any, until_ps: int) -> None:
-    """The vCPU sleeps until an interrupt, or until the application is done with a packet."""
+    """The vCPU sleeps until an interrupt, the watchdog, or the time when the application is done with a packet."""
     due_ps = next_due_ps(cpu)
-    limit_ps = until_ps if due_ps < 0 else min(until_ps, due_ps)
+    limit_ps = min(until_ps, port.watchdog_ps)
+    limit_ps = limit_ps if due_ps < 0 else min(limit_ps, due_ps)
     if limit_ps > cpu.clock_ps:
         advance_device(cpu, port, limit_ps, not port.noticed)
     if port.interrupt_pending and port.interrupt_ps <= limit_ps and not port.noticed:
@@ -125,6 +134,8 @@ def rest(cpu: Any, port: Any, until_ps: int) -> None:
     else:
         sleep_until(cpu, limit_ps)
         consume_due(cpu, port)
+        if limit_ps >= port.watchdog_ps:
+            poll_for_the_watchdog(port)
 
 
 @kernel

@@ -67,6 +67,7 @@ PORT = np.dtype(
         ("interrupt_ps", "i8"),
         ("last_interrupt_ps", "i8"),
         ("interrupt_interval_ps", "i8"),
+        ("watchdog_ps", "i8"),  # when the driver polls whatever the device says
         # the host's own NIC, in front of vhost
         ("host_ring_frames", "i8"),
         ("tap_queue_frames", "i8"),

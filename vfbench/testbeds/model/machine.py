@@ -11,7 +11,7 @@ from vfbench.experiment import Experiment
 from vfbench.kernels import NO_KERNEL, address_of, kernel
 from vfbench.machine.costs import COSTS
 from vfbench.machine.cpu import CPU, HOOKS
-from vfbench.machine.driver_state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED
+from vfbench.machine.driver_state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED, WATCHDOG_PS
 from vfbench.machine.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out
 from vfbench.machine.memory import MAPPED, PAGE_BYTES, Memory
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
@@ -208,6 +208,7 @@ class Machine:
         port.polling = 1
         port.interrupt_interval_ps = self._interrupt_interval_ps(path)
         port.last_interrupt_ps = port.host_interrupt_ps = -NEVER_PS // 2
+        port.watchdog_ps = WATCHDOG_PS
         port.host_ring_frames = int(self.profile.value("host_nic_ring"))
         port.tap_queue_frames = int(self.profile.value("tap_queue"))
         port.host_interrupt_interval_ps = self.experiment.device.interrupt_interval_ns * 1000
