@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vfbench.commands.validate_linux import linux
+from vfbench.commands.validate_model import model
 from vfbench.commands.validate_options import debug_option, results_option
 from vfbench.commands.validate_published import published
 from vfbench.commands.validate_qemu import qemu
@@ -43,3 +44,4 @@ def report(results: Path) -> int:
 validate.add_command(linux)
 validate.add_command(qemu)
 validate.add_command(published)
+validate.add_command(model)
