@@ -6,6 +6,7 @@
 # make notebooks  run the notebooks on results/reference and keep their outputs
 # make lint       ruff, mypy --strict, import-linter
 # make validate   predictions beside what was observed: every validation, its table, and one page of them all
+# make linux-guest  fetch QEMU, a Linux kernel and busybox for `bench validate linux` (Debian; installs nothing)
 # make benchmark  how fast the suite itself is, and how much memory it takes
 # make clean      remove the environment and what the tools keep; results stay
 
@@ -21,7 +22,7 @@ MAIN_JOB := run --strategy all --workload pcap --rate 5Gbps --set pcap.hold=500u
 	--set driver.page-order=fifo --downtime-limit 30ms
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test quick argument reference notebooks lint validate benchmark clean
+.PHONY: help setup bench test quick argument reference notebooks lint validate linux-guest benchmark clean
 
 VALIDATIONS := published qemu linux model
 
@@ -80,6 +81,9 @@ validate: $(INSTALLED)
 	@failed=0; for each in $(VALIDATIONS); do $(BIN)/bench validate $$each || failed=1; done; \
 		$(BIN)/bench validate report >/dev/null || failed=1; \
 		echo "Page: results/validation/index.html"; exit $$failed
+
+linux-guest: $(INSTALLED)
+	$(BIN)/bench validate linux --fetch
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/speed.py

@@ -5,7 +5,8 @@ reaches the hypervisor, which so learns what the device may write: a page mapped
 until it is unmapped, and what is still mapped at the stop is copied then.
 
 ``strict`` tells of each unmap at once. ``deferred`` collects them (256 or 10 ms); Linux does not allow that behind
-an IOMMU with caching mode, which an emulated one is. ``static`` maps all packet memory once and for good.
+an IOMMU with caching mode, which an emulated one is (docs/linux.md). ``static`` maps all packet memory once and for
+good, which is what ``iommu=pt`` does with all memory.
 
 Sources: Alexander Duyck and Michael S. Tsirkin, linux-pci, October 2015; PAPR H_PUT_TCE_INDIRECT for many entries
 a call; VT-d specification 6.1 for caching mode.
@@ -149,7 +150,9 @@ class EmulatedIommu(Strategy):
     mode: str = parameter(
         "strict",
         choices=tuple(MODES),
-        help="unmap at once, lazily in batches, or map everything once for good",
+        help="unmap at once, lazily in batches, or map everything once for good; a Linux guest behind caching mode "
+        "gets strict when it asks for deferred ('IOMMU batching disallowed due to virtualization'), and static with "
+        "iommu=pt",
     )
     exit_to: str = parameter(
         "kernel",

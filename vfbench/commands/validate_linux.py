@@ -46,7 +46,7 @@ def _say(line: str) -> None:
     default="caching-mode,lazy",
     show_default=True,
     metavar="NAME[,NAME...]|all",
-    help="caching-mode (the hypervisor is told of maps), lazy or strict (it is not told).",
+    help="caching-mode (the hypervisor is told of maps), lazy or strict (it is not told), passthrough (iommu=pt).",
 )
 @click.option(
     "--workload", default="small-packets", show_default=True, metavar="NAME", help="Where frames come from."

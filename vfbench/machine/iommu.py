@@ -122,10 +122,13 @@ def unmap_page(cpu: Any, iova: int, page: int, access: int, entries_per_call: in
 def unmap_page_later(cpu: Any, iova: int, page: int, access: int) -> None:
     """Unmap one page lazily: the IOTLB is flushed for many at once, and until then the device can still write.
 
-    Source: ``iommu_dma_init_fq`` (drivers/iommu/dma-iommu.c): 256 entries or 10 ms, whichever is first.
+    Source: ``queue_iova`` and ``fq_flush_timeout`` (drivers/iommu/dma-iommu.c): 256 entries, or a timer that the
+    first of them starts, 10 ms. The timer's flush is done at the first unmap after it was due, without that unmap.
     """
     clear_entry(cpu, iova)
     spend(cpu, DEFERRED_QUEUE)
+    if now_ps(cpu) - load_field(cpu, cpu.driver + FLUSH_SINCE) > FLUSH_TIMEOUT_PS:
+        flush_unmaps(cpu)
     count = load_field(cpu, cpu.driver + FLUSH_COUNT)
     if count == 0:
         store_field(cpu, cpu.driver + FLUSH_SINCE, now_ps(cpu))
@@ -133,10 +136,7 @@ def unmap_page_later(cpu: Any, iova: int, page: int, access: int) -> None:
     store_field(cpu, entry, iova | CALL_UNMAP)
     store_field(cpu, entry + 8, page & PAGE_MASK | access)
     store_field(cpu, cpu.driver + FLUSH_COUNT, count + 1)
-    if (
-        count + 1 >= FLUSH_QUEUE_ENTRIES
-        or now_ps(cpu) - load_field(cpu, cpu.driver + FLUSH_SINCE) > FLUSH_TIMEOUT_PS
-    ):
+    if count + 1 >= FLUSH_QUEUE_ENTRIES:
         flush_unmaps(cpu)
 
 

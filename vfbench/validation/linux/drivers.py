@@ -38,6 +38,12 @@ class NicDriver:
     path: str = "vf"
     design: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def behind_iommu(self) -> tuple[str, ...]:
+        """The device, with its accesses translated: a virtio device's are only where it says so."""
+        *before, device = self.device
+        return (*before, f"{device},iommu_platform=on" if self.path == "virtio" else device)
+
 
 TAIL_WRITES = ("e1000e_core_write 0xc018", "e1000e_core_write 0xe018")
 MESSAGES = "e1000e_irq_msix_notify_vec"
@@ -89,43 +95,27 @@ INVALIDATIONS = ("vtd_inv_desc_iotlb_pages", "vtd_inv_desc_iotlb_domain", "vtd_i
 
 @dataclass(frozen=True)
 class GuestIommu:
-    """An emulated intel-iommu, or none; ``kernel`` are the kernel's own options."""
+    """An emulated intel-iommu. ``kernel`` are the kernel's options, ``mode`` the model's word for what they lead to."""
 
     name: str
-    meaning: str
     device: tuple[str, ...]
     kernel: str
+    mode: str
     told_of_maps: bool = False
-    lazy: bool = False
-
-    @property
-    def present(self) -> bool:
-        return bool(self.device)
 
 
 def _intel(caching_mode: str) -> tuple[str, ...]:
     return ("-device", f"intel-iommu,intremap=off,caching-mode={caching_mode}")
 
 
+LAZY, STRICT, PASSTHROUGH = "iommu.strict=0", "iommu.strict=1", "iommu.passthrough=1"
 IOMMUS: dict[str, GuestIommu] = {
     iommu.name: iommu
     for iommu in (
-        GuestIommu(
-            "caching-mode",
-            "the hypervisor is told of maps, lazy invalidation asked for",
-            _intel("on"),
-            "intel_iommu=on iommu.strict=0",
-            told_of_maps=True,
-        ),
-        GuestIommu(
-            "lazy",
-            "not told of maps, lazy invalidation",
-            _intel("off"),
-            "intel_iommu=on iommu.strict=0",
-            lazy=True,
-        ),
-        GuestIommu(
-            "strict", "not told of maps, strict invalidation", _intel("off"), "intel_iommu=on iommu.strict=1"
-        ),
+        # Lazy invalidation is asked for, and refused by the kernel.
+        GuestIommu("caching-mode", _intel("on"), LAZY, "strict", told_of_maps=True),
+        GuestIommu("lazy", _intel("off"), LAZY, "deferred"),
+        GuestIommu("strict", _intel("off"), STRICT, "strict"),
+        GuestIommu("passthrough", _intel("on"), PASSTHROUGH, "static", told_of_maps=True),
     )
 }

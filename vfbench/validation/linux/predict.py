@@ -31,23 +31,21 @@ def predict(scenario: Scenario, registered: Registered, run: Run) -> Predicted:
     strategy = behind or registered.strategy_for(scenario.driver.path, False)
     if strategy is None:
         return {}
-    counted = _counted(scenario, registered, strategy, run, {})
-    if behind is None:
-        return {name: counted[name] for name in ("interrupts", "kicks")}
-    if scenario.iommu.told_of_maps:
+    mode = {} if behind is None else {f"{behind}.mode": scenario.iommu.mode}
+    if scenario.iommu.told_of_maps or behind is None:
+        counted = _counted(scenario, registered, strategy, run, mode)
         # With caching mode each map is an invalidation too: that is how the hypervisor is told (VT-d 6.1).
         counted["invalidations"] += counted["maps"]
     else:
-        untold = _counted(scenario, registered, behind, run, _not_told(scenario, behind))
+        # The guest maps as often whether it tells or not, but the model counts only maps that are told.
+        counted = _counted(scenario, registered, strategy, run, {})
+        untold = _counted(scenario, registered, strategy, run, {**mode, f"{behind}.tracking": "migrating"})
         counted["invalidations"] = untold["invalidations"]
+    if behind is None:
+        return {name: counted[name] for name in ("interrupts", "kicks")}
     if scenario.driver.path == "vf":
         del counted["kicks"]  # a tail write of a VF reaches the device without the hypervisor
     return counted
-
-
-def _not_told(scenario: Scenario, strategy: str) -> Mapping[str, str]:
-    mode = "deferred" if scenario.iommu.lazy else "strict"
-    return {f"{strategy}.tracking": "migrating", f"{strategy}.mode": mode}
 
 
 def _counted(

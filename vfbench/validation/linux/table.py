@@ -12,8 +12,14 @@ from vfbench.validation.tables import Row, ValidationTable
 
 LEFT_OUT = (
     "Time: guest code is emulated, so what a map, an exit or an interrupt takes is not measured here.",
-    "Bursts: frames come one at a time, so that interrupts and kicks per packet do not depend on the host's speed.",
+    "Bursts: frames come one at a time, so that interrupts and kicks do not depend on the host's speed.",
     "A VF's tail writes are measured and not predicted: they reach an assigned VF without the hypervisor.",
+    "Interrupts for frames that were sent: the model's driver looks for them at its next poll; a real one is "
+    "interrupted for each that goes alone.",
+    "virtio-net behind an IOMMU: the model's virtio driver maps nothing.",
+    "The timer of lazy invalidation counts jiffies (4 ms here), the model 10 ms.",
+    "The guest's first instructions at the destination are translated anew by QEMU's emulation, some 100 ms of the "
+    "gap that the peer sees; a processor does not do that.",
 )
 
 

@@ -1,0 +1,284 @@
+"""A real Linux in a real QEMU: what goes in, what is read out, and what the model is asked."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cli
+from strategies import ALL_STRATEGIES
+from vfbench.errors import UserError
+from vfbench.validation.linux import counts, cpio, frames
+from vfbench.validation.linux.drivers import DRIVERS, IOMMUS
+from vfbench.validation.linux.echo import EchoPeer, Gap, echo_request, is_echo_reply
+from vfbench.validation.linux.guest import GuestSetup
+from vfbench.validation.linux.initramfs import initramfs, module
+from vfbench.validation.linux.job import chosen, lengths, model
+from vfbench.validation.linux.parts import Parts, find_parts
+from vfbench.validation.linux.predict import predict
+from vfbench.validation.linux.scenario import Registered, Scenario, experiment_of, scenarios
+from vfbench.validation.linux.suite import row, validate
+from workloads import ALL_WORKLOADS
+
+RECORDED = Path(__file__).parent / "recorded" / "linux"
+GUEST, PEER = bytes.fromhex("020000000001"), bytes.fromhex("020000000099")
+
+
+def recorded(name: str) -> list[str]:
+    """What Linux 6.12 and QEMU 10 wrote after virtio-net had received 100 frames and sent 5."""
+    return (RECORDED / f"{name}.txt").read_text().splitlines()
+
+
+def registered(frames_each: int = 64, workload: str = "small-packets") -> Registered:
+    return Registered(
+        {each.name: each for each in ALL_STRATEGIES},
+        {each.name: each for each in ALL_WORKLOADS},
+        workload,
+        frames_each,
+        250,
+    )
+
+
+def scenario(driver: str, *, iommu: str = "caching-mode", sent: bool = False, held: bool = False) -> Scenario:
+    return Scenario(DRIVERS[driver], IOMMUS[iommu], sent, 64, held)
+
+
+def parts(folder: Path) -> Parts:
+    """Made-up parts: a busybox, one packed and one plain module."""
+    import lzma
+
+    drivers = folder / "modules" / "kernel" / "drivers"
+    drivers.mkdir(parents=True)
+    (drivers / "one.ko.xz").write_bytes(lzma.compress(b"first"))
+    (drivers / "the_other.ko").write_bytes(b"second")
+    for name in ("qemu", "vmlinuz", "busybox"):
+        (folder / name).write_bytes(name.encode())
+    return Parts(folder / "qemu", folder / "vmlinuz", folder / "modules", folder / "busybox")
+
+
+def members(archive: bytes) -> dict[str, tuple[int, bytes]]:
+    """What the kernel would unpack: name to mode and content."""
+    found, at = {}, 0
+    while True:
+        assert archive[at : at + 6] == b"070701"
+        fields = [int(archive[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
+        mode, size, name_bytes = fields[1], fields[6], fields[11]
+        name = archive[at + 110 : at + 109 + name_bytes].decode()
+        at += (110 + name_bytes + 3) & -4
+        if name == "TRAILER!!!":
+            return found
+        found[name] = (mode, archive[at : at + size])
+        at += (size + 3) & -4
+
+
+def test_an_archive_holds_each_file_with_its_mode() -> None:
+    entries = (cpio.folder("bin"), cpio.program("bin/sh", b"12345"), cpio.plain_file("x", b""))
+    assert members(cpio.archive(entries)) == {
+        "bin": (0o40755, b""),
+        "bin/sh": (0o100755, b"12345"),
+        "x": (0o100644, b""),
+    }
+
+
+def test_a_device_node_carries_its_numbers() -> None:
+    header = cpio.archive((cpio.character_device("dev/console", 5, 1),))[:110]
+    assert (header[78:86], header[86:94]) == (b"00000005", b"00000001")
+
+
+def test_the_initramfs_holds_the_modules_unpacked(tmp_path: Path) -> None:
+    found = members(initramfs(parts(tmp_path), ["one", "the-other"]))
+    assert found["modules/one.ko"][1] == b"first"
+    assert found["modules/the-other.ko"][1] == b"second"
+    assert found["init"][0] == 0o100755
+
+
+def test_a_module_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--modules: .* has no igbvf\.ko"):
+        module(parts(tmp_path).modules, "igbvf")
+
+
+def test_a_histogram_is_read_in_full_and_by_size() -> None:
+    lines = recorded("map-hist")
+    assert counts.histogram_hits(lines) == 404
+    assert counts.histogram_by_size(lines) == {8192: 85, 4096: 319}
+
+
+def test_a_file_that_is_no_histogram_is_refused() -> None:
+    with pytest.raises(ValueError, match="one total, not 0"):
+        counts.histogram_hits(recorded("interrupts"))
+
+
+def test_interrupts_go_by_the_name_of_their_handler() -> None:
+    found = counts.interrupts_by_name(recorded("interrupts"))
+    assert (found["virtio0-input.0"], found["virtio0-output.0"], found["timer"]) == (100, 4, 542)
+    assert "LOC" not in found
+
+
+def test_interrupts_of_all_processors_are_added_up() -> None:
+    lines = [
+        "           CPU0       CPU1",
+        " 26:        100          7  PCI-MSIX-0000:00:01.0   1-edge      eth0-rx-0",
+    ]
+    assert counts.interrupts_by_name(lines) == {"eth0-rx-0": 107}
+
+
+def test_packets_are_those_of_one_interface() -> None:
+    assert counts.packets_of(recorded("net-dev"), "eth0") == (100, 5)
+    with pytest.raises(ValueError, match="no eth7"):
+        counts.packets_of(recorded("net-dev"), "eth7")
+
+
+def test_trace_events_are_counted_by_queue_and_register_too() -> None:
+    found = counts.trace_events(
+        [*recorded("virtio-trace"), "e1000e_core_write Write to register 0xe018, 4 byte(s)"]
+    )
+    assert found["vtd_inv_desc_iotlb_pages"] == 21
+    assert (found["virtio_queue_notify"], found["virtio_queue_notify 1"]) == (4, 4)
+    assert found["e1000e_core_write 0xe018"] == 1
+
+
+def test_the_wire_plays_the_workloads_own_frames() -> None:
+    wire = frames.arrivals(experiment_of(scenario("igb"), registered(), ALL_STRATEGIES[0].name), 64)
+    gaps = {round(1000 * (b.time_s - a.time_s), 6) for a, b in itertools.pairwise(wire)}
+    assert (len(wire), {each.length_bytes for each in wire}, gaps) == (64, {64}, {4.0})
+
+
+def test_a_frame_is_as_long_as_it_says_less_its_fcs() -> None:
+    assert len(frames.frame_to_be_freed(GUEST, PEER, 64)) == 60
+    assert len(frames.datagram(GUEST, PEER, 1518, 67)) == 1514
+
+
+def test_a_datagram_is_one_that_linux_takes() -> None:
+    frame = frames.datagram(GUEST, PEER, 304, 67)
+    total, port, udp_bytes = struct.unpack(">H", frame[16:18])[0], *struct.unpack(">HH", frame[36:40])
+    assert (frames.checksum(frame[14:34]), total, port, udp_bytes) == (0, 286, 67, 266)
+
+
+def test_a_ping_has_both_checksums_right() -> None:
+    frame = echo_request(GUEST, PEER, 70_000)
+    assert (frames.checksum(frame[14:34]), frames.checksum(frame[34:42])) == (0, 0)
+    assert not is_echo_reply(frame)
+    assert is_echo_reply(frame[:34] + b"\0" + frame[35:])
+
+
+def test_each_frame_waits_until_the_guest_is_idle() -> None:
+    seen: list[str] = []
+    two = [(0.0, b"first"), (0.001, b"second")]
+    frames.play(two, lambda frame: seen.append(frame.decode()), lambda: seen.append("idle"))
+    assert seen == ["idle", "first", "idle", "second"]
+
+
+def test_the_longest_gap_counts_from_an_answer_to_the_next() -> None:
+    peer = EchoPeer([_Place()], GUEST, PEER, 500)  # type: ignore[list-item]
+    peer.answers += [1.0, 5.0, 5.1, 5.4, 5.5]
+    assert peer.longest_gap(5.05) == pytest.approx(Gap(0.3, 5.1))
+
+
+class _Place:
+    peer = None
+
+
+def test_a_guest_is_emulated_and_has_one_processor(tmp_path: Path) -> None:
+    devices = (*IOMMUS["caching-mode"].device, *DRIVERS["virtio-net"].behind_iommu)
+    command = " ".join(GuestSetup(parts(tmp_path), tmp_path / "i", tmp_path, devices).command())
+    assert "-accel tcg -cpu max -smp 1" in command
+    assert "intel-iommu,intremap=off,caching-mode=on" in command
+    assert "disable-legacy=on,iommu_platform=on" in command
+
+
+def test_what_is_missing_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = str(tmp_path / "vmlinuz")
+    assert cli.main(["validate", "linux", "--kernel", missing]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"--kernel: there is no {missing}; fetch it with `bench validate linux --fetch`" in said
+
+
+def test_parts_are_found_where_fetch_unpacks_them(tmp_path: Path) -> None:
+    for path in (
+        "boot/vmlinuz-6.12-x",
+        "lib/modules/6.12-x/kernel",
+        "usr/bin/qemu-system-x86_64",
+        "bin/busybox",
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    found = find_parts(root=tmp_path)
+    assert found.modules == tmp_path / "lib/modules/6.12-x"
+    assert found.firmware == (tmp_path / "usr/share/qemu", tmp_path / "usr/share/seabios")
+
+
+@pytest.mark.parametrize("text", ["63", "64,9000", "many", ""])
+def test_a_frame_that_ethernet_cannot_carry_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="no frame size from 64 to 1518"):
+        lengths(text)
+
+
+def test_names_are_checked_and_taken_once() -> None:
+    assert chosen("--driver", "igb,igb", DRIVERS) == (DRIVERS["igb"],)
+    assert len(chosen("--driver", "all", DRIVERS)) == 3
+    with pytest.raises(UserError, match="did you mean 'igbvf'"):
+        chosen("--driver", "ixgbvf", DRIVERS)
+
+
+def test_every_driver_meets_every_iommu_and_size() -> None:
+    plan = list(scenarios(list(DRIVERS.values()), [IOMMUS["lazy"]], (64, 1518)))
+    assert len({each.name for each in plan}) == len(plan) == 3 * 3 * 2
+
+
+@pytest.mark.parametrize(
+    ("predicted", "measured", "met"), [(1.0, 1.04, True), (1.0, 1.2, False), (0.0, 0.04, True)]
+)
+def test_a_count_may_be_off_by_five_per_cent(predicted: float, measured: float, met: bool) -> None:
+    assert row(scenario("igb"), "maps", predicted, measured).met is met
+
+
+def test_what_the_model_does_not_say_is_not_judged() -> None:
+    assert row(scenario("igb"), "kicks", None, 1.0).met is None
+
+
+@pytest.mark.parametrize(
+    ("given", "maps"),
+    [
+        (scenario("igb"), 0),
+        (scenario("igbvf"), 1),
+        (scenario("igb", sent=True), 1),
+        (scenario("igb", sent=True, iommu="passthrough"), 0),
+    ],
+    ids=lambda each: each.name if isinstance(each, Scenario) else str(each),
+)
+def test_the_model_maps_as_often_as_the_drivers_design_says(given: Scenario, maps: float) -> None:
+    assert predict(given, registered(), model())["maps"] == pytest.approx(maps, abs=0.02)
+
+
+def test_half_of_the_pages_that_are_held_are_mapped_anew() -> None:
+    assert predict(scenario("igb", held=True), registered(512), model())["maps"] == pytest.approx(
+        0.5, abs=0.01
+    )
+
+
+def test_lazily_unmapped_pages_share_an_invalidation_for_ten_milliseconds() -> None:
+    found = predict(scenario("igbvf", iommu="lazy"), registered(), model())
+    assert found["invalidations"] == pytest.approx(1 / 3, abs=0.02)
+
+
+def _fetched() -> Any:
+    try:
+        return find_parts()
+    except UserError as missing:
+        return missing
+
+
+@pytest.mark.slow
+def test_a_real_igb_maps_nothing_per_frame_received_and_once_per_frame_sent() -> None:
+    found = _fetched()
+    if isinstance(found, UserError):
+        pytest.skip(str(found))
+    plan = [scenario("igb"), scenario("igb", sent=True)]
+    rows = list(validate(found, plan, registered(), model(), lambda _line: None))
+    maps = {each.case: each.observed for each in rows if each.measure == "maps"}
+    assert maps == {"igb caching-mode freed 64 B": 0, "igb caching-mode sent 64 B": 1}
