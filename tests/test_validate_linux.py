@@ -11,11 +11,11 @@ import pytest
 
 import cli
 from strategies import ALL_STRATEGIES
-from vfbench.errors import UserError
+from vfbench.errors import RunFailed, UserError
 from vfbench.validation.linux import counts, cpio, frames
 from vfbench.validation.linux.drivers import DRIVERS, IOMMUS
 from vfbench.validation.linux.echo import EchoPeer, Gap, echo_request, is_echo_reply
-from vfbench.validation.linux.guest import GuestSetup
+from vfbench.validation.linux.guest import Guest, GuestSetup
 from vfbench.validation.linux.initramfs import initramfs, module
 from vfbench.validation.linux.job import chosen, lengths, model
 from vfbench.validation.linux.parts import Parts, find_parts
@@ -252,17 +252,17 @@ def test_what_the_model_does_not_say_is_not_judged() -> None:
     ids=lambda each: each.name if isinstance(each, Scenario) else str(each),
 )
 def test_the_model_maps_as_often_as_the_drivers_design_says(given: Scenario, maps: float) -> None:
-    assert predict(given, registered(), model())["maps"] == pytest.approx(maps, abs=0.02)
+    assert predict(given, registered(), model(), 250)["maps"] == pytest.approx(maps, abs=0.02)
 
 
 def test_half_of_the_pages_that_are_held_are_mapped_anew() -> None:
-    assert predict(scenario("igb", held=True), registered(512), model())["maps"] == pytest.approx(
+    assert predict(scenario("igb", held=True), registered(512), model(), 250)["maps"] == pytest.approx(
         0.5, abs=0.01
     )
 
 
 def test_lazily_unmapped_pages_share_an_invalidation_for_ten_milliseconds() -> None:
-    found = predict(scenario("igbvf", iommu="lazy"), registered(), model())
+    found = predict(scenario("igbvf", iommu="lazy"), registered(), model(), 250)
     assert found["invalidations"] == pytest.approx(1 / 3, abs=0.02)
 
 
@@ -282,3 +282,14 @@ def test_a_real_igb_maps_nothing_per_frame_received_and_once_per_frame_sent() ->
     rows = list(validate(found, plan, registered(), model(), lambda _line: None))
     maps = {each.case: each.observed for each in rows if each.measure == "maps"}
     assert maps == {"igb caching-mode freed 64 B": 0, "igb caching-mode sent 64 B": 1}
+
+
+def test_the_last_words_of_a_qemu_that_ends_are_kept(tmp_path: Path) -> None:
+    made = parts(tmp_path)
+    (tmp_path / "qemu").write_text("#!/bin/sh\necho no such machine >&2\nexit 3\n")
+    (tmp_path / "qemu").chmod(0o755)
+    with (
+        pytest.raises(RunFailed, match="no such machine"),
+        Guest(GuestSetup(made, tmp_path / "i", tmp_path, ())),
+    ):
+        pass

@@ -9,9 +9,11 @@ import click
 
 from vfbench.commands import Registries, pass_registries
 from vfbench.commands.validate_options import debug_option, json_option, results_option
+from vfbench.errors import RunFailed
 
 _existing_path = click.Path(path_type=Path)
 FRAME_LENGTHS = "64,304,1518"
+EXIT_FAILED = 1
 LEAST_FRAMES, MOST_FRAMES = 64, 1024
 
 
@@ -125,7 +127,12 @@ def linux(
         migration=migration,
         command=_command(),
     )
-    return conclude(run_job(job, _say), as_json=as_json, folder=results)
+    try:
+        table = run_job(job, _say)
+    except RunFailed as failure:
+        click.echo(f"bench: {' '.join(str(failure).split())}", err=True)
+        return EXIT_FAILED
+    return conclude(table, as_json=as_json, folder=results)
 
 
 def _command() -> str:

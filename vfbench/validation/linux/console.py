@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from vfbench.errors import RunFailed
@@ -15,10 +16,10 @@ ANSWER_S = 180.0
 
 
 class Console:
-    """The host's end of the guest's second serial port."""
+    """The host's end of the guest's second serial port; ``ended`` tells whether QEMU is gone."""
 
-    def __init__(self, path: Path) -> None:
-        self._socket = _connected(path)
+    def __init__(self, path: Path, ended: Callable[[], bool]) -> None:
+        self._socket = _connected(path, ended)
         self._socket.settimeout(ANSWER_S)
         self._pending = b""
 
@@ -62,7 +63,7 @@ class Console:
         return line.decode(errors="replace").rstrip("\r")
 
 
-def _connected(path: Path) -> socket.socket:
+def _connected(path: Path, ended: Callable[[], bool]) -> socket.socket:
     """QEMU opens the port a moment after it starts."""
     until = time.monotonic() + CONNECT_S
     while True:
@@ -71,8 +72,8 @@ def _connected(path: Path) -> socket.socket:
             port.connect(str(path))
         except OSError as error:
             port.close()
-            if time.monotonic() > until:
-                raise RunFailed(f"QEMU opened no console within {CONNECT_S:.0f} s: {error}") from None
+            if ended() or time.monotonic() > until:
+                raise RunFailed(f"QEMU opened no console ({error})") from None
             time.sleep(0.05)
         else:
             return port

@@ -88,7 +88,7 @@ class Guest:
                 self.setup.command(), stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment
             )
         try:
-            self.console = Console(self.setup.socket("shell"))
+            self.console = Console(self.setup.socket("shell"), lambda: self.process.poll() is not None)
         except RunFailed as error:
             self.close()
             raise RunFailed(f"{error}; the last words of QEMU: {self.last_words()}") from None

@@ -48,12 +48,18 @@ class Counted:
     """What happened between two snapshots; ``packets`` went in the direction that was measured."""
 
     packets: int
+    seconds: float
     maps: int
     unmaps: int
     invalidations: int
     interrupts: int
     repeated_interrupts: int
     kicks: int
+
+    @property
+    def packets_per_s(self) -> float:
+        """As fast as they really came; a busy host is slower than asked for."""
+        return self.packets / self.seconds
 
     def per_packet(self, name: str) -> float:
         return float(getattr(self, name)) / self.packets
@@ -95,8 +101,8 @@ def snapshot(guest: Guest, driver: NicDriver) -> Snapshot:
     return Snapshot(maps, unmaps, received, sent, interrupts, traced)
 
 
-def between(driver: NicDriver, before: Snapshot, after: Snapshot, direction: int) -> Counted:
-    """What happened; ``direction`` is 0 for frames received, 1 for frames sent."""
+def between(driver: NicDriver, before: Snapshot, after: Snapshot, direction: int, seconds: float) -> Counted:
+    """What happened; ``direction`` is 0 for frames received, 1 for sent, which took ``seconds``."""
     traced = after.traced - before.traced
     # QEMU's igb (up to 10.1) sends every interrupt again when its throttle timer runs out, with nothing new to tell.
     repeated = traced[REPEATED_INTERRUPT]
@@ -105,6 +111,7 @@ def between(driver: NicDriver, before: Snapshot, after: Snapshot, direction: int
     packets = (after.received - before.received, after.sent - before.sent)[direction]
     return Counted(
         packets=packets,
+        seconds=seconds,
         maps=after.maps - before.maps,
         unmaps=after.unmaps - before.unmaps,
         invalidations=sum(traced[name] for name in INVALIDATIONS),
@@ -116,10 +123,11 @@ def between(driver: NicDriver, before: Snapshot, after: Snapshot, direction: int
 
 def count_received(guest: Guest, driver: NicDriver, frames: int, play: Callable[[], object]) -> Counted:
     """``play`` puts ``frames`` frames on the wire; RunFailed where the guest received another number."""
-    before = snapshot(guest, driver)
+    before, began = snapshot(guest, driver), time.perf_counter()
     play()
+    seconds = time.perf_counter() - began
     time.sleep(SETTLE_S)
-    counted = between(driver, before, snapshot(guest, driver), 0)
+    counted = between(driver, before, snapshot(guest, driver), 0, seconds)
     if counted.packets != frames:
         raise RunFailed(f"{driver.name} received {counted.packets} of {frames} frames")
     return counted
@@ -135,10 +143,11 @@ def count_sent(guest: Guest, driver: NicDriver, frames: int, length_bytes: int, 
     ):
         guest.ask(f"echo {setting} > /proc/net/pktgen/{driver.interface}")
     before = snapshot(guest, driver)
-    with taking_frames(guest.peer):
+    with taking_frames(guest.peer) as times:
         guest.ask("echo start > /proc/net/pktgen/pgctrl")
         time.sleep(SETTLE_S)
-    counted = between(driver, before, snapshot(guest, driver), 1)
+    seconds = (times[-1] - times[0]) * frames / max(1, frames - 1) if times else 0.0
+    counted = between(driver, before, snapshot(guest, driver), 1, seconds)
     if counted.packets != frames:
         raise RunFailed(f"{driver.name} sent {counted.packets} of {frames} frames")
     return counted

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qemu.qmp import QMPClient
+from qemu.qmp import QMPClient, QMPError
 
 from vfbench.errors import RunFailed
 from vfbench.options import Options, experiments
@@ -46,8 +46,8 @@ class Migrated:
     total_ms: float
     downtime_ms: float
     gap_ms: float
-    announced_ms: float
-    """From the last answer before the gap to the first frame of the new place."""
+    announced_ms: float | None
+    """From the last answer before the gap to the first frame of the new place; None if none came."""
     pause_gap_ms: float
     """The gap of a pause of ``PAUSE_S`` without a migration: what the guest and a busy host add to any pause."""
     nonzero_pages: int
@@ -91,9 +91,9 @@ def _qmp(folder: Path, *more: str) -> tuple[str, ...]:
 
 async def _migrated(source: GuestSetup, destination: GuestSetup, echo: EchoPeer, stream: Path) -> Migrated:
     here, there = QMPClient("source"), QMPClient("destination")
-    await here.connect(str(source.socket("qmp")))
-    await there.connect(str(destination.socket("qmp")))
     try:
+        await here.connect(str(source.socket("qmp")))
+        await there.connect(str(destination.socket("qmp")))
         await asyncio.sleep(BEFORE_S)
         pause_gap_s = await _pause(here, echo)
         began = time.monotonic()
@@ -103,6 +103,8 @@ async def _migrated(source: GuestSetup, destination: GuestSetup, echo: EchoPeer,
         await here.execute("migrate", {"uri": f"unix:{stream}"})
         account = await _account(here)
         await asyncio.sleep(AFTER_S)
+    except QMPError as error:
+        raise RunFailed(f"QEMU's monitor: {error}") from error
     finally:
         await here.disconnect()
         await there.disconnect()
@@ -137,13 +139,15 @@ async def _account(client: QMPClient) -> dict[str, Any]:
 def _result(account: dict[str, Any], echo: EchoPeer, began: float, pause_gap_s: float) -> Migrated:
     ram = account["ram"]
     gap = echo.longest_gap(began)
-    arrived = min((at for at in echo.arrived_elsewhere if at >= gap.began), default=float("nan"))
+    arrived = min((at for at in echo.arrived_elsewhere if at >= gap.began), default=None)
+    if gap.length_s == float("inf"):
+        raise RunFailed("the guest answered no ping after its migration")
     pages = ram["total"] // PAGE_BYTES
     return Migrated(
         total_ms=account["total-time"],
         downtime_ms=account["downtime"],
         gap_ms=1000 * gap.length_s,
-        announced_ms=1000 * (arrived - gap.began),
+        announced_ms=None if arrived is None else 1000 * (arrived - gap.began),
         pause_gap_ms=1000 * pause_gap_s,
         nonzero_pages=pages - ram["duplicate"],
         resent_pages=max(1, ram["normal"] + ram["duplicate"] - pages),

@@ -6,6 +6,7 @@ Frames sent are the answers to frames received: what a run with an answer to eac
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vfbench.validation.linux.scenario import Registered, Scenario, experiment_of
@@ -25,21 +26,25 @@ Run = Callable[["Experiment"], "Outcome"]
 Predicted = dict[str, float]
 
 
-def predict(scenario: Scenario, registered: Registered, run: Run) -> Predicted:
-    """Counts per packet by the names of ``COLUMNS``; those that the model cannot know are left out."""
+def predict(scenario: Scenario, registered: Registered, run: Run, packets_per_s: float) -> Predicted:
+    """Counts per packet by the names of ``COLUMNS``; those that the model cannot know are left out.
+
+    ``packets_per_s``: as they came on the real wire, for the timer of lazy invalidation.
+    """
+    model = _Model(scenario, registered, run, packets_per_s)
     behind = registered.strategy_for(scenario.driver.path, True)
     strategy = behind or registered.strategy_for(scenario.driver.path, False)
     if strategy is None:
         return {}
     mode = {} if behind is None else {f"{behind}.mode": scenario.iommu.mode}
     if scenario.iommu.told_of_maps or behind is None:
-        counted = _counted(scenario, registered, strategy, run, mode)
+        counted = model.counted(strategy, mode)
         # With caching mode each map is an invalidation too: that is how the hypervisor is told (VT-d 6.1).
         counted["invalidations"] += counted["maps"]
     else:
         # The guest maps as often whether it tells or not, but the model counts only maps that are told.
-        counted = _counted(scenario, registered, strategy, run, {})
-        untold = _counted(scenario, registered, strategy, run, {**mode, f"{behind}.tracking": "migrating"})
+        counted = model.counted(strategy, {})
+        untold = model.counted(strategy, {**mode, f"{behind}.tracking": "migrating"})
         counted["invalidations"] = untold["invalidations"]
     if behind is None:
         return {name: counted[name] for name in ("interrupts", "kicks")}
@@ -48,21 +53,30 @@ def predict(scenario: Scenario, registered: Registered, run: Run) -> Predicted:
     return counted
 
 
-def _counted(
-    scenario: Scenario, registered: Registered, strategy: str, run: Run, extra: Mapping[str, str]
-) -> Predicted:
-    silent = run(experiment_of(scenario, registered, strategy, extra)).measures
-    if not scenario.sent:
-        return {
-            name: _number(silent[column]) / registered.count(scenario) for name, column in COLUMNS.items()
-        }
-    answering = {**extra, f"{registered.workload}.send": "1"}
-    loud = run(experiment_of(scenario, registered, strategy, answering)).measures
-    # Each frame received in the steady state has been answered in it, but for the last one perhaps.
-    return {
-        name: (_number(loud[column]) - _number(silent[column])) / registered.count(scenario)
-        for name, column in COLUMNS.items()
-    }
+@dataclass(frozen=True)
+class _Model:
+    scenario: Scenario
+    registered: Registered
+    run: Run
+    packets_per_s: float
+
+    def counted(self, strategy: str, extra: Mapping[str, str]) -> Predicted:
+        """Counts per packet under ``strategy`` with ``extra`` settings."""
+        silent = self._measures(strategy, extra)
+        before = dict.fromkeys(COLUMNS, 0)
+        after = silent
+        if self.scenario.sent:
+            # Each frame received in the steady state has been answered in it, but for the last one perhaps.
+            before, after = (
+                silent,
+                self._measures(strategy, {**extra, f"{self.registered.workload}.send": "1"}),
+            )
+        return {name: (after[name] - before[name]) / self.registered.count(self.scenario) for name in COLUMNS}
+
+    def _measures(self, strategy: str, extra: Mapping[str, str]) -> dict[str, int]:
+        planned = experiment_of(self.scenario, self.registered, strategy, extra, self.packets_per_s)
+        measures = self.run(planned).measures
+        return {name: _number(measures[column]) for name, column in COLUMNS.items()}
 
 
 def _number(value: object) -> int:

@@ -78,10 +78,6 @@ class Registered:
         """Frames a second; fewer sent, because the guest's own pacing catches up after the host was busy."""
         return max(1, self.packets_per_s // SENT_SHARE) if scenario.sent else self.packets_per_s
 
-    def steady_ns(self, scenario: Scenario) -> int:
-        """Exactly as long as the frames take."""
-        return round(1e9 * self.count(scenario) / self.rate(scenario))
-
     def strategy_for(self, path: str, guest_iommu: bool) -> str | None:
         """The first strategy on this path that does, or doesn't, show the guest an IOMMU; None if there is none."""
         for name, strategy in self.strategies.items():
@@ -92,18 +88,23 @@ class Registered:
 
 
 def experiment_of(
-    scenario: Scenario, registered: Registered, strategy: str, extra: Mapping[str, str] | None = None
+    scenario: Scenario,
+    registered: Registered,
+    strategy: str,
+    extra: Mapping[str, str] | None = None,
+    packets_per_s: float = 0,
 ) -> Experiment:
-    """The scenario for the model, with frames at the distance at which the wire plays them."""
+    """The scenario, lasting exactly as long as its frames; ``packets_per_s`` 0: as many as were asked for."""
     workload = registered.workload
     refuse_without_frame_size(registered)
+    rate = packets_per_s or registered.rate(scenario)
     bits = 8 * (scenario.length_bytes + WIRE_OVERHEAD_BYTES)
     settings = {
         **SMALL_GUEST,
         **scenario.driver.design,
-        "phases.steady": f"{registered.steady_ns(scenario)}ns",
+        "phases.steady": f"{round(1e9 * registered.count(scenario) / rate)}ns",
         f"{workload}.frame": f"{scenario.length_bytes}B",
-        f"{workload}.rate": f"{bits * registered.rate(scenario)}bps",
+        f"{workload}.rate": f"{round(bits * rate)}bps",
         f"{workload}.hold": HELD_FOR_GOOD if scenario.held else "0ns",
         f"{workload}.dirty-rate": "0pages/s",
         f"{workload}.working-set": "4KiB",

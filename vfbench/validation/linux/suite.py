@@ -63,7 +63,7 @@ def _measured(
     for scenario in group:
         say(f"measuring {scenario.name}")
         counted = _count(guest, scenario, registered, mac)
-        yield from compare(scenario, counted, predict(scenario, registered, run))
+        yield from compare(scenario, counted, predict(scenario, registered, run, counted.packets_per_s))
 
 
 def _count(guest: Guest, scenario: Scenario, registered: Registered, mac: bytes) -> Counted:
