@@ -268,7 +268,8 @@ def test_lazily_unmapped_pages_share_an_invalidation_for_three_to_four_ticks() -
 
 def test_a_frame_sent_alone_has_a_lazy_invalidation_of_its_own() -> None:
     found = predict(scenario("igbvf", iommu="lazy", sent=True), registered(256), model(), 50)
-    assert found["invalidations"] == pytest.approx(1, abs=0.03)
+    # Of 64, the last two are flushed after the end.
+    assert found["invalidations"] == pytest.approx(62 / 64, abs=0.02)
 
 
 def _fetched() -> Any:
