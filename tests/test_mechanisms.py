@@ -34,6 +34,7 @@ from vfbench.machine.driver_state import (
     REGISTER_MIRROR,
     TX_NEXT_TO_CLEAN,
     TX_NEXT_TO_USE,
+    WATCHDOG_PS,
 )
 from vfbench.machine.memory import LOGGED
 from vfbench.machine.registers import QUEUE_REGISTERS, READ_ONLY

@@ -40,8 +40,11 @@ CALL_LIST_ENTRIES = 512
 """Entries of one batched call, as H_PUT_TCE_INDIRECT has (PAPR)."""
 FLUSH_QUEUE_ENTRIES = 256
 """``IOVA_FQ_SIZE`` of the kernel's deferred unmapping (drivers/iommu/dma-iommu.c)."""
-FLUSH_TIMEOUT_PS = 10 * 10**9
-"""``IOVA_FQ_TIMEOUT``: 10 ms."""
+JIFFY_PS = 4 * 10**9
+"""A tick of the guest's kernel: CONFIG_HZ=250, as Debian and Ubuntu build it."""
+FLUSH_TIMEOUT_JIFFIES = 4
+"""``IOVA_FQ_TIMEOUT`` is 10 ms, rounded up to 3 ticks (``msecs_to_jiffies``), and a timer never fires early, so it
+fires at the tick after them (``calc_index``, kernel/time/timer.c): 12 to 16 ms after it was started."""
 
 WATCHDOG_PS = 2 * 10**12
 """``ixgbevf_service_timer``: every 2 s the driver makes the device interrupt, for queues that went without."""

@@ -17,8 +17,9 @@ from vfbench.machine.driver_state import (
     FLUSH_COUNT,
     FLUSH_QUEUE_ENTRIES,
     FLUSH_SINCE,
-    FLUSH_TIMEOUT_PS,
+    FLUSH_TIMEOUT_JIFFIES,
     IOVA_FREE_COUNT,
+    JIFFY_PS,
     TRACKING_ARMED,
 )
 from vfbench.machine.exits import (
@@ -123,11 +124,14 @@ def unmap_page_later(cpu: Any, iova: int, page: int, access: int) -> None:
     """Unmap one page lazily: the IOTLB is flushed for many at once, and until then the device can still write.
 
     Source: ``queue_iova`` and ``fq_flush_timeout`` (drivers/iommu/dma-iommu.c): 256 entries, or a timer that the
-    first of them starts, 10 ms. The timer's flush is done at the first unmap after it was due, without that unmap.
+    first of them starts. The timer's flush is done at the first unmap after it was due, without that unmap.
     """
     clear_entry(cpu, iova)
     spend(cpu, DEFERRED_QUEUE)
-    if now_ps(cpu) - load_field(cpu, cpu.driver + FLUSH_SINCE) > FLUSH_TIMEOUT_PS:
+    if (
+        now_ps(cpu) // JIFFY_PS
+        >= load_field(cpu, cpu.driver + FLUSH_SINCE) // JIFFY_PS + FLUSH_TIMEOUT_JIFFIES
+    ):
         flush_unmaps(cpu)
     count = load_field(cpu, cpu.driver + FLUSH_COUNT)
     if count == 0:

@@ -47,7 +47,7 @@ class Migrated:
     downtime_ms: float
     gap_ms: float
     announced_ms: float | None
-    """From the last answer before the gap to the first frame of the new place; None if none came."""
+    """From the last answer of the old place to the first frame of the new one; None if none came."""
     pause_gap_ms: float
     """The gap of a pause of ``PAUSE_S`` without a migration: what the guest and a busy host add to any pause."""
     nonzero_pages: int
@@ -139,7 +139,8 @@ async def _account(client: QMPClient) -> dict[str, Any]:
 def _result(account: dict[str, Any], echo: EchoPeer, began: float, pause_gap_s: float) -> Migrated:
     ram = account["ram"]
     gap = echo.longest_gap(began)
-    arrived = min((at for at in echo.arrived_elsewhere if at >= gap.began), default=None)
+    arrived = echo.arrived_elsewhere[0] if echo.arrived_elsewhere else None
+    last = max((at for at in echo.answers if arrived and at < arrived), default=began)
     if gap.length_s == float("inf"):
         raise RunFailed("the guest answered no ping after its migration")
     pages = ram["total"] // PAGE_BYTES
@@ -147,7 +148,7 @@ def _result(account: dict[str, Any], echo: EchoPeer, began: float, pause_gap_s: 
         total_ms=account["total-time"],
         downtime_ms=account["downtime"],
         gap_ms=1000 * gap.length_s,
-        announced_ms=None if arrived is None else 1000 * (arrived - gap.began),
+        announced_ms=None if arrived is None else 1000 * (arrived - last),
         pause_gap_ms=1000 * pause_gap_s,
         nonzero_pages=pages - ram["duplicate"],
         resent_pages=max(1, ram["normal"] + ram["duplicate"] - pages),
@@ -164,7 +165,7 @@ def migration_rows(migrated: Migrated, registered: Registered, run: Run) -> Iter
         CASE, "total time", "ms", _float(measures["total_time_ms"]), migrated.total_ms, note=_told(migrated)
     )
     yield Row(CASE, "downtime", "ms", downtime, migrated.downtime_ms)
-    yield Row(CASE, "to the first frame of the new place", "ms", gap, migrated.announced_ms)
+    yield Row(CASE, "gap to the first frame of the new place", "ms", gap, migrated.announced_ms)
     yield Row(CASE, "gap in the answers", "ms", gap, migrated.gap_ms, note=pause)
 
 

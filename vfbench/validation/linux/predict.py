@@ -31,19 +31,21 @@ def predict(scenario: Scenario, registered: Registered, run: Run, packets_per_s:
 
     ``packets_per_s``: as they came on the real wire, for the timer of lazy invalidation.
     """
+    # What is received shares the queue of lazy unmaps; for frames sent, let it unmap nothing.
+    design = {"driver.page-reuse": "flip"} if scenario.sent else {}
     model = _Model(scenario, registered, run, packets_per_s)
     behind = registered.strategy_for(scenario.driver.path, True)
     strategy = behind or registered.strategy_for(scenario.driver.path, False)
     if strategy is None:
         return {}
-    mode = {} if behind is None else {f"{behind}.mode": scenario.iommu.mode}
+    mode = design if behind is None else {**design, f"{behind}.mode": scenario.iommu.mode}
     if scenario.iommu.told_of_maps or behind is None:
         counted = model.counted(strategy, mode)
         # With caching mode each map is an invalidation too: that is how the hypervisor is told (VT-d 6.1).
         counted["invalidations"] += counted["maps"]
     else:
         # The guest maps as often whether it tells or not, but the model counts only maps that are told.
-        counted = model.counted(strategy, {})
+        counted = model.counted(strategy, design)
         untold = model.counted(strategy, {**mode, f"{behind}.tracking": "migrating"})
         counted["invalidations"] = untold["invalidations"]
     if behind is None:

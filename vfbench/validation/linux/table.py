@@ -17,7 +17,8 @@ LEFT_OUT = (
     "Interrupts for frames that were sent: the model's driver looks for them at its next poll; a real one is "
     "interrupted for each that goes alone.",
     "virtio-net behind an IOMMU: the model's virtio driver maps nothing.",
-    "The timer of lazy invalidation counts jiffies (4 ms here), the model 10 ms.",
+    "Invalidations of the lazy mode follow a timer of 12 to 16 ms, and so the time between frames: the model is told "
+    "the mean, and a busy host varies it.",
     "The guest's first instructions at the destination are translated anew by QEMU's emulation, some 100 ms of the "
     "gap that the peer sees; a processor does not do that.",
 )
