@@ -89,7 +89,7 @@ def print_relative(rows: Sequence[RelativeRow], baseline: str, file: TextIO) -> 
         for row in own:
             measure = "" if row.watched.measure == shown else _measure(row.watched)
             shown = row.watched.measure
-            table.add_row(measure, row.label, *_texts(row), row.standing)
+            table.add_row(measure, row.label, *_texts(row), _word(row))
         console.print(table)
         for line in _warnings(own):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -113,6 +113,12 @@ def _row(scenario: Scenario, group: Group, reference: Group, watched: Watched) -
         None if group is reference else statistics.compare(values, watched.values(reference.measured))
     )
     return RelativeRow(scenario.title, group.label, watched, statistics.estimate(values), comparison)
+
+
+def _word(row: RelativeRow) -> str:
+    """Nothing of a single repeat: a line below says that it has no interval."""
+    single = row.comparison is not None and row.comparison.ratio.method == "single"
+    return "" if single else row.standing
 
 
 def _measure(watched: Watched) -> str:
