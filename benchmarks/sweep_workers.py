@@ -33,7 +33,7 @@ from vfbench.sweeps.task import run_cell
 from workloads import ALL_WORKLOADS
 
 TURNS = 3
-CELLS = 40
+CELLS = 24
 PROFILE = load_profile("xeon-82599")
 
 
