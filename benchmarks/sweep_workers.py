@@ -3,8 +3,9 @@
 The cells are run by one process and by two, in turns, a few times; start-up and the loading of kernels are not
 counted, the writing of records is. The ratio of the medians is shown with the lowest and the highest ratio of
 neighbouring turns. Beside it stands the processor time that the process which hands out cells and writes records
-takes for each, which two busy workers must share their cores with. What else runs on the machine falls on both, but two processes want two idle cores: the load is
-shown, and above it a machine's own limit, the same kernel work in one and in two processes without Dask.
+takes for each: two busy workers share their cores with it. What else runs on the machine falls on all, but two
+processes want two idle cores. So the load is shown, and the machine's own limit: the same cells in one and in two
+processes without Dask and without records.
 """
 
 from __future__ import annotations
