@@ -181,8 +181,13 @@ def _manifest(
         "command": command,
         "started": started.astimezone(UTC).isoformat(timespec="milliseconds"),
         "wall_s": outcome.wall_s,
-        "profile": {"name": profile.name, "digest": profile.digest, "figures": profile.to_json()},
+        "profile": {"name": profile.name, "digest": profile.digest, "figures": _figures(profile)},
     }
+
+
+@cache
+def _figures(profile: Costs) -> dict[str, Any]:
+    return profile.to_json()
 
 
 @cache

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -24,6 +26,7 @@ from vfbench.records import Outcome, environment
 from vfbench.sweeps.task import CellResult, run_cell
 
 CONNECT_S = 10
+SLOTS_HOLD_S = 2.0
 Specification = dict[str, Any]
 
 
@@ -76,22 +79,34 @@ def run_on(client: Client, specifications: Sequence[Specification]) -> Iterator[
         return future
 
     completed = as_completed()
+    slots = Slots(client)
     _warm(client, specifications)
-    for _ in range(min(_slots(client), len(waiting))):
+    for _ in range(min(slots.count(), len(waiting))):
         completed.add(submit_next())
     for future in completed:
         result = _result(future)
         if result.runs_on:
             _restart_process(client, result.process)
         # Hand out more before the caller writes this one to disk, and as many as there are workers by now.
-        while waiting and len(running) - 1 < _slots(client):
+        while waiting and len(running) - 1 < slots.count():
             completed.add(submit_next())
         yield running.pop(future.key), result
 
 
-def _slots(client: Client) -> int:
-    """Cells that may run at a time; at least one, for workers that come back."""
-    return max(1, sum(client.nthreads().values()))
+class Slots:
+    """Cells that may run at a time: as many as the cluster has threads, asked anew every so often."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._asked_s = -math.inf
+        self._count = 1
+
+    def count(self) -> int:
+        """At least one, for workers that come back."""
+        if time.monotonic() - self._asked_s > SLOTS_HOLD_S:
+            self._count = max(1, sum(self._client.nthreads().values()))
+            self._asked_s = time.monotonic()
+        return self._count
 
 
 def _result(future: Future) -> CellResult:
