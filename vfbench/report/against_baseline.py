@@ -106,6 +106,6 @@ def standing(watched: Watched, against: statistics.Comparison) -> str:
     """By the ratio's interval; a rank test that can't confirm it with so few repeats is left to the warning."""
     if against.outcome == "same" or abs(against.ratio.ratio - 1) < NEGLIGIBLE:
         return "same"
-    if not against.ratio.differs:
+    if against.ratio.low <= 1 <= against.ratio.high:  # never so for single runs, which have no interval
         return "unclear"
     return "better" if (against.ratio.ratio > 1) == (watched.better == "higher") else "worse"

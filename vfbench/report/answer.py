@@ -41,10 +41,16 @@ def answer(scenario: Scenario) -> Answer:
         return Answer((*facts, "No run was measured."))
     whole = [group for group in measured if damage(group) == 0]
     facts += _arrived(measured, whole)
+    if all(len(group.records) == 1 for group in scenario.groups):
+        facts.append("Each ran once: how far repeats would spread is not known.")
     if scenario.functional:
         facts.append("Guest code was emulated: times and throughput don't count and are left out.")
     among = "Of those that arrived whole" if len(whole) < len(measured) else "Of these"
-    ranking = [sentence for watched, best in RANKED for sentence in _ranking(watched, best, whole)]
+    typical = scenario.typical
+    if typical is not scenario:
+        among += ", the plainest variant of each strategy"
+    ranked = [group for group in typical.groups if group in whole]
+    ranking = [sentence for watched, best in RANKED for sentence in _ranking(watched, best, ranked)]
     return Answer(tuple(facts), among, tuple(ranking))
 
 
@@ -75,31 +81,41 @@ def _counted(count: int, one: str, many: str) -> str:
 
 
 def _ended_otherwise(groups: Iterable[Group]) -> Iterable[str]:
-    for group in groups:
-        if group.states != "ok":
-            yield f"{group.label} ended {group.states}."
+    otherwise = [group for group in groups if group.states != "ok"]
+    if len(otherwise) > MOST_NAMED:
+        yield f"{len(otherwise)} variants did not end ok in every run; the table says which."
+        return
+    for group in otherwise:
+        yield f"{group.label} ended {group.states}."
 
 
 def _arrived(measured: Sequence[Group], whole: Sequence[Group]) -> Iterable[str]:
     unknown = [group for group in measured if damage(group) is None]
     if unknown:
         yield f"Whether memory arrived whole is not known of {_names(unknown)}."
-    for group in measured:
-        if damage(group):
-            kinds = [
-                f"{each.text(found.median)} {each.title}"
-                for each in DAMAGE
-                if (found := estimate(each.values(group.measured))).median > 0
-            ]
-            yield f"{group.label} damaged what it migrated: {', '.join(kinds) or 'in some runs'} (medians per run)."
+    damaged = [group for group in measured if damage(group)]
+    if len(damaged) > MOST_NAMED:
+        yield f"{len(damaged)} of {len(measured)} variants damaged what they migrated; the table says which."
+    else:
+        for group in damaged:
+            yield f"{group.label} damaged what it migrated: {_kinds(group)} (medians per run)."
     if whole:
         everything = "Every strategy" if len(whole) == len(measured) else _names(whole)
         yield f"{everything} arrived whole: no stale page, no corrupted packet in any run."
 
 
+def _kinds(group: Group) -> str:
+    kinds = [
+        f"{each.text(found.median)} {each.title}"
+        for each in DAMAGE
+        if (found := estimate(each.values(group.measured))).median > 0
+    ]
+    return ", ".join(kinds) or "in some runs"
+
+
 def _names(groups: Sequence[Group]) -> str:
     if len(groups) > MOST_NAMED:
-        return f"{len(groups)} strategies"
+        return f"{len(groups)} variants"
     names = [group.label for group in groups]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
@@ -130,7 +146,7 @@ def _against(values: list[float], first: list[float]) -> str:
     times = found.ratio.ratio >= 3
     change = f"{found.ratio.ratio:.3g} times that" if times else _percent(share)
     direction = "" if times else (" more" if found.ratio.ratio > 1 else " less")
-    unsure = found.outcome == "unclear" and not found.ratio.differs
+    unsure = found.outcome == "unclear" and found.ratio.low <= 1 <= found.ratio.high
     return f"{change}{direction}" + (" (the repeats can't tell)" if unsure else "")
 
 

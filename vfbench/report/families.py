@@ -24,6 +24,13 @@ class Family:
         """Of all its scenarios."""
         return [record for scenario in self.scenarios for record in scenario.records]
 
+    @property
+    def typical(self) -> list[Record]:
+        """Of the plainest variants, where there are too many for a picture."""
+        fullest = max(self.scenarios, key=lambda scenario: scenario.weight)
+        kept = [group.first.manifest["experiment"]["strategy"] for group in fullest.typical.groups]
+        return [each for each in self.records if each.manifest["experiment"]["strategy"] in kept]
+
 
 def frame_size_families(records: Sequence[Record]) -> list[Family]:
     """The families in order of appearance, those with the most runs first; only strategies run at every size."""

@@ -53,19 +53,24 @@ class Group:
 
 def grouped(records: Iterable[Record]) -> list[Group]:
     """The groups in order of appearance, labelled by strategy and by whatever sets them apart."""
+    members = repeats(records)
+    named = labels([aspects_of_record(each[0]) for each in members])
+    return [Group(label, tuple(each)) for label, each in zip(named, members, strict=True)]
+
+
+def repeats(records: Iterable[Record]) -> list[list[Record]]:
+    """The records that differ in their seed only, in order of appearance."""
     found: dict[str, list[Record]] = {}
     for record in records:
         experiment = {key: value for key, value in record.manifest["experiment"].items() if key != "seed"}
         key = json.dumps([experiment, record.run["profile_digest"]], sort_keys=True)
         found.setdefault(key, []).append(record)
-    members = list(found.values())
-    named = labels([aspects_of_record(each[0]) for each in members])
-    return [Group(label, tuple(each)) for label, each in zip(named, members, strict=True)]
+    return list(found.values())
 
 
 def thinned(records: Sequence[Record]) -> list[Record]:
     """The records, with the intervals of each group's first one only."""
-    first = {group.first.path for group in grouped(records)}
+    first = {each[0].path for each in repeats(records)}
     return [each if each.path in first else dataclasses.replace(each, intervals=[]) for each in records]
 
 
@@ -106,6 +111,10 @@ def aspects_of_record(record: Record) -> dict[str, str]:
     return aspects
 
 
+FEWEST_TO_SHORTEN = 4
+"""From this many variants of a strategy on, a label says only what isn't the commonest among them."""
+
+
 def _label(own: dict[str, str], everyone: Sequence[dict[str, str]]) -> str:
     parts = [own["strategy"]]
     for name, text in own.items():
@@ -116,6 +125,14 @@ def _label(own: dict[str, str], everyone: Sequence[dict[str, str]]) -> str:
         rivals = [
             other for other in everyone if kind not in ("strategy", "workload") or other[kind] == own[kind]
         ]
-        if any(other.get(name) != text for other in (everyone if name == kind else rivals)):
+        texts = [other.get(name) for other in (everyone if name == kind else rivals)]
+        if kind == "strategy" and len(rivals) >= FEWEST_TO_SHORTEN and text == _commonest(texts):
+            continue
+        if any(other != text for other in texts):
             parts.append(f"{name.removeprefix('strategy.')}={text}")
     return " ".join(parts)
+
+
+def _commonest(texts: Sequence[str | None]) -> str | None:
+    """The first of those that are as common as any."""
+    return Counter(texts).most_common(1)[0][0]

@@ -81,7 +81,12 @@ def _section(scenario: Scenario, baseline: str, *, with_pictures: bool) -> Secti
     if not with_pictures:
         return Section(scenario, lines, answer(scenario), comparison)
     return Section(
-        scenario, lines, answer(scenario), comparison, tuple(_pictures(scenario)), _integrity(scenario)
+        scenario,
+        lines,
+        answer(scenario),
+        comparison,
+        tuple(_pictures(scenario.typical)),
+        _integrity(scenario.typical),
     )
 
 
@@ -148,7 +153,7 @@ def _sizes(records: Sequence[Record]) -> list[Picture]:
             "Throughput against frame size",
             f"Workload {family.title}, testbed {family.scenarios[0].testbed}.",
             family.scenarios[0],
-            lambda family=family: figures.throughput_by_frame_size(runs_frame(family.records)),  # type: ignore[misc]
+            lambda family=family: figures.throughput_by_frame_size(runs_frame(family.typical)),  # type: ignore[misc]
         )
         for family in _drawn_families(records)
     ]

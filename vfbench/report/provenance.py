@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vfbench.records import Record
-from vfbench.report.groups import Group, grouped
+from vfbench.report.groups import repeats
 
 SURE = {"A": "read in the source itself", "B": "quoted by a third party", "C": "memory or an estimate"}
 
@@ -76,11 +76,11 @@ def seeds(records: Iterable[Record]) -> str:
 
 def commands(records: Sequence[Record]) -> list[str]:
     """The `bench run` line of each experiment, its repeats put into `--repeat` where their seeds follow on."""
-    return [command for group in grouped(records) for command in _commands(group)]
+    return [command for each in repeats(records) for command in _commands(each)]
 
 
-def _commands(group: Group) -> list[str]:
-    by_seed = {int(record.run["seed"] or 0): str(record.manifest["command"]) for record in group.records}
+def _commands(records: Sequence[Record]) -> list[str]:
+    by_seed = {int(record.run["seed"] or 0): str(record.manifest["command"]) for record in records}
     numbers = sorted(by_seed)
     first = by_seed[numbers[0]]
     if len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):

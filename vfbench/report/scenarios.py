@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vfbench.records import Record
 from vfbench.report.groups import Group, aspect, grouped, profile_text
+
+MOST_VARIANTS = 8
+"""A picture with more series than this is legible to nobody."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,19 @@ class Scenario:
     @property
     def weight(self) -> tuple[int, int]:
         """How much it says: strategies, then runs."""
-        measured = [group for group in self.groups if group.measured]
-        return len(measured), sum(len(group.measured) for group in measured)
+        names = {group.first.run["strategy"] for group in self.groups if group.measured}
+        return len(names), sum(len(group.measured) for group in self.groups)
+
+    @property
+    def typical(self) -> Scenario:
+        """The same, or with more than MOST_VARIANTS the plainest variant of each strategy: fit for a picture."""
+        if len(self.groups) <= MOST_VARIANTS:
+            return self
+        plainest: dict[str, Group] = {}
+        for group in sorted(self.groups, key=lambda group: (not group.measured, group.label.count("="))):
+            plainest.setdefault(str(group.first.run["strategy"]), group)
+        kept = tuple(group for group in self.groups if group in plainest.values())
+        return dataclasses.replace(self, groups=kept)
 
 
 def scenarios(records: Iterable[Record]) -> list[Scenario]:

@@ -118,7 +118,7 @@ def tick_label(label: str, width: int = 24) -> str:
     return "\n".join(textwrap.wrap(label, width, break_on_hyphens=False)) or label
 
 
-def bar_height_in(series: Sequence[Series], each_in: float, lines_in: float = 0.14) -> float:
+def bar_height_in(series: Sequence[Series], each_in: float, lines_in: float = 0.15) -> float:
     """Room for a row of bars per series, its label's lines counted."""
     return sum(max(each_in, lines_in * (tick_label(one.label).count("\n") + 2)) for one in series)
 

@@ -29,7 +29,7 @@ def pre_copy_rounds(rounds: pandas.DataFrame) -> Figure:
     resent.set_ylabel("sent again (MiB)")
     for axes in (dirty, resent):
         axes.set_xlabel("pre-copy round (0: all memory)")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(axes.get_ylim()[1], 1))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter(thousands)
     legend(figure, dirty)

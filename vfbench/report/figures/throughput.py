@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vfbench.errors import UserError
 from vfbench.records import RUNS
-from vfbench.report.figures.canvas import WHISKERS, caption, drawn, legend, paper, spread
+from vfbench.report.figures.canvas import WHISKERS, caption, drawn, legend, paper, spread, thousands
 from vfbench.report.figures.look import INK
 from vfbench.report.figures.series import Series, measured, plain, series_of
 from vfbench.report.groups import setting_name, setting_text
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FRAME_SIZE = "workload.frame_bytes"
 LINK_RATE = "link.rate_bps"
 GIGA = 1e9
+MIB = 1 << 20
 _UNITS = {column.name: (column.meaning, column.unit) for column in RUNS}
 
 
@@ -64,15 +65,18 @@ def measure_against(runs: pandas.DataFrame, parameter: str, measure: str) -> Fig
     rows = measured(runs[runs[parameter].notna() & runs[measure].notna()])
     series = series_of(rows, along=[parameter])
     figure, axes = paper(1, 1, 3.6)
+    scale = MIB if _UNITS[measure][1] == "bytes" else 1
     values = rows[parameter].drop_duplicates().tolist()
     values = values if any(isinstance(value, str) for value in values) else sorted(values)
     for each in series:
-        _line(axes, each, parameter, measure, {value: place for place, value in enumerate(values)})
+        _line(axes, each, parameter, measure, {value: place for place, value in enumerate(values)}, scale)
     owner, _, field = parameter.partition(".")
     axes.set_xticks(range(len(values)), [setting_text(field, plain(value)) for value in values])
     axes.margins(x=0.08)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1))
+    axes.yaxis.set_major_formatter(thousands)
     meaning, unit = _UNITS[measure]
+    unit = "MiB" if unit == "bytes" else unit
     axes.set_xlabel(f"{owner}: {setting_name(field)}")
     axes.set_ylabel(f"{measure.replace('_', ' ')} ({unit})" if unit else measure.replace("_", " "))
     legend(figure, axes)
@@ -80,10 +84,12 @@ def measure_against(runs: pandas.DataFrame, parameter: str, measure: str) -> Fig
     return figure
 
 
-def _line(axes: Axes, series: Series, x: str, y: str, places: dict[object, int] | None = None) -> None:
+def _line(
+    axes: Axes, series: Series, x: str, y: str, places: dict[object, int] | None = None, scale: float = 1
+) -> None:
     """Medians over the repeats at each x, in its order, with whiskers."""
     points = [
-        (places[value] if places else float(str(value)), *spread(part[y].dropna()))
+        (places[value] if places else float(str(value)), *spread(part[y].dropna() / scale))
         for value, part in series.rows.groupby(x, sort=True)
         if part[y].notna().any()
     ]
