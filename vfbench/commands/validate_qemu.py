@@ -10,10 +10,18 @@ from vfbench.commands.validate_options import debug_option, json_option, results
 
 
 @click.command("qemu")
+@click.option(
+    "--qemu",
+    "binary",
+    default="qemu-system-x86_64",
+    show_default=True,
+    metavar="NAME|PATH",
+    help="The QEMU to hold the model against.",
+)
 @results_option
 @json_option
 @debug_option
-def qemu(results: Path, as_json: bool) -> int:
+def qemu(binary: str, results: Path, as_json: bool) -> int:
     """Pre-copy against a real QEMU: rounds, bytes, times, verdicts.
 
     Boots a guest of one boot sector, which dirties memory at a known rate, and live-migrates it between two QEMU
@@ -24,5 +32,5 @@ def qemu(results: Path, as_json: bool) -> int:
     from vfbench.validation.qemu.comparison import compare
     from vfbench.validation.show import conclude
 
-    table = compare(lambda line: click.echo(line, err=True))
+    table = compare(binary, lambda line: click.echo(line, err=True))
     return conclude(table, as_json=as_json, folder=results)

@@ -27,9 +27,11 @@ LEFT_OUT = (
 )
 
 
-def compare(progress: Callable[[str], None], chosen: Sequence[Case] | None = None) -> ValidationTable:
+def compare(
+    qemu: str, progress: Callable[[str], None], chosen: Sequence[Case] | None = None
+) -> ValidationTable:
     """Measure and predict all cases (or the chosen ones); UserError without QEMU, RunFailed if it fails."""
-    binary = find_qemu()
+    binary = find_qemu(qemu)
     todo = cases() if chosen is None else chosen
     with tempfile.TemporaryDirectory(prefix="vfbench-qemu-") as folder:
         host, measured = asyncio.run(_measure_all(binary, todo, Path(folder), progress))

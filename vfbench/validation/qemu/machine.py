@@ -26,7 +26,7 @@ def find_qemu(binary: str = BINARY) -> str:
     """The path of QEMU; UserError, one line with the package to install, where there is none."""
     path = shutil.which(binary)
     if path is None:
-        raise UserError(f"{binary} is not installed; install QEMU ({PACKAGE_HINT}) and try again")
+        raise UserError(f"{binary} is not installed; install QEMU ({PACKAGE_HINT}) or name it with --qemu")
     return path
 
 
@@ -88,7 +88,7 @@ async def started(
     from qemu.qmp import ConnectError, QMPClient
 
     socket = folder / f"{name}.qmp"
-    arguments = _arguments(socket, boot, memory_bytes, incoming)
+    arguments = [*_firmware(binary), *_arguments(socket, boot, memory_bytes, incoming)]
     with (folder / f"{name}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *_PRIORITY, binary, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
@@ -116,6 +116,13 @@ def _arguments(socket: Path, boot: Path, memory_bytes: int, incoming: bool) -> l
     arguments += ["-display", "none", "-vga", "none", "-qmp", f"unix:{socket},server=on,wait=off"]
     arguments += ["-drive", f"if=floppy,format=raw,readonly=on,file={boot}"]
     return [*arguments, "-incoming", "defer"] if incoming else arguments
+
+
+def _firmware(binary: str) -> list[str]:
+    """Where a QEMU that was only unpacked, not installed, finds its BIOS."""
+    share = Path(binary).resolve().parents[1] / "share"
+    folders = (share / name for name in ("qemu", "seabios"))
+    return [word for folder in folders if folder.is_dir() for word in ("-L", str(folder))]
 
 
 async def _disconnect(client: Any) -> None:
