@@ -256,26 +256,31 @@ def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
         port.dma_faults += 1
     dma_store(cpu, descriptor + 8, TX_STATUS_DONE, time_ps)
     port.tx_head = (port.tx_head + 1) & (cpu.tx_size - 1)
+    request_interrupt(cpu, port, time_ps)
 
 
 @kernel
-def vf_transmit(cpu: Any, port: Any, until_ps: int) -> None:
-    """Send what the driver has queued, up to ``until_ps``."""
-    while port.enabled and port.register[TXDCTL] & QUEUE_ENABLE and port.tx_head != port.register[TDT]:
-        descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
-        length_bytes = tx_length(dma_load(cpu, descriptor + 8))
-        begin_ps = max(port.tx_free_ps, port.tx_ready_ps + cpu.cost[DMA_LATENCY])
-        time_ps = begin_ps + (length_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
-        if time_ps > until_ps:
-            break
-        send_frame(cpu, port, time_ps)
+def next_sent_ps(cpu: Any, port: Any) -> int:
+    """When the last bit of the frame at the head will be on the wire."""
+    if not port.enabled or port.tx_head == port.register[TDT] or port.register[TXDCTL] & QUEUE_ENABLE == 0:
+        return NEVER_PS
+    descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
+    length_bytes = tx_length(dma_load(cpu, descriptor + 8))
+    begin_ps = max(port.tx_free_ps, port.tx_ready_ps + cpu.cost[DMA_LATENCY])
+    return begin_ps + (length_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
 
 
 @kernel
 def vf_advance(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
-    """Everything that the VF does up to ``until_ps``."""
+    """Everything that the VF does up to ``until_ps``, both ways in the order of time; one vector serves both."""
+    sent_ps = next_sent_ps(cpu, port)
+    while sent_ps <= until_ps:
+        vf_receive(cpu, port, sent_ps, stop_at_interrupt)
+        if stop_at_interrupt and port.interrupt_pending:
+            return
+        send_frame(cpu, port, sent_ps)
+        sent_ps = next_sent_ps(cpu, port)
     vf_receive(cpu, port, until_ps, stop_at_interrupt)
-    vf_transmit(cpu, port, until_ps)
 
 
 @on_model

@@ -115,6 +115,8 @@ def vf_transmit(host: Any, cpu: Any, wire: Any, port: Any) -> int:
         note_device_write(host, descriptor)
         port.tx_head = (port.tx_head + 1) & (cpu.tx_size - 1)
         sent += 1
+    if sent > 0:
+        request_interrupt(cpu, port, wire.time_ps)
     return sent
 
 

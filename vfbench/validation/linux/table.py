@@ -14,13 +14,13 @@ LEFT_OUT = (
     "Time: guest code is emulated, so what a map, an exit or an interrupt takes is not measured here.",
     "Bursts: frames come one at a time, so that interrupts and kicks do not depend on the host's speed.",
     "A VF's tail writes are measured and not predicted: they reach an assigned VF without the hypervisor.",
-    "Interrupts for frames that were sent: the model's driver looks for them at its next poll; a real one is "
-    "interrupted for each that goes alone.",
+    "virtio-net's interrupts for frames that were sent: the model's driver looks for them at its next poll; today's "
+    "is interrupted for each that goes alone.",
     "virtio-net behind an IOMMU: the model's virtio driver maps nothing.",
     "Invalidations of the lazy mode follow a timer of 12 to 16 ms, and so the time between frames: the model is told "
     "the mean, and a busy host varies it.",
-    "The guest's first instructions at the destination are translated anew by QEMU's emulation, some 100 ms of the "
-    "gap that the peer sees; a processor does not do that.",
+    "What QEMU's emulation has to translate anew at the destination, which may be some 100 ms of the gap that the "
+    "peer sees (not measured apart).",
 )
 
 
