@@ -46,6 +46,9 @@ class Costs(Protocol):
     def to_json(self) -> dict[str, Any]:
         """Every figure."""
 
+    def __hash__(self) -> int:
+        """The document is made once for all records that share it."""
+
 
 @dataclass(frozen=True)
 class ResultSet:
