@@ -14,6 +14,8 @@ from vfbench.verdicts.finding import Finding, Judgement
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 AVOIDED = 0.5
+AXES = ("driver.page_reuse", "workload.hold_ns", "migration.downtime_limit_ns", "workload.rate_bps")
+"""The downtime limit sets the length of a round, and so how often a page is written within one."""
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -36,7 +38,7 @@ def judge(evidence: Evidence) -> Judgement:
     stuck = sum(bool((each.cells[0].runs["state"] == "not-converged").any()) for each in findings)
     remark = "What is kept back waits for the stop, and has to fit the downtime limit"
     remark += f": {stuck} of {len(findings)} cells never converged." if stuck else "; here it always did."
-    return Judgement(findings, ("driver.page_reuse", "workload.rate_bps", "workload.frame_bytes"), remark)
+    return Judgement(findings, AXES, remark)
 
 
 def _finding(evidence: Evidence, cell: Cell, other: Cell) -> Finding | None:

@@ -2,8 +2,8 @@
 
 The VF kept until the stop against the VF given up for the migration's time. What is compared is what the user
 misses: bytes offered and not delivered over the same span from the start of the migration, blackout and changes of
-device included; the run that ended earlier is taken to go on as in its steady state. A cell holds if keeping the VF
-misses less. The longest gap that the peer sees is told beside it.
+device included; the run that ended earlier is taken to go on as in its steady state. A cell holds if giving it up
+misses over 5 % more: a draw is not worth the trouble. The longest gap that the peer sees is told beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vfbench.verdicts.finding import Finding, Judgement, exceeds
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 MB = 1e6
+WORTH_IT = 1.05
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -71,8 +72,8 @@ def _loses_less(own: list[float], others: list[float]) -> bool | None:
     if not own or not others:
         return None
     if min(*own, *others) <= 0:  # there is no ratio where nothing was lost
-        return median(own) < median(others)
-    return exceeds(others, own, 1)
+        return WORTH_IT * median(own) < median(others)
+    return exceeds(others, own, WORTH_IT)
 
 
 @dataclass(frozen=True)
