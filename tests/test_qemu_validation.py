@@ -15,7 +15,7 @@ from vfbench.validation.qemu.cases import cases
 from vfbench.validation.qemu.comparison import compared
 from vfbench.validation.qemu.guest import FILLED_FROM, Program, boot_sector
 from vfbench.validation.qemu.machine import BINARY, find_qemu, started
-from vfbench.validation.qemu.measurement import MEMORY_BYTES, Measured, measure, measure_host
+from vfbench.validation.qemu.measurement import MEMORY_BYTES, Measured, buffer_pages, measure, measure_host
 from vfbench.validation.qemu.prediction import predict
 
 MIB = 1 << 20
@@ -111,6 +111,13 @@ def test_a_window_that_ends_late_makes_the_migration_longer():
     late = dataclasses.replace(HOST, window_late_ms=10.0)
     slow, fast = (predict(CASE, Stores(0, 0), host, 6000).total_ms for host in (late, HOST))
     assert slow / fast == pytest.approx(1.09, abs=0.02)
+
+
+def test_a_qemu_that_counts_only_what_left_its_buffer_sends_more_in_a_window():
+    buffering = dataclasses.replace(HOST, buffer_pages=buffer_pages("10.0.2 (Debian)"))
+    slow, fast = (predict(CASE, Stores(0, 0), host, 6000).total_ms for host in (HOST, buffering))
+    assert buffer_pages("7.2.22 (Debian)") == 1
+    assert slow - fast == pytest.approx(100, abs=5)  # 15 windows instead of 16
 
 
 def test_the_grid_has_cases_that_converge_and_cases_that_do_not():

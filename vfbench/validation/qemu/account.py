@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from vfbench.validation.qemu.guest import Program
+
+HEADER_BYTES: Final = 8
+"""What QEMU puts before each page."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,12 @@ class Host:
 
     `line_bytes_per_s` is what QEMU sends without a limit; a bandwidth window lasts `window_late_ms` longer than
     100 ms, because the migration thread wakes late and doesn't make up for it; of the RAM's `pages`,
-    `nonzero_pages` hold something.
+    `nonzero_pages` hold something. `buffer_pages` go into QEMU's buffer before what is in it counts towards a
+    window's share; 1 where each counts at once.
     """
 
     line_bytes_per_s: float
     window_late_ms: float
     pages: int
     nonzero_pages: int
+    buffer_pages: int = 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 import statistics
 import time
 from dataclasses import dataclass
@@ -12,9 +14,9 @@ from typing import Any, Final
 from vfbench.errors import RunFailed
 from vfbench.machine.memory import PAGE_BYTES
 from vfbench.migration.precopy import WINDOW_PS
-from vfbench.validation.qemu.account import Account, Case, Host, Stores
+from vfbench.validation.qemu.account import HEADER_BYTES, Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import Program, boot_sector
-from vfbench.validation.qemu.machine import Machine, started
+from vfbench.validation.qemu.machine import Machine, qemu_version, started
 
 MEMORY_BYTES: Final = 64 << 20
 WINDOW_MS: Final = WINDOW_PS / 10**9
@@ -61,24 +63,38 @@ async def measure(binary: str, case: Case, folder: Path) -> Measured:
 
 async def measure_host(binary: str, idle: Program, folder: Path) -> Host:
     """An idle guest migrated without a limit, and with one; medians, because one wake-up may come very late."""
+    step_bytes = buffer_pages(qemu_version(binary)) * (PAGE_BYTES + HEADER_BYTES)
+    share_bytes = math.ceil(_LIMITED / 10 / step_bytes) * step_bytes
     rates, late_ms = [], []
     for _ in range(_IDLE_REPEATS):
         free = (await _carry_out(binary, Case("idle", idle, _UNLIMITED, 1, _PATIENCE_MS), folder)).info
         rates.append(free["ram"]["transferred"] * 1000 / free["total-time"])
         limited = (await _carry_out(binary, Case("idle", idle, _LIMITED, 1, _PATIENCE_MS), folder)).info
-        late_ms.append(_window_late_ms(limited))
+        late_ms.append(_window_late_ms(limited, share_bytes))
     ram = limited["ram"]
     return Host(
         line_bytes_per_s=statistics.median(rates),
         window_late_ms=statistics.median(late_ms),
         pages=ram["total"] // PAGE_BYTES,
         nonzero_pages=ram["normal"],
+        buffer_pages=buffer_pages(qemu_version(binary)),
     )
 
 
-def _window_late_ms(limited: dict[str, Any]) -> float:
+def buffer_pages(version: str) -> int:
+    """How many pages QEMU buffers before they count towards a window's share.
+
+    Up to 8.1 each page counted at once. Since then ``migration_transferred_bytes`` sees only what was flushed
+    (migration/migration-stats.c), which is done for 64 pieces (``MAX_IOV_SIZE``, migration/qemu-file.c): 32 headers
+    and 32 pages.
+    """
+    number = re.match(r"(\d+)\.(\d+)", version)
+    return 32 if number and (int(number[1]), int(number[2])) >= (8, 2) else 1
+
+
+def _window_late_ms(limited: dict[str, Any], share_bytes: float) -> float:
     """How much longer than 100 ms a window lasted: the time not accounted for by whole windows, over these."""
-    windows = int(limited["ram"]["transferred"] * 10 / _LIMITED)
+    windows = int(limited["ram"]["transferred"] / share_bytes)
     spent_ms = limited["total-time"] - limited["setup-time"] - limited["downtime"]
     return max(0.0, spent_ms / windows - WINDOW_MS)
 

@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from vfbench.machine.memory import PAGE_BYTES, PAGE_SHIFT
 from vfbench.migration.precopy import WINDOW_PS, NotConverged, Precopy, Sync
-from vfbench.validation.qemu.account import Account, Case, Host, Stores
+from vfbench.validation.qemu.account import HEADER_BYTES, Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import FILLED_FROM, OWN_PAGE
 
-HEADER_BYTES: Final = 8
 ZERO_PAGE_BYTES: Final = HEADER_BYTES + 1
 FIRST_PAGE: Final = FILLED_FROM >> PAGE_SHIFT
 SYNCS_BESIDES: Final = 1
@@ -34,6 +33,7 @@ class ConstantGuest:
         self._cancelled_ps = round(cancelled_ms * 10**9)
         self._line_ps = _PS_PER_S / host.line_bytes_per_s
         self._late_ps = round(host.window_late_ms * 10**9)
+        self._buffer_pages = host.buffer_pages
         self._page_bytes = _page_bytes(case, host)
         self._pending = np.zeros(host.pages, dtype=np.bool_)
         self._sent_before = np.zeros(host.pages, dtype=np.bool_)
@@ -70,7 +70,8 @@ class ConstantGuest:
         pages = self._next_pages()
         ends = np.cumsum(self._page_bytes[pages])
         # A page that begins within the room is sent whole.
-        count = min(len(pages), int(np.searchsorted(ends, room_bytes)) + 1)
+        count = int(np.searchsorted(ends, room_bytes)) + 1
+        count = min(len(pages), -(-count // self._buffer_pages) * self._buffer_pages)
         self._send(pages[:count])
         return count < len(pages)
 
