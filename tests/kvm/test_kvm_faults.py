@@ -10,6 +10,7 @@ from __future__ import annotations
 import pytest
 from kvm.kvm_experiments import counts, run, slow
 
+PACED = ("migration.bandwidth=200Mbps", "kvm.clock=lockstep")
 LINK_RATES = ("2Mbps", "3Mbps", "1500kbps")
 FRESH_PAGES = ("driver.page-reuse=none", "driver.page-order=fifo")
 STALE = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kvm_host")]
 
 
 def test_fault_1_dma_after_the_last_sync_is_stale() -> None:
-    outcome = run("dummy-write", slow(), "dummy-write.stop-order=device-last", "migration.bandwidth=200Mbps")
+    outcome = run("dummy-write", slow(), "dummy-write.stop-order=device-last", *PACED)
     payload, descriptor, _ = counts(outcome, STALE)
     assert payload > 0
     assert descriptor > 0
@@ -31,7 +32,7 @@ def test_fault_4_a_guest_stopped_before_its_device_leaves_writes_that_nobody_mar
 
 
 def test_fault_5_an_unmap_while_the_device_still_writes_leaves_pages_behind() -> None:
-    outcome = run("emulated-iommu", slow(), "emulated-iommu.unmap-early=true", "migration.bandwidth=200Mbps")
+    outcome = run("emulated-iommu", slow(), "emulated-iommu.unmap-early=true", *PACED)
     payload, _, _ = counts(outcome, STALE)
     assert payload > 0
 
@@ -43,16 +44,14 @@ def test_fault_6_mappings_made_after_tracking_was_armed_go_unnoticed() -> None:
         "emulated-iommu.late-maps=false",
         "emulated-iommu.tracking=migrating",
         "driver.page-reuse=none",
-        "migration.bandwidth=200Mbps",
+        *PACED,
     )
     payload, _, _ = counts(outcome, STALE)
     assert payload > 0
 
 
 def test_fault_2_a_dummy_write_before_the_payload_leaves_the_payload_unmarked() -> None:
-    outcome = run(
-        "dummy-write", slow(), "dummy-write.when=given", "migration.bandwidth=200Mbps", *FRESH_PAGES
-    )
+    outcome = run("dummy-write", slow(), "dummy-write.when=given", *PACED, *FRESH_PAGES)
     payload, _, _ = counts(outcome, STALE)
     assert payload > 0
 

@@ -174,6 +174,7 @@ class KvmMigration:
         if not self._stopped:
             self._stopped = True
             self._timeline.phase = "blackout"
+            self._site.let_guest_finish()
 
     @contextmanager
     def _part(self, name: str) -> Iterator[None]:

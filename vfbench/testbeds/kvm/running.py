@@ -16,7 +16,7 @@ from vfbench.records import Outcome
 from vfbench.testbeds.kvm import measures, stream
 from vfbench.testbeds.kvm.bench_records import HELD_UP_FRAMES, NORMAL_SPEED, Bench
 from vfbench.testbeds.kvm.destination_process import DestinationProcess
-from vfbench.testbeds.kvm.dirty_pages import dirty_rate
+from vfbench.testbeds.kvm.dirty_pages import RATE_INTERVALS, dirty_rate
 from vfbench.testbeds.kvm.doctor import is_emulated, ns_per_instruction_of
 from vfbench.testbeds.kvm.guest import prepare_guest
 from vfbench.testbeds.kvm.migration import KvmMigration
@@ -156,12 +156,23 @@ class Run:
         self._port.measures_latency = int(not self._wire.lockstep)
         begin = self._timeline.counters()
         if phases.packets == 0:
-            self._timeline.sleep_until(self._timeline.now_ps + phases.steady_ns * 1000)
+            self._timeline.sleep_until(self._timeline.now_ps + phases.steady_ns * 1000 - self._rate_ps)
         while int(self._port.rx_offered) - begin.offered < phases.packets:
             self._timeline.sleep_until(self._timeline.now_ps + 10**9)
         end = self._timeline.counters()
         self._port.measures_latency = 0
         return begin, end
+
+    @property
+    def _rate_ps(self) -> int:
+        """How much of the steady state is for the dirty rate.
+
+        In lockstep no throughput is lost by it, and the migration begins when the model's does.
+        """
+        phases = self._experiment.phases
+        if not self._wire.lockstep:
+            return 0
+        return 1000 * min(phases.steady_ns, RATE_INTERVALS * phases.interval_ns)
 
     def _migrate(self) -> tuple[str, str]:
         """Let the strategy migrate; returns the run's state and reason."""

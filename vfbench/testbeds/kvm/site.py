@@ -37,6 +37,7 @@ IOVA_BASE = 1 << 40
 COMMAND_TIMEOUT_S = 4.5
 PAUSE_TIMEOUT_S = 4.5
 TURN_TIMEOUT_S = 3.0
+FINISH_LIMIT_S = 1.0
 _POLL_S = 0.0005
 _EVERYTHING_IS_A_STRUCTURE = 1 << 62
 
@@ -103,6 +104,17 @@ class Site:
         if thread.is_alive():
             raise RunFailed(f"the vCPU did not stop within {PAUSE_TIMEOUT_S:g} s")
         self.host.guest_runs = 0
+
+    def let_guest_finish(self) -> None:
+        """In lockstep: what the guest was about when the clock stopped is done before anything else happens.
+
+        For at most FINISH_LIMIT_S: a guest that is offered more than it can take never rests.
+        """
+        until = time.monotonic() + FINISH_LIMIT_S
+        while self.bench.wire.lockstep and time.monotonic() < until:
+            if self.host.guest_idles and not self.bench.port.interrupt_pending:
+                return
+            time.sleep(_POLL_S)
 
     def check(self) -> None:
         """RunFailed if the guest can't go on, or left by itself."""
