@@ -17,7 +17,7 @@ INSTALLED := $(VENV)/.installed
 
 # The capture came at 16 Mb/s; at 5 Gb/s it is work for the card. Holding packets for 0.5 ms and taking the
 # page freed longest ago keep the driver from using the same few pages again and again, and a short downtime
-# makes the pre-copy run in rounds: that is where the strategies part.
+# lets the pre-copy run in rounds: that is where the strategies part.
 MAIN_JOB := run --strategy all --workload pcap --rate 5Gbps --set pcap.hold=500us \
 	--set driver.page-order=fifo --downtime-limit 30ms
 
