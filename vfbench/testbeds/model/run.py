@@ -90,6 +90,8 @@ def _run_steady(machine: Machine, timeline: Timeline) -> tuple[Counters, Counter
     else:
         while int(machine.ports.rx_offered.sum()) - begin.offered < phases.packets:
             timeline.advance(machine.now_ps + PACKET_STEP_PS)
+    # No interval is half steady and half migrating.
+    timeline.finish()
     return begin, Counters(machine)
 
 

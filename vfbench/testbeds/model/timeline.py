@@ -52,9 +52,21 @@ class Timeline:
         self._last = Counters(machine)
         self._written_in_interval = np.zeros_like(machine.memory.marks)
         self.written_since_sync = np.zeros_like(machine.memory.marks)
-        self.phase = "steady"
+        self._phase = "steady"
         self._began_in = "steady"
         self.rows: list[Row] = []
+
+    @property
+    def phase(self) -> str:
+        """What is going on: steady, migrating, blackout or after."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: str) -> None:
+        self._phase = phase
+        if self._machine.now_ps == self._last.time_ps:
+            # The interval that is to be named for it has not begun to pass.
+            self._began_in = phase
 
     def advance(self, until_ps: int, step: Callable[[int], bool] | None = None) -> bool:
         """Let the machine run up to ``until_ps``, by ``step`` if given; False as soon as a step returns False."""
