@@ -24,6 +24,9 @@ WIDTH_IN = 7.6
 CAPTION_WIDTH = 122
 """Characters of the caption's size that fit the width."""
 
+LEGEND_ROW_IN = 0.18
+"""What each row of a legend after the first adds to a figure's height, so that the axes keep theirs."""
+
 TESTBED_NOTES = {True: "guest code was emulated: times and throughput don't count"}
 
 _P = ParamSpec("_P")
@@ -57,6 +60,8 @@ def legend_of(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> N
     """The legend above everything, in as many columns as the width takes."""
     longest = max((len(name) for name in names), default=1)
     columns = max(1, min(len(names), 108 // (longest + 8)))
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + LEGEND_ROW_IN * ((len(names) - 1) // columns))
     figure.legend(handles, names, loc="outside upper left", ncols=columns, handlelength=2.8)
 
 

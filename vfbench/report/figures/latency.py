@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matplotlib.ticker import NullFormatter
+
 from vfbench.report.figures.canvas import WHISKERS, caption, drawn, legend, paper, require, spread, thousands
 from vfbench.report.figures.look import FAINT
 from vfbench.report.figures.series import measured, series_of
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PERCENTILES = {"p50": "latency_p50_us", "p99": "latency_p99_us", "p99.9": "latency_p999_us"}
+DECADE = 10
+"""Within less than one, only the ticks between can say what the axis shows."""
 DODGE = 0.6
 """Of the distance between two percentiles, what the series are spread over, so that none hides another."""
 
@@ -40,6 +44,8 @@ def latency_percentiles(runs: pandas.DataFrame) -> Figure:
         axes.axvline(edge - 0.5, color=FAINT, linewidth=0.8)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(thousands)
+    low, high = axes.get_ylim()
+    axes.yaxis.set_minor_formatter(thousands if high / low < DECADE else NullFormatter())
     axes.set_xlabel("percentile of the packets delivered")
     axes.set_ylabel("wire to application (us, logarithmic)")
     legend(figure, axes)
