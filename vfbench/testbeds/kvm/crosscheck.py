@@ -29,13 +29,11 @@ STALE = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
 DAMAGE = ("packets_corrupted", "packets_duplicated", "packets_phantom")
 PACKET_BITS = 8 * (64 + 20)
 
-# A limit by which, in every variant, what is pending falls below the threshold some ms away from the 50 ms at which
-# QEMU looks: or a page more or less would make a round longer by 50 ms.
 _COMMON = {
     "guest.memory": "64MiB",
     "guest.packet-memory": "16MiB",
     "migration.bandwidth": "200Mbps",
-    "migration.downtime-limit": "45ms",
+    "migration.downtime-limit": "40ms",
     "phases.steady": "300ms",
     "phases.after": "300ms",
     "small-packets.working-set": "8MiB",
