@@ -271,3 +271,17 @@ def test_bad_input_is_one_line_and_leaves_no_page(
 def test_no_runs_have_no_baseline() -> None:
     with pytest.raises(UserError, match="no runs"):
         choose_baseline([], None)
+
+
+def test_of_more_variants_than_a_picture_holds_it_shows_the_plainest_of_each_strategy(tmp_path: Path) -> None:
+    strategies = [
+        Careless(),
+        *(Careful(touched_bytes=touched) for touched in (1, 2, 3)),
+        Careful(atomic=True),
+    ]
+    strategies += [Careful(mode="deferred", touched_bytes=touched) for touched in (1, 2, 3, 4)]
+    for strategy in strategies:
+        write(tmp_path, experiment(strategy=strategy), outcome(8.0))
+    (scenario,) = scenarios(read_records(tmp_path))
+    assert len(scenario.groups) == 9
+    assert [group.first.run["strategy"] for group in scenario.typical.groups] == ["careless", "careful"]

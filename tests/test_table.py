@@ -155,3 +155,14 @@ def test_a_run_whose_times_count_has_neither_parentheses_nor_a_slowdown(tmp_path
     tables = printed([record(tmp_path, experiment(), outcome())]).partition("Speed")[2]
     assert "(" not in tables
     assert "slowdown" not in tables
+
+
+def test_of_many_variants_a_label_says_only_what_is_not_the_commonest(tmp_path: Path) -> None:
+    variants = [Careful(), Careful(atomic=True), Careful(touched_bytes=2), Careful(mode="deferred")]
+    runs = [record(tmp_path, experiment(strategy=each), outcome()) for each in variants]
+    assert [group.label for group in grouped(runs)] == [
+        "careful",
+        "careful atomic=true",
+        "careful touched=2B",
+        "careful mode=deferred",
+    ]

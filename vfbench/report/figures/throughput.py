@@ -73,7 +73,7 @@ def measure_against(runs: pandas.DataFrame, parameter: str, measure: str) -> Fig
     owner, _, field = parameter.partition(".")
     axes.set_xticks(range(len(values)), [setting_text(field, plain(value)) for value in values])
     axes.margins(x=0.08)
-    axes.set_ylim(0, max(axes.get_ylim()[1], 1))
+    axes.set_ylim(0, max(1.06 * axes.get_ylim()[1], 1))
     axes.yaxis.set_major_formatter(thousands)
     meaning, unit = _UNITS[measure]
     unit = "MiB" if unit == "bytes" else unit
