@@ -76,7 +76,7 @@ _debug_option = click.option(
 _baseline_option = click.option(
     "--baseline",
     metavar="STRATEGY",
-    help="Also show every measure relative to this strategy's, with intervals over the repeats.",
+    help="Also show every measure relative to this strategy's, with intervals over the repeats. [default: none]",
 )
 
 

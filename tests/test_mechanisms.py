@@ -437,8 +437,7 @@ def test_a_migration_that_does_not_converge_leaves_the_guest_at_the_source():
     assert outcome.measures["rounds"] == len(outcome.rounds) == 6
     assert outcome.measures.get("downtime_ms") is None
     assert outcome.measures.get("pages_compared") is None
-    assert outcome.intervals[-1]["phase"] == "after"
-    assert outcome.intervals[-1]["packets_delivered"] > 0
+    assert sum(each["packets_delivered"] for each in outcome.intervals if each["phase"] == "after") > 0
     assert outcome.measures["packets_lost_blackout"] == 0
 
 
