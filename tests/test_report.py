@@ -11,6 +11,7 @@ from fakes import Careful, Careless, experiment
 from made_up import frame_sizes, outcome, two_strategies, write
 
 import cli
+from vfbench.commands.report import _link
 from vfbench.errors import UserError
 from vfbench.records import SCHEMA_VERSION, Outcome, Record, read_records
 from vfbench.report.against_baseline import choose_baseline, compared
@@ -20,7 +21,17 @@ from vfbench.report.page import render
 from vfbench.report.provenance import commands
 from vfbench.report.scenarios import main_scenarios, scenarios
 
-SECTIONS = ["answer", "table", "figures", "integrity", "verdicts", "environment", "profile", "again"]
+SECTIONS = [
+    "answer",
+    "table",
+    "figures",
+    "integrity",
+    "verdicts",
+    "validation",
+    "environment",
+    "profile",
+    "again",
+]
 
 
 @pytest.fixture(scope="module")
@@ -285,3 +296,15 @@ def test_of_more_variants_than_a_picture_holds_it_shows_the_plainest_of_each_str
     (scenario,) = scenarios(read_records(tmp_path))
     assert len(scenario.groups) == 9
     assert [group.first.run["strategy"] for group in scenario.typical.groups] == ["careless", "careful"]
+
+
+def test_the_page_links_the_validations_where_there_are_any(
+    records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "results" / "validation" / "index.html"
+    assert _link(None, Path("results/argument.html")) == ""
+    page.parent.mkdir(parents=True)
+    page.write_text("<p>four tables</p>")
+    assert _link(None, Path("results/argument.html")) == "validation/index.html"
+    assert 'href="validation/index.html"' in render(records, "html", validation="validation/index.html")

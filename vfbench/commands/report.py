@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from vfbench.errors import UserError
 
 FORMATS = ("html", "md")
+VALIDATION = Path("results/validation/index.html")
 EXIT_WORSE = 1
 
 _debug_option = click.option(
@@ -34,8 +36,16 @@ _debug_option = click.option(
 @click.option(
     "--baseline", metavar="STRATEGY", help="What the others are held against. [default: what ran first]"
 )
+@click.option(
+    "--validation",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The page of `bench validate report`, to be linked. [default: results/validation/index.html, if there]",
+)
 @_debug_option
-def report(results: Path, output: Path | None, format_: str | None, baseline: str | None) -> None:
+def report(
+    results: Path, output: Path | None, format_: str | None, baseline: str | None, validation: Path | None
+) -> None:
     """Write a page that answers which strategy to take.
 
     RESULTS is a run's folder, a result set, or a folder of result sets. [default: results]
@@ -46,12 +56,18 @@ def report(results: Path, output: Path | None, format_: str | None, baseline: st
 
     kind = format_ or ("md" if output is not None and output.suffix == ".md" else "html")
     target = output or Path("report.html" if kind == "html" else "-")
-    page = render(read_records(results), kind, baseline)
+    page = render(read_records(results), kind, baseline, _link(validation, target))
     if str(target) == "-":
         click.echo(page, nl=False)
     else:
         write_text(target, page)
         click.echo(f"Report: {target}", err=True)
+
+
+def _link(validation: Path | None, page: Path) -> str:
+    """From the page to the page of validations, relative, so that both can be moved together; empty without one."""
+    chosen = validation or VALIDATION
+    return Path(os.path.relpath(chosen, page.parent)).as_posix() if chosen.exists() else ""
 
 
 def _percentage(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:

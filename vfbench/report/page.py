@@ -48,8 +48,8 @@ class Section:
     integrity: Picture | None = None
 
 
-def render(records: Sequence[Record], format_: str, baseline: str | None = None) -> str:
-    """The page as text. UserError for an unknown baseline, or no runs."""
+def render(records: Sequence[Record], format_: str, baseline: str | None = None, validation: str = "") -> str:
+    """The page as text. UserError for an unknown baseline, or no runs. `validation`: where to link to."""
     chosen = choose_baseline(records, baseline)
     found = scenarios(records)
     main = main_scenarios(found)
@@ -64,6 +64,7 @@ def render(records: Sequence[Record], format_: str, baseline: str | None = None)
         "left_out": max(0, len(others) - MOST_DETAILED),
         "verdicts": verdicts,
         "tally": tally(verdicts),
+        "validation": validation,
         "environments": environments(records),
         "profiles": profiles(records),
         "sure": SURE,
