@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 
+import pandas
+
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
 from vfbench.verdicts.finding import Finding, Judgement, exceeds
 from vfbench.verdicts.verdict import Claim, NotEnough
@@ -57,12 +59,14 @@ def _finding(cell: Cell, free: Cell, maps: float) -> Finding:
 
 
 def maps_per_packet(evidence: Evidence, cell: Cell) -> float:
-    """Of all repeats, in the steady state; NaN where maps were not counted, or nothing was received."""
-    packets = 0.0
+    """Of the repeats whose timeline was kept, in the steady state; NaN where maps were not counted, or no packets."""
+    maps_of = cell.runs.set_index("experiment")["iommu_maps"]
+    packets = maps = 0.0
     for intervals in evidence.intervals_of(cell):
+        counted = maps_of[intervals["experiment"].iloc[0]]
+        maps += math.nan if pandas.isna(counted) else float(counted)
         packets += float(intervals.loc[intervals["phase"] == "steady", "packets_delivered"].sum())
-    maps = cell.runs["iommu_maps"]
-    return float(maps.sum()) / packets if packets and maps.notna().all() else math.nan
+    return maps / packets if packets else math.nan
 
 
 CLAIM = Claim(
