@@ -493,3 +493,11 @@ def test_a_queue_that_ran_out_of_pages_goes_on_when_the_watchdog_polls_it():
     assert made.ports[0].rx_handed_over == 256
     made.advance(WATCHDOG_PS + 20 * MS_PS)
     assert made.ports[0].rx_handed_over > 256
+
+
+def test_vhost_takes_turns_where_there_is_work_both_ways():
+    made = machine(VirtioNet(), Bulk(send_ratio=1.0), guest=Guest(memory_bytes=256 * MIB))
+    made.advance(30 * MS_PS)
+    port = made.ports[0]
+    assert port.rx_handed_over > 5000
+    assert port.tx_delivered > 0.5 * port.rx_handed_over

@@ -216,7 +216,11 @@ def vhost_send_one(cpu: Any, port: Any, start_ps: int) -> None:
 
 @kernel
 def vhost_advance(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
-    """Everything that the worker does up to ``until_ps``; what it starts it finishes."""
+    """Everything that the worker does up to ``until_ps``; what it starts it finishes.
+
+    With work both ways it takes turns. Linux's worker does too (``vhost_exceeds_weight``, drivers/vhost/vhost.c), by
+    turns of up to 256 packets.
+    """
     while not (stop_at_interrupt and port.interrupt_pending):
         arrival = next_arrival_ps(port)
         receive, send = next_rx_ps(cpu, port), next_tx_ps(cpu, port)
@@ -225,7 +229,9 @@ def vhost_advance(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -
             break
         if due == arrival:
             pass_through_host_nic(cpu, port)
-        elif due == receive:
-            vhost_receive_one(cpu, port, receive)
-        else:
+        elif due == send and (port.vhost_sends_next or send < receive):
+            port.vhost_sends_next = 0
             vhost_send_one(cpu, port, send)
+        else:
+            port.vhost_sends_next = 1
+            vhost_receive_one(cpu, port, receive)
