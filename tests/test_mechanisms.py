@@ -431,7 +431,8 @@ def test_the_device_stops_before_the_guest_unless_told_otherwise(kind):
 
 
 def test_a_migration_that_does_not_converge_leaves_the_guest_at_the_source():
-    outcome = run(DummyWrite(), Bulk(), migration=NEVER_CONVERGES)
+    short_intervals = changed(PHASES, interval_ns=MS)
+    outcome = run(DummyWrite(), Bulk(), migration=NEVER_CONVERGES, phases=short_intervals)
     assert outcome.state == "not-converged"
     assert outcome.measures["converged"] is False
     assert outcome.measures["rounds"] == len(outcome.rounds) == 6
