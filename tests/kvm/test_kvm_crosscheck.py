@@ -10,7 +10,7 @@ from vfbench.records import Outcome
 from vfbench.testbeds import load_testbed
 from vfbench.testbeds.kvm.crosscheck import VARIANTS, crosscheck, differences, planned
 
-ATTEMPTS = 4
+ATTEMPTS = 2
 
 
 def outcome(state: str = "ok", dirty: tuple[int, ...] = (1000, 100), **measures: int) -> Outcome:

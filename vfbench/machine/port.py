@@ -110,7 +110,6 @@ PORT = np.dtype(
         ("dma_faults", "i8"),
         # vhost in the VF's place
         ("vhost_ps", "i8"),
-        ("vhost_idle", "i8"),
         ("vhost_sends_next", "i8"),  # whose turn it is when there is work both ways
         ("vhost_rx_seen", "i8"),
         ("vhost_rx_used", "i8"),

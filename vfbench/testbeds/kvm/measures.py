@@ -95,37 +95,3 @@ def integrity(bench: Bench, migration: KvmMigration) -> Row:
         row["stale_pages_other"] = migration.comparison.stale_other
         row["pages_compared"] = migration.comparison.compared
     return row
-
-
-def round_rows(migration: KvmMigration) -> list[Row]:
-    """A row for each round of the pre-copy."""
-    if migration.precopy is None:
-        return []
-    rows = []
-    for number, each in enumerate(migration.precopy.rounds):
-        if each.sync is None:
-            continue
-        dirty_bits = 8 * 4096 * each.sync.dirty_pages
-        rows.append(
-            {
-                "round": number,
-                "start_ms": (each.start_ps - migration.started_ps) / 1e9,
-                "duration_ms": (each.end_ps - each.start_ps) / 1e9,
-                "sync_ms": each.sync.took_ps / 1e9,
-                "sent_pages": each.sent_pages,
-                "sent_bytes": each.sent_bytes,
-                "resent_bytes": each.resent_bytes,
-                "dirty_pages": each.sync.dirty_pages,
-                "dirty_pages_cpu": each.sync.dirty_pages_cpu,
-                "dirty_pages_dma": each.sync.dirty_pages_dma,
-                "mapped_unwritten_pages": each.sync.mapped_unwritten_pages,
-                "held_back_pages": each.sync.held_back_pages,
-                "pending_bytes": each.pending_bytes,
-                "threshold_bytes": each.threshold_bytes,
-                "bandwidth_bps": each.bandwidth_bps,
-                "expected_downtime_ms": 1000 * dirty_bits / each.bandwidth_bps
-                if each.bandwidth_bps
-                else None,
-            }
-        )
-    return rows

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed
 from vfbench.migration.precopy import NotConverged
+from vfbench.migration.rounds import round_rows
 from vfbench.records import Outcome
 from vfbench.testbeds.kvm import measures, stream
 from vfbench.testbeds.kvm.bench_records import HELD_UP_FRAMES, NORMAL_SPEED, Bench
@@ -245,7 +246,7 @@ class Run:
                 "functional": self.functional,
                 "slowdown": times_slower,
             },
-            rounds=measures.round_rows(self._migration),
+            rounds=round_rows(self._migration.precopy, self._migration.started_ps),
             intervals=self._timeline.rows,
             wall_s=wall_s,
         )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vfbench.latency import latency_percentiles_us
-from vfbench.machine.memory import PAGE_BYTES
-from vfbench.migration.precopy import expected_downtime_ms
 
 if TYPE_CHECKING:
     from vfbench.testbeds.model.machine import Machine
@@ -140,42 +138,6 @@ def measures(
         **moving(machine, migration),
         **integrity(machine, migration),
     }
-
-
-def round_rows(migration: ModelMigration) -> list[Row]:
-    """A row for each round of the pre-copy."""
-    if migration.precopy is None:
-        return []
-    rows = []
-    for number, each in enumerate(migration.precopy.rounds):
-        if each.sync is None:
-            continue
-        rows.append(
-            {
-                "round": number,
-                "start_ms": (each.start_ps - migration.started_ps) / 1e9,
-                "duration_ms": (each.end_ps - each.start_ps) / 1e9,
-                "sync_ms": each.sync.took_ps / 1e9,
-                "sent_pages": each.sent_pages,
-                "sent_bytes": each.sent_bytes,
-                "resent_bytes": each.resent_bytes,
-                "dirty_pages": each.sync.dirty_pages,
-                "dirty_pages_cpu": each.sync.dirty_pages_cpu,
-                "dirty_pages_dma": each.sync.dirty_pages_dma,
-                "mapped_unwritten_pages": each.sync.mapped_unwritten_pages,
-                "held_back_pages": each.sync.held_back_pages,
-                "pending_bytes": each.pending_bytes,
-                "threshold_bytes": each.threshold_bytes,
-                "bandwidth_bps": each.bandwidth_bps,
-                "expected_downtime_ms": _expected_downtime_ms(each.sync.dirty_pages, each.bandwidth_bps),
-            }
-        )
-    return rows
-
-
-def _expected_downtime_ms(dirty_pages: int, bandwidth_bps: float | None) -> float | None:
-    """Bytes dirtied since the last sync over the bandwidth, as QEMU reports it."""
-    return expected_downtime_ms(dirty_pages * PAGE_BYTES, bandwidth_bps) if bandwidth_bps else None
 
 
 def interval_rows(timeline: Timeline) -> list[Row]:

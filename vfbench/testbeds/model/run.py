@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from vfbench.errors import RunFailed, UserError
 from vfbench.kernels import CACHE_FOLDER, COMPILED
 from vfbench.migration.precopy import NotConverged
+from vfbench.migration.rounds import round_rows
 from vfbench.parameters import changed
 from vfbench.records import Outcome
 from vfbench.testbeds.model.machine import Machine
-from vfbench.testbeds.model.measures import interval_rows, measures, round_rows
+from vfbench.testbeds.model.measures import interval_rows, measures
 from vfbench.testbeds.model.migration import ModelMigration
 from vfbench.testbeds.model.timeline import Counters, Timeline
 
@@ -76,7 +77,7 @@ def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome
         state=state,
         reason=reason,
         measures=measures(machine, migration, timeline, (*steady, migrated, after)),
-        rounds=round_rows(migration),
+        rounds=round_rows(migration.precopy, migration.started_ps),
         intervals=interval_rows(timeline),
         wall_s=time.perf_counter() - began,
     )
