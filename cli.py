@@ -367,6 +367,8 @@ def _numba_without_scipy() -> Iterator[None]:
 
 def _strategies() -> dict[str, type[Strategy]]:
     with _numba_without_scipy():
+        import numba.np.arraymath  # noqa: F401  the module that asks for it, when the first kernel is loaded
+
         from strategies import ALL_STRATEGIES
     from vfbench.plugins import load_strategies
 

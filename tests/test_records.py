@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas
+import pyarrow.parquet
 import pytest
 from fakes import Careless, Figures, experiment, outcome
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vfbench.errors import UserError
 from vfbench.experiment import Experiment
@@ -23,6 +27,7 @@ from vfbench.records import (
     ROUNDS,
     RUNS,
     SCHEMA_VERSION,
+    Column,
     Outcome,
     ResultSet,
     read_intervals,
@@ -31,6 +36,7 @@ from vfbench.records import (
     read_rounds,
     read_runs,
 )
+from vfbench.records.parquet import parquet
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -70,6 +76,41 @@ def test_what_was_not_measured_is_missing_and_never_zero(tmp_path: Path) -> None
     record = read_record(write(tmp_path))
     assert record.run["mpps"] is None
     assert read_runs(tmp_path)["dma_faults"].isna().all()
+
+
+COLUMNS = tuple(Column(type_, type_, "", "") for type_ in ("int64", "float64", "bool", "string"))
+VALUES = (
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.text(),
+)
+ROWS = st.lists(st.tuples(*(st.none() | values for values in VALUES)), max_size=20)
+
+
+@given(ROWS)
+def test_a_table_is_read_back_value_for_value(rows: list[tuple[Any, ...]]) -> None:
+    names = [column.name for column in COLUMNS]
+    written = [dict(zip(names, row, strict=True)) for row in rows]
+    read = pyarrow.parquet.read_table(io.BytesIO(parquet(written, COLUMNS)))
+    assert read.to_pylist() == written
+
+
+def test_a_column_goes_with_its_unit_and_meaning(tmp_path: Path) -> None:
+    found = pyarrow.parquet.read_schema(write(tmp_path) / "runs.parquet").field("downtime_ms").metadata
+    assert (found[b"unit"], found[b"meaning"][:17]) == (b"ms", b"from the first th")
+
+
+def test_encoding_a_table_imports_no_pandas() -> None:
+    code = """
+import sys
+from vfbench.records.parquet import parquet
+from vfbench.records.schema import RUNS
+parquet([dict.fromkeys([column.name for column in RUNS])], RUNS)
+print("pandas" in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert told.stdout == "False\n"
 
 
 def test_a_run_folder_is_named_by_experiment_seed_and_digest(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import cli
 from vfbench.errors import UserError
 from vfbench.profiles import load_profile
-from vfbench.records import Outcome, read_records, read_runs
+from vfbench.records import Outcome, environment, read_records, read_runs, write
 from vfbench.sweeps import sweep, task
 from vfbench.sweeps.cells import Cell, cells_of
 from vfbench.sweeps.grid import read_grids
@@ -114,7 +114,7 @@ def test_force_runs_finished_cells_again_and_replaces_their_records(
 
 def test_a_record_that_cannot_be_replaced_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     run()
-    monkeypatch.setattr("vfbench.records.write._write_tables", lambda *_: (_ for _ in ()).throw(OSError(28)))
+    monkeypatch.setattr("vfbench.records.write._sync", lambda *_: (_ for _ in ()).throw(OSError(28)))
     with pytest.raises(UserError, match="can't write the record"):
         run(force=True)
     assert states() == {"ok": 4}
@@ -236,14 +236,23 @@ def test_kvm_cells_run_alone_and_last(testbed: SimpleNamespace) -> None:
     assert order == [("together", "model")] * 4 + [("alone", "kvm")] * 4
 
 
-def test_a_record_names_the_machine_that_the_cell_ran_on() -> None:
+def test_a_record_names_the_machine_that_the_cell_ran_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def elsewhere(documents: Any) -> Iterator[tuple[int, CellResult]]:
-        for number, _ in enumerate(documents):
-            ran_in = {"cpu": "elsewhere"}
-            yield number, CellResult(fakes.outcome(), datetime.now(UTC), environment=ran_in)
+        with monkeypatch.context() as there:
+            there.setattr(write, "_environment", lambda: {**environment(), "cpu": "elsewhere"})
+            yield from list(here(documents))
 
     run(elsewhere)
     assert {record.manifest["environment"]["cpu"] for record in read_records("results")} == {"elsewhere"}
+
+
+def test_a_cell_that_left_no_record_of_its_own_has_one() -> None:
+    def dies(documents: Any) -> Iterator[tuple[int, CellResult]]:
+        for number, _ in enumerate(documents):
+            yield number, CellResult(Outcome("failed", "its process died"), datetime.now(UTC))
+
+    run(dies)
+    assert {record.run["reason"] for record in read_records("results")} == {"its process died"}
 
 
 def test_list_and_dry_run_write_nothing(bench: Bench, testbed: SimpleNamespace) -> None:

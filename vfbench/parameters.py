@@ -12,6 +12,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from vfbench.errors import UserError
@@ -132,8 +133,13 @@ def parameter(
 
 def parameters_of(owner: object) -> tuple[Parameter, ...]:
     """The parameters of a dataclass, or of an instance of one, in the order of their declaration."""
+    return _declared(owner if isinstance(owner, type) else type(owner))
+
+
+@cache
+def _declared(owner: type) -> tuple[Parameter, ...]:
     found = []
-    for field in dataclasses.fields(cast("Any", owner)):
+    for field in dataclasses.fields(owner):
         if _KEY in field.metadata:
             details = field.metadata[_KEY]
             found.append(

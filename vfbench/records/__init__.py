@@ -21,7 +21,7 @@ from vfbench.records.read import (
 )
 from vfbench.records.schema import INTERVALS, MEASURES, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Column
 from vfbench.records.select import where
-from vfbench.records.write import ResultSet, check_writable, run_folder_name
+from vfbench.records.write import Encoded, ResultSet, check_writable, encode, run_folder_name
 
 __all__ = [
     "INTERVALS",
@@ -32,10 +32,12 @@ __all__ = [
     "STATES",
     "TRAITS",
     "Column",
+    "Encoded",
     "Outcome",
     "Record",
     "ResultSet",
     "check_writable",
+    "encode",
     "environment",
     "intervals_frame",
     "read_intervals",

@@ -22,7 +22,8 @@ from vfbench.errors import UserError
 from vfbench.experiment import Experiment
 from vfbench.records.environment import environment
 from vfbench.records.outcome import Outcome
-from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
+from vfbench.records.parquet import parquet
+from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell
 
 MANIFEST = "manifest.json"
 RUNS_FILE = "runs.parquet"
@@ -74,30 +75,21 @@ class ResultSet:
         return cls(folder)
 
     def write(
-        self,
-        experiment: Experiment,
-        outcome: Outcome,
-        profile: Costs,
-        *,
-        started: datetime,
-        command: str,
-        ran_in: dict[str, Any] | None = None,
+        self, experiment: Experiment, outcome: Outcome, profile: Costs, *, started: datetime, command: str
     ) -> Path:
-        """The run's folder, once it is on disk; UserError if it can't be, or if that run is there already.
+        """The run's folder, once it is on disk; UserError if it can't be, or if that run is there already."""
+        return self.put(encode(experiment, outcome, profile, started=started, command=command))
 
-        `ran_in` is the environment of a run that took place in another process, maybe on another machine.
-        """
-        final = self.folder / run_folder_name(experiment)
+    def put(self, record: Encoded) -> Path:
+        """What `write` does, for a record that is encoded already."""
+        final = self.folder / record.folder
         temporary = self.folder / f".{final.name}.{os.getpid()}"
         try:
             if final.exists():
                 raise UserError(f"{final} holds a finished run, which is never overwritten")
             temporary.mkdir(parents=True)
-            _write_tables(temporary, _run_row(experiment, outcome, profile), outcome)
-            document = _manifest(experiment, outcome, profile, started, command)
-            document["environment"] = ran_in or _environment()
-            text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-            (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            for name, content in record.files.items():
+                (temporary / name).write_bytes(content)
             for path in (*temporary.iterdir(), temporary):
                 _sync(path)
             temporary.rename(final)
@@ -107,6 +99,34 @@ class ResultSet:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return final
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A record as it will be on disk: its folder's name, and by their names the bytes of its files."""
+
+    folder: str
+    files: dict[str, bytes]
+
+
+def encode(
+    experiment: Experiment,
+    outcome: Outcome,
+    profile: Costs,
+    *,
+    started: datetime,
+    command: str,
+) -> Encoded:
+    """The record of a run that took place in this process: its environment is part of it."""
+    document = _manifest(experiment, outcome, profile, started, command)
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    files = {
+        RUNS_FILE: parquet([_run_row(experiment, outcome, profile)], RUNS),
+        ROUNDS_FILE: parquet(outcome.rounds, ROUNDS),
+        INTERVALS_FILE: parquet(outcome.intervals, INTERVALS),
+        MANIFEST: f"{text}\n".encode(),
+    }
+    return Encoded(run_folder_name(experiment), files)
 
 
 def check_writable(root: Path) -> None:
@@ -152,25 +172,6 @@ def _trait(strategy: object, name: str) -> Cell:
     return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
-def _write_tables(folder: Path, run: dict[str, Cell], outcome: Outcome) -> None:
-    _write_table(folder / RUNS_FILE, [run], RUNS)
-    _write_table(folder / ROUNDS_FILE, outcome.rounds, ROUNDS)
-    _write_table(folder / INTERVALS_FILE, outcome.intervals, INTERVALS)
-
-
-def _write_table(path: Path, rows: list[dict[str, Cell]], columns: tuple[Column, ...]) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    schema = pyarrow.schema(
-        [
-            pyarrow.field(column.name, column.type, metadata={"unit": column.unit, "meaning": column.meaning})
-            for column in columns
-        ]
-    )
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path, compression="zstd")
-
-
 def _manifest(
     experiment: Experiment, outcome: Outcome, profile: Costs, started: datetime, command: str
 ) -> dict[str, Any]:
@@ -185,6 +186,7 @@ def _manifest(
         "started": started.astimezone(UTC).isoformat(timespec="milliseconds"),
         "wall_s": outcome.wall_s,
         "profile": {"name": profile.name, "digest": profile.digest, "figures": _figures(profile)},
+        "environment": _environment(),
     }
 
 

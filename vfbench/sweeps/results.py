@@ -11,13 +11,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
-from vfbench.options import command_line
-from vfbench.records import Outcome, ResultSet, check_writable, read_manifest, run_folder_name
+from vfbench.records import Encoded, ResultSet, check_writable, read_manifest, run_folder_name
 
 if TYPE_CHECKING:
     from vfbench.profiles import Profile
@@ -53,25 +51,14 @@ class SweepResults:
                 shutil.rmtree(left, ignore_errors=True)
             yield
 
-    def write(
-        self,
-        cell: Cell,
-        outcome: Outcome,
-        profile: Profile,
-        *,
-        started: datetime,
-        ran_in: dict[str, Any] | None = None,
-    ) -> Path:
+    def put(self, record: Encoded) -> Path:
         """The record's folder, in the place of an older one; that one stays if this can't be written."""
-        place = self._place(cell)
+        place = self.folder / record.folder
         aside = place.with_name(f".{place.name}.older")
         if place.exists():
             place.rename(aside)
         try:
-            command = command_line(cell.experiment)
-            return ResultSet(self.folder).write(
-                cell.experiment, outcome, profile, started=started, command=command, ran_in=ran_in
-            )
+            return ResultSet(self.folder).put(record)
         except BaseException:
             if aside.exists() and not place.exists():
                 aside.rename(place)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from vfbench.options import command_line
 from vfbench.profiles import load_profile
-from vfbench.records import STATES, Outcome
+from vfbench.records import STATES, Encoded, Outcome, encode
 from vfbench.sweeps.cells import Cell
 from vfbench.sweeps.estimate import Estimate, estimate
 from vfbench.sweeps.results import SweepResults, is_finished
@@ -163,10 +164,14 @@ class Recorder:
             self._open.popleft().result()
 
     def _write(self, cell: Cell, result: CellResult) -> None:
-        profile = self._plan.profiles[cell.experiment.profile]
-        ran_in = result.environment or None
-        self._results.write(cell, result.outcome, profile, started=result.started, ran_in=ran_in)
+        self._results.put(result.record or self._encoded_here(cell, result))
         self._note(DoneCell(cell, result.outcome))
+
+    def _encoded_here(self, cell: Cell, result: CellResult) -> Encoded:
+        experiment = cell.experiment
+        profile = self._plan.profiles[experiment.profile]
+        command = command_line(experiment)
+        return encode(experiment, result.outcome, profile, started=result.started, command=command)
 
 
 def on_cluster(opened: Callable[[], AbstractContextManager[Any]]) -> Execute:

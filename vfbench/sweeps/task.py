@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vfbench.records import Outcome, environment
+from vfbench.options import command_line
+from vfbench.records import Encoded, Outcome, encode
 from vfbench.runner import attempt
 from vfbench.sweeps.specification import read_specification
 from vfbench.testbeds import load_testbed
+
+if TYPE_CHECKING:
+    from vfbench.experiment import Experiment
+    from vfbench.profiles import Profile
 
 GRACE_S = 2.0
 """A run that has heard of its time limit ends within this time; a kernel that never returns hears nothing."""
@@ -25,18 +31,26 @@ class OutOfTime(BaseException):
 
 @dataclass(frozen=True)
 class CellResult:
-    """What became of a cell, where and when; `runs_on`: the process can't be used again, the run is still in it."""
+    """What became of a cell, and when.
+
+    `record` is that as it goes to disk, encoded where the cell ran: what one process writes for many must cost it
+    little. None where the cell's process is gone. `runs_on`: the process can't be used again, the run is still in it.
+    """
 
     outcome: Outcome
     started: datetime
+    record: Encoded | None = None
     process: int = 0
-    environment: dict[str, Any] = field(default_factory=dict)
     runs_on: bool = False
 
 
 def run_cell(document: dict[str, Any]) -> CellResult:
     """Run the cell that `document` specifies. Never raises: whatever goes wrong is an outcome with a reason."""
     started, began = datetime.now(UTC), time.monotonic()
+    try:
+        experiment, profile = read_specification(document)
+    except Exception as error:
+        return CellResult(Outcome("failed", _reason(error)), started, process=os.getpid())
     limit_s: float = document["time_limit_s"]
     ended: list[Outcome] = []
 
@@ -45,7 +59,8 @@ def run_cell(document: dict[str, Any]) -> CellResult:
             raise OutOfTime
 
     def run() -> None:
-        ended.append(_run(document, report))
+        with contextlib.suppress(OutOfTime):
+            ended.append(_run(experiment, profile, report))
 
     # A thread of its own, because nobody can interrupt compiled code: whoever waits can stop waiting.
     thread = threading.Thread(target=run, name="cell", daemon=True)
@@ -53,23 +68,20 @@ def run_cell(document: dict[str, Any]) -> CellResult:
     thread.join(limit_s + GRACE_S)
     wall_s = time.monotonic() - began
     outcome = ended[0] if ended else Outcome("timed-out", f"still running after {limit_s:g} s", wall_s=wall_s)
-    return CellResult(outcome, started, os.getpid(), _environment(), runs_on=thread.is_alive())
+    record = encode(experiment, outcome, profile, started=started, command=command_line(experiment))
+    return CellResult(outcome, started, record, os.getpid(), runs_on=thread.is_alive())
 
 
-def _run(document: dict[str, Any], report: Any) -> Outcome:
+def _run(experiment: Experiment, profile: Profile, report: Callable[[float, str], None]) -> Outcome:
     began = time.monotonic()
     try:
-        experiment, profile = read_specification(document)
         return attempt(load_testbed(experiment.testbed), experiment, profile, report)[0]
     except OutOfTime:
-        reason = f"still running after {document['time_limit_s']:g} s"
-        return Outcome("timed-out", reason, wall_s=time.monotonic() - began)
+        raise
     except BaseException as error:
         # What the user must mend ends a run, and a strategy may call sys.exit; a sweep goes on with other cells.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return Outcome("failed", reason, wall_s=time.monotonic() - began)
+        return Outcome("failed", _reason(error), wall_s=time.monotonic() - began)
 
 
-@functools.cache
-def _environment() -> dict[str, Any]:
-    return environment()
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
