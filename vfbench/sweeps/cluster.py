@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
 from vfbench.errors import UserError
@@ -27,6 +28,12 @@ from vfbench.sweeps.task import CellResult, run_cell
 
 CONNECT_S = 10
 SLOTS_HOLD_S = 2.0
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+}
+"""Dask watches its processes many times a second, for pages that nobody opens here; the cells need the time."""
 Specification = dict[str, Any]
 
 
@@ -37,6 +44,7 @@ def local_cluster(workers: int) -> Iterator[Client]:
     Dask's page for a browser is on any port that is free, so nothing is in the way of a cluster that is here already.
     """
     with (
+        dask.config.set(QUIET),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
