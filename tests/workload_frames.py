@@ -13,6 +13,7 @@ from vfbench.machine.cpu import CPU
 from vfbench.machine.memory import Memory
 from vfbench.workload import APPLICATION, FRAMES, NEVER_PS, SOURCE, Workload
 
+US, MS, S = 10**6, 10**9, 10**12
 PS_PER_BYTE = 800  # 10 Gb/s
 PAGE_BYTES = 4096
 
@@ -107,3 +108,8 @@ if __name__ == "__main__":
 
     for each in ALL_WORKLOADS:
         sys.stdout.write(f"{each.name} {digest(each(), 2500)}\n")
+
+
+def offered_bps(frames: Frames) -> float:
+    """From the first frame's start to the last one's; the last frame itself is not counted."""
+    return int((frames.length[:-1] + 20).sum()) * 8 * S / int(frames.start_ps[-1] - frames.start_ps[0])
