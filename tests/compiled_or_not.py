@@ -20,7 +20,7 @@ PARTS: dict[str, Any] = {
     "driver": Driver(rx_ring=64, tx_ring=64, rx_mode="copybreak"),
     "device": Device(writeback_batch=4),
     "phases": Phases(warmup_ns=MS // 4, steady_ns=MS // 2, after_ns=MS, interval_ns=MS // 2),
-    "migration": Precopy(bandwidth_bps=20 * 10**9),
+    "migration": Precopy(bandwidth_bps=20 * 10**9, line_rate_bps=20 * 10**9),
 }
 
 

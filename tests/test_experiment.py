@@ -42,7 +42,12 @@ EXPERIMENTS = st.builds(
     link=st.builds(Link, rate_bps=st.integers(10**6, 10**11)),
     driver=st.builds(Driver, rx_ring=st.sampled_from(RING_SIZES), refill_batch=st.integers(1, 63)),
     device=st.builds(Device, writeback_batch=st.integers(1, 32)),
-    migration=st.builds(Precopy, bandwidth_bps=st.integers(10**6, 10**12), downtime_limit_ns=NANOSECONDS),
+    migration=st.builds(
+        Precopy,
+        bandwidth_bps=st.integers(10**6, 10**9),
+        line_rate_bps=st.integers(10**9, 10**12),
+        downtime_limit_ns=NANOSECONDS,
+    ),
     phases=st.builds(Phases, steady_ns=NANOSECONDS, packets=st.integers(0, 10**12)),
     seed=st.integers(0, 2**32 - 1),
 )

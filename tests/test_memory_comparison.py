@@ -95,9 +95,9 @@ class Watched:
         self.written_since_sent = np.zeros(self.machine.memory.pages, dtype=np.bool_)
 
     def send_one_page(self):
-        transfer = self.migration._transfer
+        transfer = self.migration.sender._transfer
         before = int(transfer.sent_pages)
-        more = self.migration.send_until(self.machine.now_ps + 1)
+        more = self.migration.sender.send_until(self.machine.now_ps + 1)
         if int(transfer.sent_pages) == before + 1 and transfer.cursor > 0:
             self.written_since_sent[int(transfer.cursor) - 1] = False
         self.note_writes()
@@ -110,11 +110,11 @@ class Watched:
         written[:] = 0
 
     def pre_copy(self, rounds):
-        self.migration.start_log()
+        self.migration.sender.start_log()
         for _ in range(rounds):
             while self.send_one_page():
                 pass
-            self.migration.sync_log()
+            self.migration.sender.sync_log()
             self.note_writes()
 
     def stop_and_copy(self):
@@ -122,11 +122,11 @@ class Watched:
         self.migration.stop_device()
         self.note_writes()
         marks = self.machine.memory.marks
-        self.written_since_sent[(marks & LOGGED != 0) | (self.migration._pending != 0)] = False
+        self.written_since_sent[(marks & LOGGED != 0) | (self.migration.sender._pending != 0)] = False
         self.migration.copy_rest()
 
     def stale(self):
-        source, target = self.machine.memory, self.migration._target
+        source, target = self.machine.memory, self.migration.sender.target
         differs = source.words != target.words
         structures = source.structure_bytes >> 3
         return np.concatenate(
@@ -154,7 +154,7 @@ def test_a_sound_strategy_leaves_source_and_destination_equal_word_for_word(name
     source, compared, move = made.memory, [], migration._move
 
     def compare_and_move():
-        compared.append(np.array_equal(source.words, migration._target.words))
+        compared.append(np.array_equal(source.words, migration.sender.target.words))
         move()
 
     migration._move = compare_and_move
@@ -163,26 +163,26 @@ def test_a_sound_strategy_leaves_source_and_destination_equal_word_for_word(name
 
 
 def test_pre_copy_sends_each_page_at_least_once_and_what_is_dirty_again():
-    slow_enough_for_rounds = Settings(bandwidth_bps=2 * 10**9)
+    slow_enough_for_rounds = Settings(bandwidth_bps=2 * 10**9, line_rate_bps=2 * 10**9)
     made = machine(STRATEGIES["dummy-write"](), Bulk(), migration=slow_enough_for_rounds)
     migration = ModelMigration(made, Timeline(made, 10**9, lambda _: None))
-    rule = Precopy(migration, downtime_limit_ns=10**6, max_rounds=10**6)
+    rule = Precopy(migration.sender, downtime_limit_ns=10**6, max_rounds=10**6)
     with pytest.raises(StopIteration):
         run_rounds(migration, rule, 3)
-    assert migration._sent_before.all()
-    assert migration._transfer.cold_pages == 0
-    assert migration.sent_pages * 4104 == migration.sent_bytes
-    assert migration.resent_bytes == migration.sent_bytes - (64 * MIB >> PAGE_SHIFT) * 4104
+    assert migration.sender._sent_before.all()
+    assert migration.sender._transfer.cold_pages == 0
+    assert migration.sender.sent_pages * 4104 == migration.sender.sent_bytes
+    assert migration.sender.resent_bytes == migration.sender.sent_bytes - (64 * MIB >> PAGE_SHIFT) * 4104
 
 
 def run_rounds(migration, rule, rounds):
     """Stop the rule after so many syncs."""
-    sync = migration.sync_log
+    sync = migration.sender.sync_log
 
     def counted():
         if len(rule.rounds) > rounds:
             raise StopIteration
         return sync()
 
-    migration.sync_log = counted
+    migration.sender.sync_log = counted
     rule.run()

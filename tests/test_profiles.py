@@ -106,7 +106,7 @@ def test_cycles_become_time_by_the_clock(xeon: Profile) -> None:
 
 @pytest.mark.parametrize(
     ("figure", "picoseconds"),
-    [("iotlb_miss", 280_000), ("device_stop", 100_000_000), ("vf_reset", 10_000_000_000)],
+    [("iotlb_miss", 280_000), ("device_stop", 100_000_000), ("vf_hot_unplug", 300_000_000_000)],
 )
 def test_times_become_picoseconds(xeon: Profile, figure: str, picoseconds: int) -> None:
     """Nanoseconds, microseconds and milliseconds each convert."""

@@ -91,7 +91,7 @@ class Queue:
         """All memory is copied while nothing runs, so that only the rings can go wrong."""
         self.machine.engine.now_ps = self.now_ps
         migration = ModelMigration(self.machine, Timeline(self.machine, 10**9, lambda _: None))
-        migration.start_log()
+        migration.sender.start_log()
         stop_and_copy(migration, order)
         if self.is_vf:
             migration.transfer_vf_state()

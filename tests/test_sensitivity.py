@@ -32,15 +32,15 @@ class Marking(Careful):
         return "guest-store"
 
 
-def gap_of_vf_reset(experiment: Experiment, profile: Profile, progress: Any) -> Outcome:
-    """The longest gap is ten times the cost `vf_reset` (10 ms, at most 61), or 300 ms for the other strategy."""
-    gap = 10 * profile.value("vf_reset") if experiment.strategy.name == "careful" else 300.0
+def gap_of_page_header(experiment: Experiment, profile: Profile, progress: Any) -> Outcome:
+    """The longest gap is ten ms for each byte of `page_header` (8, at most 64), or 300 ms for the other strategy."""
+    gap = 10 * profile.value("page_header") if experiment.strategy.name == "careful" else 300.0
     return Outcome(state="ok", measures={"service_gap_ms": gap, "gbps": 9.0}, wall_s=0.5)
 
 
 @pytest.fixture(autouse=True)
 def _pretend(monkeypatch: pytest.MonkeyPatch) -> None:
-    testbed = SimpleNamespace(run=gap_of_vf_reset, refusals=lambda _: [])
+    testbed = SimpleNamespace(run=gap_of_page_header, refusals=lambda _: [])
     monkeypatch.setattr(runner, "load_testbed", lambda name: testbed)
 
 
@@ -62,14 +62,14 @@ def turns(results: Path, *costs: str) -> list[Turn]:
 
 
 def test_a_cost_that_turns_a_verdict_is_named_with_the_end_at_which_it_does(tmp_path: Path) -> None:
-    found = [turn for turn in turns(tmp_path, "vf_reset") if turn.kind == "outcome"]
+    found = [turn for turn in turns(tmp_path, "page_header") if turn.kind == "outcome"]
     assert [(turn.subject, turn.variation.end, turn.before, turn.after) for turn in found] == [
         ("C12", "high", "holds", "fails")
     ]
 
 
 def test_a_cost_that_turns_the_order_of_two_strategies_is_named(tmp_path: Path) -> None:
-    found = [turn for turn in turns(tmp_path, "vf_reset") if turn.kind == "order"]
+    found = [turn for turn in turns(tmp_path, "page_header") if turn.kind == "order"]
     assert [(turn.subject, turn.before, turn.after) for turn in found] == [
         ("longest gap", "careful against careless", "reversed under 1 of 1 works")
     ]
@@ -91,8 +91,8 @@ def test_a_claim_keeps_to_the_runs_that_its_verdict_rests_on(tmp_path: Path) -> 
 
 
 def test_a_figure_is_varied_only_where_its_range_leaves_it(tmp_path: Path) -> None:
-    """vf_reset is stated at its low end."""
-    assert [each.end for each in planned(tmp_path, costs=("vf_reset",)).variations] == ["high"]
+    """page_header is stated at its low end."""
+    assert [each.end for each in planned(tmp_path, costs=("page_header",)).variations] == ["high"]
 
 
 def test_costs_that_do_not_exist_are_refused_with_those_that_do(tmp_path: Path) -> None:

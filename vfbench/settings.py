@@ -143,7 +143,18 @@ class Precopy(Settings):
     name: ClassVar[str] = "migration"
 
     bandwidth_bps: int = parameter(
-        10 * 10**9, unit="bps", low=10**6, high=10**12, help="what the migration may send"
+        10 * 10**9,
+        unit="bps",
+        low=10**6,
+        high=10**12,
+        help="what the migration may send while the guest runs: its share of each 100 ms, at migration.line-rate",
+    )
+    line_rate_bps: int = parameter(
+        10 * 10**9,
+        unit="bps",
+        low=10**6,
+        high=10**12,
+        help="speed of the line that carries the migration; after the stop it is the only limit",
     )
     downtime_limit_ns: int = parameter(
         300 * MS, unit="ns", high=2000 * S, help="switch over once what is pending can be sent in this time"
@@ -156,6 +167,17 @@ class Precopy(Settings):
         choices=("sysfs", "self-emulated"),
         help="VF registers read and written through the PF driver, or recorded by the VF driver and replayed",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bandwidth_bps > self.line_rate_bps:
+            bandwidth, line = (
+                format_quantity(each, "bps") for each in (self.bandwidth_bps, self.line_rate_bps)
+            )
+            raise UserError(
+                f"migration.bandwidth: {bandwidth} is over migration.line-rate ({line}), the speed of the line "
+                f"that carries it; set migration.line-rate={bandwidth} if the line is as fast"
+            )
 
 
 @dataclass(frozen=True)

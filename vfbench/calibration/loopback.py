@@ -41,8 +41,8 @@ def tcp_gbps() -> float:
 
 
 def loopback_probe() -> Probe:
-    """No cost of a profile is like it: give it to a migration as `--bandwidth`."""
+    """No cost of a profile is like it: a migration over loopback has it as `migration.line-rate`."""
     method = (
-        "64 MiB from one thread to another in writes of 256 KiB; a bound for migration.bandwidth on loopback"
+        "64 MiB from one thread to another in writes of 256 KiB; a bound for migration.line-rate on loopback"
     )
     return Probe("loopback_tcp", "Gb/s", method, tcp_gbps, belongs=False)

@@ -12,12 +12,20 @@ line takes it, then sleeps to the window's end, and looks at what is left only w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from vfbench import settings
 
 WINDOW_PS = 100 * 10**9
 """``BUFFER_DELAY``: the least length of a bandwidth window."""
 ITERATION_PS = 50 * 10**9
 """``MAX_WAIT``: ``ram_save_iterate`` returns after at most 50 ms."""
+
+
+def window_share_bytes(bandwidth_bps: int) -> int:
+    """What may be sent in one window (``XFER_LIMIT_RATIO``: a tenth of what may be sent in a second)."""
+    return bandwidth_bps * WINDOW_PS // (8 * 10**12)
 
 
 def expected_downtime_ms(dirty_bytes: int, bandwidth_bps: float) -> float:
@@ -42,7 +50,7 @@ class Sync:
 
 
 class Sender(Protocol):
-    """The source's side of a migration stream, on either testbed."""
+    """The source's side of a migration stream, on either testbed; it sends at the line's speed."""
 
     @property
     def now_ps(self) -> int:
@@ -98,8 +106,8 @@ class Round:
 class Precopy:
     """One pre-copy phase; ``rounds`` holds those that a sync of the dirty log ended, however the phase ends.
 
-    ``window_bytes`` is what the source may send in one window of 100 ms (QEMU: a tenth of ``max-bandwidth``), at
-    the line's speed and with a pause after it; None for a sender that keeps to its rate by itself, page by page.
+    ``window_bytes`` is what the source may send in one window of 100 ms (`window_share_bytes` of QEMU's
+    ``max-bandwidth``), at the line's speed and with a pause after it; None where the line is the only limit.
     """
 
     def __init__(
@@ -192,3 +200,10 @@ class Precopy:
         current.threshold_bytes = self.threshold_bytes
         current.bandwidth_bps = self.bandwidth_bps
         self._begin_round()
+
+
+def precopy_of(migration: settings.Precopy, sender: Sender) -> Precopy:
+    """The pre-copy phase of an experiment, by its settings."""
+    return Precopy(
+        sender, migration.downtime_limit_ns, migration.max_rounds, window_share_bytes(migration.bandwidth_bps)
+    )

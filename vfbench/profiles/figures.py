@@ -87,8 +87,6 @@ FIGURES: Final[tuple[tuple[str, Dimension], ...]] = (
     ("host_nic_ring", "count"),
     ("tap_queue", "count"),
     # the VF's state
-    ("vf_reset", "time"),
-    ("function_level_reset", "time"),
     ("mailbox_round_trip", "time"),
     ("config_space_access", "time"),
     ("pf_state_read", "time"),
@@ -102,10 +100,6 @@ FIGURES: Final[tuple[tuple[str, Dimension], ...]] = (
     # the migration
     ("page_header", "bytes"),
     ("announce_first", "time"),
-    ("announce_rounds", "count"),
-    ("announce_initial", "time"),
-    ("announce_step", "time"),
-    ("announce_max", "time"),
     ("switch_learn", "time"),
 )
 

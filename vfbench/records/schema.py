@@ -198,8 +198,8 @@ ROUNDS = _columns(
 INTERVALS = _columns(
     ("interval", "int64", "", "number of the interval, 0 is the first"),
     ("start_ms", "float64", "ms", "start of the interval, from the end of the warm-up"),
-    ("length_ms", "float64", "ms", "its length"),
-    ("phase", "string", "", "steady, migrating, blackout or after; where it began"),
+    ("length_ms", "float64", "ms", "its length: phases.interval, or less where a phase ends"),
+    ("phase", "string", "", "steady, migrating, blackout or after; none lies in two"),
     ("packets_offered", "int64", "packets", "packets that the peer sent in the interval"),
     ("packets_delivered", "int64", "packets", "packets delivered in the interval"),
     ("packets_lost", "int64", "packets", "packets found lost in the interval"),

@@ -144,7 +144,7 @@ def steady_only(experiment: Experiment, trial_ns: int) -> Experiment:
     phases = dataclasses.replace(
         experiment.phases, steady_ns=trial_ns, packets=0, after_ns=0, interval_ns=trial_ns // INTERVALS
     )
-    migration = dataclasses.replace(experiment.migration, bandwidth_bps=FAST_BPS)
+    migration = dataclasses.replace(experiment.migration, bandwidth_bps=FAST_BPS, line_rate_bps=FAST_BPS)
     return dataclasses.replace(experiment, phases=phases, migration=migration)
 
 

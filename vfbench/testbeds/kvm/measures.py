@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from vfbench.latency import latency_percentiles_us
 
 if TYPE_CHECKING:
+    from vfbench.testbeds.intervals import Row
     from vfbench.testbeds.kvm.bench_records import Bench
     from vfbench.testbeds.kvm.migration import KvmMigration
-    from vfbench.testbeds.kvm.timeline import Counters, Row
+    from vfbench.testbeds.kvm.timeline import Counters
 
 
 def _gbps(begin: Counters, end: Counters) -> float | None:

@@ -14,7 +14,7 @@ from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.registers import QUEUE_REGISTERS, RDH, TDH
 from vfbench.machine.vf_registers import read_register
 from vfbench.machine.wire import NEVER_PS
-from vfbench.migration.precopy import Precopy
+from vfbench.migration.precopy import Precopy, precopy_of
 from vfbench.testbeds.kvm import boot, own_area, stream
 from vfbench.testbeds.kvm.comparison import compare
 from vfbench.testbeds.kvm.peer import LONGEST_STEP_PS
@@ -35,13 +35,12 @@ class KvmMigration:
     """One migration of one guest from this process to another."""
 
     def __init__(self, site: Site, bench: Bench, destination: DestinationProcess, timeline: Timeline) -> None:
-        settings = site.experiment.migration
         self._site = site
         self._bench = bench
         self._port, self._wire = bench.records.port, bench.records.wire
         self._destination = destination
         self._timeline = timeline
-        self.sender = KvmSender(site, lambda: destination.stream, timeline, settings.bandwidth_bps)
+        self.sender = KvmSender(site, lambda: destination.stream, timeline)
         self._saved: list[int] = []
         self._stopped = False
         self._moved = False
@@ -78,10 +77,8 @@ class KvmMigration:
             self._site.command(own_area.DISARM, armed)
 
     def pre_copy(self, *, skip_mapped: bool = False) -> None:
-        settings = self._site.experiment.migration
-        self._timeline.phase = "migrating"
         self.sender.skips_mapped = skip_mapped
-        self.precopy = Precopy(self.sender, settings.downtime_limit_ns, settings.max_rounds)
+        self.precopy = precopy_of(self._site.experiment.migration, self.sender)
         self.precopy.run()
 
     def notify_driver(self) -> None:

@@ -178,6 +178,7 @@ class Run:
     def _migrate(self) -> tuple[str, str]:
         """Let the strategy migrate; returns the run's state and reason."""
         assert self.destination is not None
+        self._timeline.phase = "migrating"
         self._port.longest_gap_ps = 0
         migration = KvmMigration(self._site, self._bench, self.destination, self._timeline)
         self._migration = migration

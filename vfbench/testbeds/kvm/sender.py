@@ -1,10 +1,11 @@
-"""The source's side of the stream: which pages are pending, and sending them at the experiment's bandwidth.
+"""The source's side of the stream: which pages are pending, and sending them at the line's speed.
 
 Pages are the experiment's own, above the testbed's 2 MiB; what is sent is what a page holds at that instant.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,25 +24,24 @@ if TYPE_CHECKING:
 
 STREAM_PAGE_BYTES = PAGE_BYTES + 8
 LONGEST_BATCH_PS = 5 * 10**9
-MAKE_UP_PS = 50 * 10**9
-"""Time lost to a late wake-up is made up for within this much, as within QEMU's rate-limiting window."""
 
 
 class KvmSender:
-    """`vfbench.migration.precopy.Sender` over a real dirty log and a real connection, on the wall clock."""
+    """`vfbench.migration.precopy.Sender` over a real dirty log and a real connection, on the wall clock.
 
-    def __init__(
-        self, site: Site, stream: Callable[[], Stream], timeline: Timeline, bandwidth_bps: int
-    ) -> None:
+    The connection is kept to the speed of the experiment's line; where it is slower itself, that is the line's.
+    """
+
+    def __init__(self, site: Site, stream: Callable[[], Stream], timeline: Timeline) -> None:
         self._site = site
         self._stream = stream
         self._timeline = timeline
-        self._page_ps = STREAM_PAGE_BYTES * 8e12 / bandwidth_bps
-        self._free_ps = 0.0
+        self._page_ps = STREAM_PAGE_BYTES * 8e12 / site.experiment.migration.line_rate_bps
         self._memory = site.vm.memory.bytes.reshape(-1, PAGE_BYTES)
         self._pending = np.zeros(len(self._memory), np.bool_)
         self._sent_before = np.zeros(len(self._memory), np.bool_)
         self._queue: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._cursor = 0
         self._unwritten_seen = 0
         self.skips_mapped = False
         self.mapped_unwritten_pages = 0
@@ -107,32 +107,37 @@ class KvmSender:
         self.skips_mapped = False
 
     def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
-        first_bytes = self.sent_bytes
-        while self.now_ps < until_ps and (most_bytes is None or self.sent_bytes - first_bytes < most_bytes):
-            pages = self._next_pages(until_ps)
+        last = sys.maxsize if most_bytes is None else self.sent_pages - (-most_bytes // STREAM_PAGE_BYTES)
+        line_free_ps = float(self.now_ps)
+        while self.now_ps < until_ps and self.sent_pages < last:
+            pages = self._next_pages(min(last - self.sent_pages, self._batch_pages(until_ps)))
             if len(pages) == 0:
                 return False
             self._send(pages)
+            # By the line's own time: what a late wake-up lost is made up for before `until_ps`.
+            line_free_ps += len(pages) * self._page_ps
+            self._timeline.sleep_until(int(line_free_ps))
         return True
 
     def send_all(self) -> None:
-        """Whatever is pending, at the same pace."""
+        """Whatever is pending, with no limit but the line."""
         while self.send_until(self.now_ps + 10**12):
             pass
 
     def wait_until(self, until_ps: int) -> None:
         self._timeline.sleep_until(until_ps)
 
-    def _next_pages(self, until_ps: int) -> npt.NDArray[np.int64]:
-        """The next pages in address order that may go now.
-
-        As many as keep the pace, and none that is held back.
-        """
+    def _batch_pages(self, until_ps: int) -> int:
+        """How many pages go at once: as many as the line takes before anybody looks at the clock."""
         room_ps = min(until_ps - self.now_ps, LONGEST_BATCH_PS)
-        most = max(1, min(MOST_PAGES, int(room_ps / self._page_ps)))
+        return max(1, min(MOST_PAGES, int(room_ps / self._page_ps)))
+
+    def _next_pages(self, most: int) -> npt.NDArray[np.int64]:
+        """The next pages that may go now, in address order from the last one sent, round the end; none held back."""
         while True:
             if len(self._queue) == 0:
-                self._queue = np.flatnonzero(self._sendable(np.arange(len(self._pending))))
+                sendable = np.flatnonzero(self._sendable(np.arange(len(self._pending))))
+                self._queue = np.roll(sendable, -int(np.searchsorted(sendable, self._cursor)))
                 if len(self._queue) == 0:
                     return self._queue
             pages, self._queue = self._queue[:most], self._queue[most:]
@@ -150,5 +155,4 @@ class KvmSender:
         self.sent_pages += len(pages)
         self.resent_pages += int(np.count_nonzero(self._sent_before[pages]))
         self._sent_before[pages] = True
-        self._free_ps = max(self._free_ps, self.now_ps - MAKE_UP_PS) + len(pages) * self._page_ps
-        self._timeline.sleep_until(int(self._free_ps))
+        self._cursor = int(pages[-1]) + 1

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from vfbench.errors import RunFailed
+from vfbench.testbeds.intervals import LOSSES, Row, interval_row
 
 if TYPE_CHECKING:
     from vfbench.testbeds.kvm.host_records import BenchRecords
 
-Row = dict[str, Any]
-
-LOSSES = ("lost_fifo", "lost_blackout", "lost_reset", "lost_dma", "lost_ring", "lost_socket")
 LONGEST_SLEEP_S = 0.005
 SHORTEST_SLEEP_S = 0.0001
 
@@ -51,8 +49,7 @@ class Timeline:
         self._held_ps: int | None = None
         self._held_total_ps = 0
         self._began_ns = time.monotonic_ns()
-        self.phase = "warm-up"
-        self._began_in = self.phase
+        self._phase = "warm-up"
         self.rows: list[Row] = []
         self._zero_ps = 0
         self._last: Counters | None = None
@@ -69,9 +66,20 @@ class Timeline:
         """The port's counters now."""
         return Counters(self._bench, self.now_ps)
 
+    @property
+    def phase(self) -> str:
+        """What is going on: warm-up, steady, migrating, blackout or after. No interval lies in two of them."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: str) -> None:
+        if phase != self._phase:
+            self.finish()
+            self._phase = phase
+
     def begin(self, phase: str) -> None:
         """The warm-up is over: intervals from here on."""
-        self.phase = self._began_in = phase
+        self.phase = phase
         self._last = self.counters()
         self._zero_ps = self._last.time_ps
 
@@ -126,19 +134,5 @@ class Timeline:
     def _close_interval(self) -> None:
         before, now = self._last, self.counters()
         assert before is not None
-        length_ps = now.time_ps - before.time_ps
-        self.rows.append(
-            {
-                "interval": len(self.rows),
-                "start_ms": (before.time_ps - self._zero_ps) / 1e9,
-                "length_ms": length_ps / 1e9,
-                "phase": self._began_in,
-                "packets_offered": now.offered - before.offered,
-                "packets_delivered": now.delivered - before.delivered,
-                "packets_lost": now.lost - before.lost,
-                "packets_corrupted": now.corrupted - before.corrupted,
-                "gbps": 8000 * (now.delivered_bytes - before.delivered_bytes) / length_ps,
-                "mpps": 1e6 * (now.delivered - before.delivered) / length_ps,
-            }
-        )
-        self._last, self._began_in = now, self.phase
+        self.rows.append(interval_row(len(self.rows), self.phase, self._zero_ps, before, now))
+        self._last = now

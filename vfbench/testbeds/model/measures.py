@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from vfbench.latency import latency_percentiles_us
 
 if TYPE_CHECKING:
+    from vfbench.testbeds.intervals import Row
     from vfbench.testbeds.model.machine import Machine
     from vfbench.testbeds.model.migration import ModelMigration
-    from vfbench.testbeds.model.timeline import Counters, Row, Timeline
+    from vfbench.testbeds.model.timeline import Counters, Timeline
 
 BOUNDS = "steady begins, steady ends, migration ends, run ends"
 
@@ -81,9 +82,9 @@ def churn(timeline: Timeline) -> Row:
 def moving(machine: Machine, migration: ModelMigration) -> Row:
     """What the migration did and how long it took."""
     row: dict[str, Any] = {
-        "sent_bytes": migration.sent_bytes,
-        "resent_bytes": migration.resent_bytes,
-        "mapped_unwritten_pages": migration.mapped_unwritten,
+        "sent_bytes": migration.sender.sent_bytes,
+        "resent_bytes": migration.sender.resent_bytes,
+        "mapped_unwritten_pages": migration.sender.mapped_unwritten_pages,
     }
     if migration.precopy is not None:
         row["rounds"] = len(migration.precopy.rounds)

@@ -13,16 +13,15 @@ from vfbench.machine.cpu import sleep_until, store
 from vfbench.machine.driver_state import REGISTER_MIRROR, TRACKING_ARMED
 from vfbench.machine.exits import walk_table
 from vfbench.machine.iommu import flush_calls, flush_unmaps
-from vfbench.machine.memory import CPU_WROTE, DEVICE_WROTE, LOGGED, MAPPED, MAPPED_WRITTEN, PAGE_SHIFT, Memory
 from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
 from vfbench.machine.transmit import clean_transmitted
 from vfbench.machine.vf_driver import close_vf, open_vf, restore_rings
 from vfbench.machine.vf_registers import reset_registers, set_register
 from vfbench.migration.comparison import Comparison, compare
-from vfbench.migration.precopy import Precopy, Sync
+from vfbench.migration.precopy import Precopy, precopy_of
 from vfbench.migration.vf_state import state_cost
-from vfbench.testbeds.model.transfer import TRANSFER, send_until
+from vfbench.testbeds.model.sender import ModelSender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,15 +51,12 @@ def set_armed(cpu: Any, armed: int) -> None:
 
 
 class ModelMigration:
-    """One migration of one machine; also the sender that the pre-copy rule drives."""
+    """One migration of one machine."""
 
     def __init__(self, machine: Machine, timeline: Timeline) -> None:
         self._machine = machine
         self._timeline = timeline
-        self._target = Memory(machine.memory.structure_bytes, machine.memory.backed_bytes)
-        self._pending = np.zeros(machine.memory.pages, dtype=np.uint8)
-        self._sent_before = np.zeros(machine.memory.pages, dtype=np.uint8)
-        self._transfer = self._new_transfer()
+        self.sender = ModelSender(machine, timeline)
         self._saved: list[tuple[npt.NDArray[np.int64], int, int]] = []
         self._stopped_ps: int | None = None
         self._paused_ps: int | None = None
@@ -71,84 +67,14 @@ class ModelMigration:
         self.precopy: Precopy | None = None
         self.comparison: Comparison | None = None
         self.residual_pages: int | None = None
-        self.mapped_unwritten = 0
-
-    # -- the sender's side of the pre-copy rule
 
     @property
     def now_ps(self) -> int:
         return self._machine.now_ps
 
     @property
-    def sent_pages(self) -> int:
-        return int(self._transfer.sent_pages)
-
-    @property
-    def sent_bytes(self) -> int:
-        return self.sent_pages * self._page_bytes
-
-    @property
-    def resent_bytes(self) -> int:
-        return int(self._transfer.resent_pages) * self._page_bytes
-
-    @property
-    def pending_bytes(self) -> int:
-        return int(self._transfer.pending_pages + self._transfer.cold_pages) << PAGE_SHIFT
-
-    def start_log(self) -> None:
-        self._pending[:] = 1
-        self._transfer.pending_pages = len(self._pending)
-        self._transfer.cold_pages = self._machine.layout.cold_pages
-        self._set_logging(1)
-        self._clear_log()
-
-    def sync_log(self) -> Sync:
-        """Source: ``ramblock_sync_dirty_bitmap``: what the log holds becomes pending, and the log starts anew."""
-        began_ps = self.now_ps
-        self._timeline.harvest()
-        marks = self._machine.memory.marks
-        logged = marks & LOGGED != 0
-        written = self._timeline.written_since_sync
-        unwritten = int(self._machine.cpus.unwritten_unmaps.sum())
-        self._set_pending(logged)
-        result = (
-            int(np.count_nonzero(logged)),
-            int(np.count_nonzero(logged & (written & CPU_WROTE != 0))),
-            int(np.count_nonzero(logged & (written & DEVICE_WROTE != 0))),
-            unwritten - self.mapped_unwritten,
-        )
-        self.mapped_unwritten = unwritten
-        held_back = int(np.count_nonzero(marks & MAPPED)) if self._transfer.skips_mapped else 0
-        self._clear_log()
-        self._spend(self._sync_ps(result[0]))
-        return Sync(*result, held_back, self.now_ps - began_ps)
-
-    def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
-        machine = self._machine
-        if most_bytes is not None:
-            pages = -(-most_bytes // self._page_bytes)
-            until_ps = min(until_ps, self.now_ps + pages * int(self._transfer.page_ps))
-        if self.now_ps >= until_ps:
-            return True
-
-        def step(target_ps: int) -> bool:
-            return bool(
-                send_until(
-                    self._transfer,
-                    machine.engine,
-                    machine.cpus,
-                    machine.ports,
-                    machine.applications,
-                    machine.source,
-                    machine.frames,
-                    target_ps,
-                )
-            )
-
-        return self._timeline.advance(until_ps, step)
-
-    def wait_until(self, until_ps: int) -> None:
-        self._timeline.advance(until_ps)
+    def downtime_ps(self) -> int:
+        return sum(self.part_ps.values())
 
     # -- the verbs
 
@@ -171,10 +97,8 @@ class ModelMigration:
         self._run_hook("tracking_disarmed")
 
     def pre_copy(self, *, skip_mapped: bool = False) -> None:
-        settings = self._machine.experiment.migration
-        self._transfer.skips_mapped = skip_mapped
-        self.precopy = Precopy(self, settings.downtime_limit_ns, settings.max_rounds)
-        self._timeline.phase = "migrating"
+        self.sender.skips_mapped = skip_mapped
+        self.precopy = precopy_of(self._machine.experiment.migration, self.sender)
         self.precopy.run()
 
     def notify_driver(self) -> None:
@@ -210,18 +134,10 @@ class ModelMigration:
 
     def copy_rest(self) -> None:
         with self._part("final_sync"):
-            self._timeline.harvest()
-            marks = self._machine.memory.marks
-            logged = marks & LOGGED != 0
-            self.residual_pages = int(np.count_nonzero(marks & MAPPED)) if self._transfer.skips_mapped else 0
-            self.mapped_unwritten += int(np.count_nonzero(marks & (MAPPED | MAPPED_WRITTEN) == MAPPED))
-            self._set_pending(logged | (marks & MAPPED != 0))
-            self._clear_log()
-            self._spend(self._sync_ps(int(np.count_nonzero(logged))))
+            self.residual_pages = self.sender.held_back_pages
+            self.sender.final_sync()
         with self._part("final_copy"):
-            self._transfer.skips_mapped = 0
-            while self.send_until(self.now_ps + DRAIN_STEP_PS * 1000):
-                pass
+            self.sender.send_all()
 
     def transfer_vf_state(self) -> None:
         settings = self._machine.experiment.migration
@@ -265,7 +181,7 @@ class ModelMigration:
             port.polling = 1
             port.admits_from_ps = self.now_ps + self.part_ps["announce"]
         self._machine.engine.writer_paused = 0
-        self._set_logging(0)
+        self.sender.stop_log()
         self._timeline.phase = "after"
 
     def unplug_vf(self) -> None:
@@ -288,15 +204,12 @@ class ModelMigration:
         self._machine.set_path(PATH_VF)
         self._admit_after("bond_failover")
 
+    def cancel(self) -> None:
+        """As after migrate_cancel: the guest stays where it is."""
+        self.sender.stop_log()
+        self._timeline.phase = "after"
+
     # -- what the verbs are made of
-
-    @property
-    def downtime_ps(self) -> int:
-        return sum(self.part_ps.values())
-
-    @property
-    def _page_bytes(self) -> int:
-        return 4096 + int(self._machine.profile.value("page_header"))
 
     def _ps(self, cost: str) -> int:
         return self._machine.ps(cost)
@@ -304,36 +217,8 @@ class ModelMigration:
     def _queue_cpus(self) -> list[Any]:
         return list(self._machine.cpus[: self._machine.queues])
 
-    def _new_transfer(self) -> Any:
-        machine, transfer = self._machine, np.zeros(1, dtype=TRANSFER).view(np.recarray)[0]
-        transfer.source_words = machine.memory.words.ctypes.data
-        transfer.source_marks = machine.memory.marks.ctypes.data
-        transfer.target_words = self._target.words.ctypes.data
-        transfer.pending = self._pending.ctypes.data
-        transfer.sent_before = self._sent_before.ctypes.data
-        transfer.structure_bytes = machine.memory.structure_bytes
-        transfer.pages = machine.memory.pages
-        transfer.page_ps = round(self._page_bytes * 8e12 / machine.experiment.migration.bandwidth_bps)
-        return transfer
-
     def _spend(self, length_ps: int) -> None:
         self._timeline.advance(self.now_ps + length_ps)
-
-    def _sync_ps(self, dirty_pages: int) -> int:
-        gib = self._machine.layout.memory_bytes / (1 << 30)
-        return round(gib * self._ps("log_sync_per_gib")) + dirty_pages * self._ps("log_sync_per_page")
-
-    def _set_pending(self, pages: npt.NDArray[np.bool_]) -> None:
-        self._pending |= pages
-        self._transfer.pending_pages = int(np.count_nonzero(self._pending))
-
-    def _set_logging(self, on: int) -> None:
-        for cpu in self._machine.cpus:
-            cpu.logging = on
-
-    def _clear_log(self) -> None:
-        self._machine.memory.marks &= 0xFF ^ LOGGED
-        self._timeline.written_since_sync[:] = 0
 
     def _begin_stop(self) -> None:
         if self._stopped_ps is None:
@@ -386,12 +271,12 @@ class ModelMigration:
 
     def _move(self) -> None:
         """The first thing that happens at the destination: from here on the guest runs on the copy."""
-        if self._machine.memory is self._target:
+        if self._machine.memory is self.sender.target:
             return
         self._timeline.harvest()
-        self.comparison = compare(self._machine.memory, self._target, self._machine.layout)
-        self._target.marks[:] = 0
-        self._machine.move_to(self._target)
+        self.comparison = compare(self._machine.memory, self.sender.target, self._machine.layout)
+        self.sender.target.marks[:] = 0
+        self._machine.move_to(self.sender.target)
 
     def _saved_registers(self, q: int) -> npt.NDArray[np.int64]:
         if self._machine.experiment.migration.vf_state == "sysfs":

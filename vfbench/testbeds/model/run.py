@@ -91,8 +91,6 @@ def _run_steady(machine: Machine, timeline: Timeline) -> tuple[Counters, Counter
     else:
         while int(machine.ports.rx_offered.sum()) - begin.offered < phases.packets:
             timeline.advance(machine.now_ps + PACKET_STEP_PS)
-    # No interval is half steady and half migrating.
-    timeline.finish()
     return begin, Counters(machine)
 
 
@@ -104,10 +102,7 @@ def _migrate(machine: Machine, migration: ModelMigration, timeline: Timeline) ->
     try:
         machine.experiment.strategy.migrate(migration)
     except NotConverged as failure:
-        # As after migrate_cancel: the guest stays where it is.
-        for cpu in machine.cpus:
-            cpu.logging = 0
-        timeline.phase = "after"
+        migration.cancel()
         return "not-converged", str(failure)
     timeline.phase = "after"
     return "ok", ""

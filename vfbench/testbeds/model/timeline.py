@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vfbench.latency import latency_percentiles_us
 from vfbench.machine.memory import CPU_WROTE, DEVICE_WROTE
+from vfbench.testbeds.intervals import LOSSES, Row, interval_row
 from vfbench.testbeds.model.machine import Machine
-
-Row = dict[str, Any]
 
 CPU_EVENTS = ("maps", "unmaps", "exits", "invalidations", "interrupts", "kicks")
 """Counters of a processor's record that are told of by themselves."""
-LOSSES = ("lost_fifo", "lost_blackout", "lost_reset", "lost_dma", "lost_ring", "lost_socket")
 
 
 class Counters:
@@ -39,6 +36,8 @@ class Counters:
 class Timeline:
     """Lets the machine run in steps that end where intervals end, and keeps a row for each interval.
 
+    An interval ends when its time is up or the phase changes, so none lies in two phases.
+
     Also keeps which pages were written, by whom, since the last interval and since the last sync: the marks in
     memory are harvested into both whenever either ends, so neither spoils the other.
     """
@@ -53,7 +52,6 @@ class Timeline:
         self._written_in_interval = np.zeros_like(machine.memory.marks)
         self.written_since_sync = np.zeros_like(machine.memory.marks)
         self._phase = "steady"
-        self._began_in = "steady"
         self.rows: list[Row] = []
 
     @property
@@ -63,10 +61,9 @@ class Timeline:
 
     @phase.setter
     def phase(self, phase: str) -> None:
-        self._phase = phase
-        if self._machine.now_ps == self._last.time_ps:
-            # The interval that is to be named for it has not begun to pass.
-            self._began_in = phase
+        if phase != self._phase:
+            self.finish()
+            self._phase = phase
 
     def advance(self, until_ps: int, step: Callable[[int], bool] | None = None) -> bool:
         """Let the machine run up to ``until_ps``, by ``step`` if given; False as soon as a step returns False."""
@@ -97,21 +94,11 @@ class Timeline:
         self.harvest()
         now, before = Counters(self._machine), self._last
         ghz = self._machine.profile.value("cpu_frequency")
-        length_ps = now.time_ps - before.time_ps
         p50, p99 = latency_percentiles_us(now.latency - before.latency, (50, 99))
         written = self._written_in_interval
         self.rows.append(
             {
-                "interval": len(self.rows),
-                "start_ms": (before.time_ps - self._zero_ps) / 1e9,
-                "length_ms": length_ps / 1e9,
-                "phase": self._began_in,
-                "packets_offered": now.offered - before.offered,
-                "packets_delivered": now.delivered - before.delivered,
-                "packets_lost": now.lost - before.lost,
-                "packets_corrupted": now.corrupted - before.corrupted,
-                "gbps": 8000 * (now.delivered_bytes - before.delivered_bytes) / length_ps,
-                "mpps": 1e6 * (now.delivered - before.delivered) / length_ps,
+                **interval_row(len(self.rows), self.phase, self._zero_ps, before, now),
                 "guest_cycles": round((now.guest_ps - before.guest_ps) * ghz / 1000),
                 "host_cycles": round((now.host_ps - before.host_ps) * ghz / 1000),
                 "latency_p50_us": p50,
@@ -122,6 +109,6 @@ class Timeline:
             }
         )
         written[:] = 0
-        self._last, self._began_in = now, self.phase
+        self._last = now
         self._next_ps = now.time_ps + self._interval_ps
         self._tick(now.time_ps)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfbench.machine.memory import PAGE_BYTES, PAGE_SHIFT
-from vfbench.migration.precopy import WINDOW_PS, NotConverged, Precopy, Sync
+from vfbench.migration.precopy import NotConverged, Precopy, Sync, window_share_bytes
 from vfbench.validation.qemu.account import HEADER_BYTES, Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import FILLED_FROM, OWN_PAGE
 
@@ -109,7 +109,7 @@ class ConstantGuest:
 def predict(case: Case, stores: Stores, host: Host, cancelled_ms: float) -> Account:
     """The account of a case as the model gives it; cancelled at that time unless it has converged by then."""
     guest = ConstantGuest(case, stores, host, cancelled_ms)
-    window_bytes = case.bandwidth_bytes_per_s * WINDOW_PS // _PS_PER_S
+    window_bytes = window_share_bytes(8 * case.bandwidth_bytes_per_s)
     precopy = Precopy(guest, case.downtime_limit_ms * 10**6, max_rounds=10**6, window_bytes=window_bytes)
     try:
         precopy.run()

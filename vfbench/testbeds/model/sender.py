@@ -1,0 +1,183 @@
+"""The source's side of the stream: which pages are pending, and sending them at the line's speed in virtual time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vfbench.machine.memory import (
+    CPU_WROTE,
+    DEVICE_WROTE,
+    LOGGED,
+    MAPPED,
+    MAPPED_WRITTEN,
+    PAGE_BYTES,
+    PAGE_SHIFT,
+    Memory,
+)
+from vfbench.migration.precopy import Sync
+from vfbench.testbeds.model.transfer import TRANSFER, send_until
+
+if TYPE_CHECKING:
+    from vfbench.testbeds.model.machine import Machine
+    from vfbench.testbeds.model.timeline import Timeline
+
+REST_STEP_PS = 10**12
+
+
+class ModelSender:
+    """`vfbench.migration.precopy.Sender` over the modelled memory and its dirty log."""
+
+    def __init__(self, machine: Machine, timeline: Timeline) -> None:
+        self._machine = machine
+        self._timeline = timeline
+        self._page_bytes = PAGE_BYTES + int(machine.profile.value("page_header"))
+        self.target = Memory(machine.memory.structure_bytes, machine.memory.backed_bytes)
+        """The destination's memory: what each page held at the instant of its last copy."""
+        self._pending = np.zeros(machine.memory.pages, dtype=np.uint8)
+        self._sent_before = np.zeros(machine.memory.pages, dtype=np.uint8)
+        self._transfer = self._new_transfer()
+        self.mapped_unwritten_pages = 0
+        """Pages that were or are mapped for the device to write, and that it did not write."""
+
+    @property
+    def now_ps(self) -> int:
+        return self._machine.now_ps
+
+    @property
+    def sent_pages(self) -> int:
+        return int(self._transfer.sent_pages)
+
+    @property
+    def sent_bytes(self) -> int:
+        return self.sent_pages * self._page_bytes
+
+    @property
+    def resent_bytes(self) -> int:
+        return int(self._transfer.resent_pages) * self._page_bytes
+
+    @property
+    def pending_bytes(self) -> int:
+        return int(self._transfer.pending_pages + self._transfer.cold_pages) << PAGE_SHIFT
+
+    @property
+    def skips_mapped(self) -> bool:
+        """Whether pages known to be mapped for the device wait until they are unmapped."""
+        return bool(self._transfer.skips_mapped)
+
+    @skips_mapped.setter
+    def skips_mapped(self, skips: bool) -> None:
+        self._transfer.skips_mapped = int(skips)
+
+    @property
+    def held_back_pages(self) -> int:
+        """Pages known to be mapped for the device, where the strategy wants them to wait."""
+        return int(np.count_nonzero(self._machine.memory.marks & MAPPED)) if self.skips_mapped else 0
+
+    def start_log(self) -> None:
+        self._pending[:] = 1
+        self._transfer.pending_pages = len(self._pending)
+        self._transfer.cold_pages = self._machine.layout.cold_pages
+        self._set_logging(1)
+        self._clear_log()
+
+    def stop_log(self) -> None:
+        """The migration is over, one way or the other."""
+        self._set_logging(0)
+
+    def sync_log(self) -> Sync:
+        """Source: ``ramblock_sync_dirty_bitmap``: what the log holds becomes pending, and the log starts anew."""
+        began_ps = self.now_ps
+        logged = self._logged()
+        written = self._timeline.written_since_sync
+        unwritten = int(self._machine.cpus.unwritten_unmaps.sum())
+        self._set_pending(logged)
+        result = (
+            int(np.count_nonzero(logged)),
+            int(np.count_nonzero(logged & (written & CPU_WROTE != 0))),
+            int(np.count_nonzero(logged & (written & DEVICE_WROTE != 0))),
+            unwritten - self.mapped_unwritten_pages,
+        )
+        self.mapped_unwritten_pages = unwritten
+        held_back = self.held_back_pages
+        self._clear_log()
+        self._spend_sync(result[0])
+        return Sync(*result, held_back, self.now_ps - began_ps)
+
+    def final_sync(self) -> None:
+        """The last sync: what is still mapped is dirty too."""
+        marks, logged = self._machine.memory.marks, self._logged()
+        self.mapped_unwritten_pages += int(np.count_nonzero(marks & (MAPPED | MAPPED_WRITTEN) == MAPPED))
+        self._set_pending(logged | (marks & MAPPED != 0))
+        self._clear_log()
+        self._spend_sync(int(np.count_nonzero(logged)))
+        self.skips_mapped = False
+
+    def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
+        machine = self._machine
+        if most_bytes is not None:
+            pages = -(-most_bytes // self._page_bytes)
+            until_ps = min(until_ps, self.now_ps + pages * int(self._transfer.page_ps))
+        if self.now_ps >= until_ps:
+            return True
+
+        def step(target_ps: int) -> bool:
+            return bool(
+                send_until(
+                    self._transfer,
+                    machine.engine,
+                    machine.cpus,
+                    machine.ports,
+                    machine.applications,
+                    machine.source,
+                    machine.frames,
+                    target_ps,
+                )
+            )
+
+        return self._timeline.advance(until_ps, step)
+
+    def send_all(self) -> None:
+        """Whatever is pending, with no limit but the line."""
+        while self.send_until(self.now_ps + REST_STEP_PS):
+            pass
+
+    def wait_until(self, until_ps: int) -> None:
+        self._timeline.advance(until_ps)
+
+    def _new_transfer(self) -> Any:
+        machine, transfer = self._machine, np.zeros(1, dtype=TRANSFER).view(np.recarray)[0]
+        transfer.source_words = machine.memory.words.ctypes.data
+        transfer.source_marks = machine.memory.marks.ctypes.data
+        transfer.target_words = self.target.words.ctypes.data
+        transfer.pending = self._pending.ctypes.data
+        transfer.sent_before = self._sent_before.ctypes.data
+        transfer.structure_bytes = machine.memory.structure_bytes
+        transfer.pages = machine.memory.pages
+        transfer.page_ps = round(self._page_bytes * 8e12 / machine.experiment.migration.line_rate_bps)
+        return transfer
+
+    def _logged(self) -> npt.NDArray[np.bool_]:
+        self._timeline.harvest()
+        logged: npt.NDArray[np.bool_] = self._machine.memory.marks & LOGGED != 0
+        return logged
+
+    def _set_pending(self, pages: npt.NDArray[np.bool_]) -> None:
+        self._pending |= pages
+        self._transfer.pending_pages = int(np.count_nonzero(self._pending))
+
+    def _set_logging(self, on: int) -> None:
+        for cpu in self._machine.cpus:
+            cpu.logging = on
+
+    def _clear_log(self) -> None:
+        self._machine.memory.marks &= 0xFF ^ LOGGED
+        self._timeline.written_since_sync[:] = 0
+
+    def _spend_sync(self, dirty_pages: int) -> None:
+        gib = self._machine.layout.memory_bytes / (1 << 30)
+        walk_ps = round(gib * self._machine.ps("log_sync_per_gib"))
+        pages_ps = dirty_pages * self._machine.ps("log_sync_per_page")
+        self._timeline.advance(self.now_ps + walk_ps + pages_ps)
