@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from fakes import Careful, Careless, experiment
 from made_up import frame_sizes, outcome, two_strategies, write
@@ -21,6 +22,7 @@ from vfbench.errors import UserError
 from vfbench.records import Outcome, Record, intervals_frame, read_records, rounds_frame, runs_frame
 from vfbench.report import figures
 from vfbench.report.figures.look import COLOURS, look
+from vfbench.report.figures.timeline import without_slivers
 
 Draw = Callable[[list[Record]], Figure]
 
@@ -203,3 +205,17 @@ def test_an_svg_takes_the_pages_ink_and_keeps_its_ids_to_itself(drawn: Drawn) ->
 def test_the_same_records_give_the_same_picture(records: list[Record]) -> None:
     first, second = (figures.to_svg(DRAWN["rounds"](records), "a", "b") for _ in range(2))
     assert first == second
+
+
+def test_what_the_end_of_a_phase_cut_off_is_drawn_with_the_interval_before_it() -> None:
+    rows = pandas.DataFrame(
+        {
+            "phase": ["migrating", "migrating", "blackout", "after"],
+            "start_ms": [0.0, 10.0, 10.1, 13.1],
+            "length_ms": [10.0, 0.1, 3.0, 10.0],
+            "gbps": [5.0, 106.0, 1.0, 5.0],
+        }
+    )
+    shown = without_slivers(rows)
+    assert list(shown["length_ms"]) == [10.1, 3.0, 10.0]
+    assert list(shown["gbps"]) == pytest.approx([6.0, 1.0, 5.0])

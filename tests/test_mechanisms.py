@@ -442,6 +442,23 @@ def test_a_migration_that_does_not_converge_leaves_the_guest_at_the_source():
     assert outcome.measures["packets_lost_blackout"] == 0
 
 
+def test_an_interval_ends_where_its_phase_does_so_the_blackout_is_as_long_as_it_was():
+    outcome = run(DummyWrite(), Bulk(), phases=changed(PHASES, after_ns=20 * MS))
+    phases = [phase for phase, _ in itertools.groupby(each["phase"] for each in outcome.intervals)]
+    assert phases == ["steady", "migrating", "blackout", "after"]
+    blackout_ms = sum(each["length_ms"] for each in outcome.intervals if each["phase"] == "blackout")
+    assert blackout_ms == pytest.approx(outcome.measures["downtime_ms"] - outcome.measures["announce_ms"])
+
+
+def test_intervals_follow_one_another_without_a_gap_and_their_rates_are_by_their_own_length():
+    intervals = run(DummyWrite(), Bulk(), phases=changed(PHASES, after_ns=20 * MS)).intervals
+    for each, following in itertools.pairwise(intervals):
+        assert each["start_ms"] + each["length_ms"] == pytest.approx(following["start_ms"])
+    assert any(each["length_ms"] < 0.9 * PHASES.interval_ns / MS for each in intervals)
+    for each in intervals:
+        assert each["mpps"] * each["length_ms"] * 1000 == pytest.approx(each["packets_delivered"])
+
+
 def test_nothing_reaches_the_new_place_before_it_is_announced():
     soon, late = (
         measured(DummyWrite(), Bulk(), costs(switch_learn=us), phases=changed(PHASES, after_ns=20 * MS))
