@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from itertools import cycle
+from itertools import cycle, groupby
 
 import pytest
 from runs import MS, PHASES, STRATEGIES, WORKLOADS, changed, experiment, profile, run, why_no_kvm
@@ -74,6 +74,12 @@ def test_no_strategy_but_the_baseline_damages_anything_by_default(outcome: Outco
 def test_the_parts_of_the_downtime_add_up_to_it(outcome: Outcome) -> None:
     parts = sum(outcome.measures[f"{part}_ms"] for part in PARTS)
     assert parts == pytest.approx(outcome.measures["downtime_ms"])
+
+
+@pytest.mark.parametrize(("testbed", "strategy", "workload"), PAIRS)
+def test_no_interval_lies_in_two_phases(outcome: Outcome) -> None:
+    phases = [phase for phase, _ in groupby(each["phase"] for each in outcome.intervals)]
+    assert phases == ["steady", "migrating", "blackout", "after"]
 
 
 @pytest.mark.parametrize(("testbed", "strategy", "workload"), PAIRS)

@@ -8,7 +8,7 @@ from kvm.kvm_experiments import STRATEGIES, WORKLOADS
 from vfbench.profiles import load_profile
 from vfbench.records import Outcome
 from vfbench.testbeds import load_testbed
-from vfbench.testbeds.kvm.crosscheck import VARIANTS, crosscheck, differences, planned
+from vfbench.testbeds.kvm.crosscheck import VARIANTS, as_in_lockstep, crosscheck, differences, planned
 
 ATTEMPTS = 2
 
@@ -47,7 +47,7 @@ def test_what_differs_is_said(on_kvm: Outcome, difference: str) -> None:
 @pytest.mark.usefixtures("kvm_host")
 @pytest.mark.parametrize("strategy", ["untracked", "dummy-write"])
 def test_model_and_real_vm_agree(strategy: str) -> None:
-    profile = load_profile("xeon-82599")
+    profile = as_in_lockstep(load_profile("xeon-82599"))
     plan = [
         each for each in planned(STRATEGIES, WORKLOADS, ["fresh pages"]) if each[1].strategy.name == strategy
     ]

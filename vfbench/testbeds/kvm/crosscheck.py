@@ -4,7 +4,9 @@ In lockstep (``kvm.clock``) the wire waits for the guest and for the migration, 
 depend on the packets that came in it and not on how fast, or how busy, the host is.
 
 Compared are what both can know: pages found dirty in each round, which classes of pages are stale at the
-stop, which kinds of damage the packets took, and whether the pre-copy converged. Times are not compared.
+stop, which kinds of damage the packets took, and whether the pre-copy converged. Times are not compared. Since the
+wire waits while the real guest and its device are stopped, the model must be told that stopping takes no time
+(`as_in_lockstep`): else a frame can fall between the one's stop and the other's on the model alone.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from vfbench.settings import Kvm
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
+    from vfbench.profiles import Profile
     from vfbench.records import Outcome
     from vfbench.strategy import Strategy
     from vfbench.workload import Workload
@@ -28,6 +31,7 @@ FEW_PAGES = 16
 STALE = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
 DAMAGE = ("packets_corrupted", "packets_duplicated", "packets_phantom")
 PACKET_BITS = 8 * (64 + 20)
+STOPPING = ("mailbox_round_trip", "device_stop", "guest_pause")
 
 _COMMON = {
     "guest.memory": "64MiB",
@@ -93,6 +97,12 @@ def planned(
         )
         if not only or any(word in name or word == experiment.strategy.name for word in only)
     ]
+
+
+def as_in_lockstep(profile: Profile) -> Profile:
+    """The profile of a host on which no frame comes while guest and device are being stopped."""
+    at_once = {name: replace(profile.figures[name], value=0.0, low=0.0) for name in STOPPING}
+    return replace(profile, figures={**profile.figures, **at_once})
 
 
 def crosscheck(plan: list[tuple[str, Experiment]], on_model: Run, on_kvm: Run) -> Iterator[Check]:
