@@ -68,7 +68,9 @@ class Run:
     def _from_warm_up_to_settled(self, began: float) -> Outcome:
         self._warm_up()
         steady = self._steady_state()
-        self._dirty_rate = dirty_rate(self._site, self._timeline, self._experiment.phases.interval_ns * 1000)
+        self._dirty_rate = dirty_rate(
+            self._site, self._timeline, self._experiment.phases.interval_ns * 1000, self._rate_intervals
+        )
         state, reason = self._migrate()
         migrated = self._timeline.counters()
         self._timeline.sleep_until(self._timeline.now_ps + self._experiment.phases.after_ns * 1000)
@@ -166,7 +168,7 @@ class Run:
         begin = self._timeline.counters()
         ticks = busy_ticks(self._site)
         if phases.packets == 0:
-            self._timeline.sleep_until(self._timeline.now_ps + phases.steady_ns * 1000 - self._rate_ps)
+            self._timeline.sleep_until(self._timeline.now_ps + self._steady_ps)
         while int(self._port.rx_offered) - begin.offered < phases.packets:
             self._timeline.sleep_until(self._timeline.now_ps + 10**9)
         end = self._timeline.counters()
@@ -175,15 +177,23 @@ class Run:
         return begin, end
 
     @property
-    def _rate_ps(self) -> int:
-        """How much of the steady state is for the dirty rate.
+    def _rate_intervals(self) -> int:
+        """Over how many intervals the dirty rate is measured: in lockstep, over no more than half the steady state."""
+        phases = self._experiment.phases
+        if not self._wire.lockstep:
+            return RATE_INTERVALS
+        return max(1, min(RATE_INTERVALS, phases.steady_ns // (2 * phases.interval_ns)))
 
-        In lockstep no throughput is lost by it, and the migration begins when the model's does.
+    @property
+    def _steady_ps(self) -> int:
+        """The steady state but for what the dirty rate takes of it.
+
+        In lockstep no throughput is lost by its log, and so the migration begins when the model's does.
         """
         phases = self._experiment.phases
         if not self._wire.lockstep:
-            return 0
-        return 1000 * min(phases.steady_ns, RATE_INTERVALS * phases.interval_ns)
+            return phases.steady_ns * 1000
+        return 1000 * max(phases.steady_ns // 2, phases.steady_ns - self._rate_intervals * phases.interval_ns)
 
     def _migrate(self) -> tuple[str, str]:
         """Let the strategy migrate; returns the run's state and reason."""

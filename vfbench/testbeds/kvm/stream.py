@@ -30,7 +30,7 @@ SILENCE_LIMIT_S = 4.0
 the rest to clean up, the side that is left ends within 5 s. What a live side is busy with has limits of its own, which
 may be longer (``site.WAIT_LIMIT_S``): a command to a guest on a starved host, or a comparison of large memories."""
 BEAT_EVERY_S = 0.5
-ANSWER_LIMIT_S = 90.0
+ANSWER_LIMIT_S = 180.0
 """For an answer from a side that lives: longer than all that any verb waits for together."""
 TOKEN_BYTES = 32
 MOST_PAGES = 256
