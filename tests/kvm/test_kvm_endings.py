@@ -131,6 +131,20 @@ def test_the_run_fails_with_the_reason_and_leaves_nothing(
     assert not [name for name in left if "vfbench" in name or "kvm" in name or "socket" in name]
 
 
+@pytest.mark.slow
+def test_a_source_that_is_busy_for_longer_than_anybody_may_be_silent_is_not_given_up() -> None:
+    waited: list[float] = []
+
+    def progress(_: float, phase: str) -> None:
+        if phase == "migrating" and not waited:
+            waited.append(stream.SILENCE_LIMIT_S + 1)
+            time.sleep(waited[0])
+
+    made = experiment("dummy-write", slow(), SLOW_LINK)
+    assert Run(made, load_profile(made.profile), progress).outcome().state == "ok"
+    assert waited
+
+
 SOURCE = """
 import sys
 sys.path[:0] = {paths!r}

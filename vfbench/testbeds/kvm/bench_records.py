@@ -67,7 +67,7 @@ class Bench:
 
     def hold_up_the_wire(self) -> None:
         """From now on the wire waits while the port is full, instead of losing frames."""
-        self.records.wire.flow_control = 1
+        self.records.wire.flow_control = self.records.wire.waits_for_room = 1
         self.records.port.fifo_limit_frames = min(int(self.records.port.fifo_limit_frames), HELD_UP_FRAMES)
 
     def _prepared_source(self) -> Any:

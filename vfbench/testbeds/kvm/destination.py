@@ -134,6 +134,7 @@ class Destination:
         self._run_guest()
         self._site.word(own_area.NOTICED)[0] = 0
         self._raise_interrupt()
+        self._site.settle()
 
     def _take_wire(self, _: None) -> None:
         """From here on the peer's frames come to this process.

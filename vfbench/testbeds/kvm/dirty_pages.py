@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OWN_PAGES = boot.FREE_BASE // PAGE_BYTES
 RATE_INTERVALS = 10
-"""Intervals of the steady state over which the dirty rate is measured."""
+"""Intervals of the steady state over which the dirty rate is measured, at the most."""
 
 Pages = npt.NDArray[np.bool_]
 
@@ -53,16 +53,16 @@ def harvest(site: Site) -> Written:
     return Written(cpu, logged, device)
 
 
-def dirty_rate(site: Site, timeline: Timeline, interval_ps: int) -> dict[str, Any]:
+def dirty_rate(site: Site, timeline: Timeline, interval_ps: int, intervals: int) -> dict[str, Any]:
     """Unique pages written per interval over its length, by the names of the record's measures.
 
-    The log is on for RATE_INTERVALS intervals and off again after them, as QEMU's ``calc-dirty-rate`` has it in
+    The log is on for so many intervals and off again after them, as QEMU's ``calc-dirty-rate`` has it in
     its dirty-bitmap mode: throughput is measured without it.
     """
     pages = np.zeros(3, np.int64)
     start_log(site)
     began_ps = timeline.now_ps
-    for _ in range(RATE_INTERVALS):
+    for _ in range(intervals):
         timeline.sleep_until(timeline.now_ps + interval_ps)
         found = harvest(site)
         either = found.by_cpu | found.by_device | found.by_host

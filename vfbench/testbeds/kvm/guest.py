@@ -61,6 +61,11 @@ def record(site: Site, gpa: int, dtype: np.dtype[Any]) -> Any:
     return site.vm.memory.view(gpa, dtype).view(np.recarray)[0]
 
 
+def busy_ticks(site: Site) -> int:
+    """What the guest's driver, hooks and application took so far, in ticks of its time-stamp counter."""
+    return int(record(site, own_area.PORT_GPA, GUEST_PORT).busy_ticks)
+
+
 def _fill_cpu(site: Site) -> None:
     experiment, driver = site.experiment, site.experiment.driver
     cpu = record(site, own_area.CPU_GPA, GUEST_CPU)
@@ -71,6 +76,7 @@ def _fill_cpu(site: Site) -> None:
     cpu.pages_fifo = driver.page_order == "fifo"
     cpu.refill_batch, cpu.poll_budget = driver.refill_batch, driver.poll_budget
     cpu.kick_suppression = experiment.strategy.kick_suppression
+    cpu.stops_in_touch = experiment.kvm.clock == "lockstep"
     cpu.mirror_registers = experiment.migration.vf_state == "self-emulated"
     cpu.hold_ps = experiment.workload.hold_ns * 1000
     for i, value in enumerate(experiment.strategy.options):

@@ -44,6 +44,13 @@ class GuestCode:
     arguments: int
 
 
+WITHOUT_LEAVING = {
+    "outl %eax, %dx": "nop",
+    "inl %dx, %eax": "xorl %eax, %eax",
+    "rdtsc": "xorl %eax, %eax; xorl %edx, %edx",
+}
+
+
 def compile_guest(
     function: Callable[..., Any], argument_types: tuple[Any, ...], *, leaves: bool = True
 ) -> GuestCode:
@@ -51,12 +58,13 @@ def compile_guest(
 
     Types are numba's: int64 for addresses and counts, `numba.typeof(record)` for a record, which is passed
     by the guest-physical address of its bytes. Raises GuestCodeError if the code needs something that is
-    not in a guest. ``leaves=False`` takes every port access out: what is left runs outside a guest too, which is
-    what measuring the one against the other needs.
+    not in a guest. ``leaves=False`` takes every port access out, and every look at the time-stamp counter: what is
+    left runs outside a guest too, and does the same there, which is what measuring the one against the other needs.
     """
     text, entry, arguments = _llvm_text(function, argument_types)
     if not leaves:
-        text = text.replace('"outl %eax, %dx"', '"nop"').replace('"inl %dx, %eax"', '"xorl %eax, %eax"')
+        for instruction, instead in WITHOUT_LEAVING.items():
+            text = text.replace(f'"{instruction}"', f'"{instead}"')
     return _emit(text, entry, arguments, getattr(function, "__name__", entry))
 
 

@@ -1,4 +1,4 @@
-"""What a guest program can do that a host program can't: the dummy write that counts, port I/O, halting.
+"""What a guest program does and a host program doesn't: the dummy write that counts, port I/O, its own time, halting.
 
 Kernels call these by name; the calls become inline assembly in the guest's code.
 """
@@ -42,6 +42,16 @@ def _port_in(_typing: Any, port: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
+def _time_stamp(_typing: Any) -> Any:
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        function = ir.FunctionType(ir.LiteralStructType([_I64, _I64]), [])
+        halves = builder.asm(function, "rdtsc", f"={{ax}},={{dx}},{CLOBBERS}", args, side_effect=True)
+        high = builder.shl(builder.extract_value(halves, 1), ir.Constant(_I64, 32))
+        return builder.or_(builder.extract_value(halves, 0), high)
+
+    return types.int64(), codegen
+
+
 def _halt(_typing: Any) -> Any:
     def codegen(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
         builder.asm(ir.FunctionType(ir.VoidType(), []), "hlt", CLOBBERS, [], side_effect=True)
@@ -58,5 +68,7 @@ touch = cast("Callable[[int], None]", _inline(_touch))
 port_out = cast("Callable[[int, int], None]", intrinsic(_port_out))
 # port_in(port): IN, 32 bits. Leaves the guest.
 port_in = cast("Callable[[int], int]", intrinsic(_port_in))
+# time_stamp(): RDTSC, ticks at the counter's own rate. Does not leave the guest, unless the host makes it.
+time_stamp = cast("Callable[[], int]", intrinsic(_time_stamp))
 # halt(): HLT; there are no interrupts, so it ends the run.
 halt = cast("Callable[[], None]", intrinsic(_halt))

@@ -14,12 +14,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from vfbench.kernels import Kernel
+from vfbench.kernels import Kernel, kernel
 from vfbench.machine import cpu as machine_cpu
 from vfbench.machine import exits, ledger, poll, transmit, vf, vf_registers, virtio_notify
 from vfbench.machine.registers import QUEUE_REGISTERS
 from vfbench.testbeds.kvm import guest_instructions
-from vfbench.testbeds.kvm.guest_instructions import port_out
+from vfbench.testbeds.kvm.guest_instructions import port_out, time_stamp
 from vfbench.testbeds.kvm.own_area import (
     ARGUMENT_0,
     ARGUMENT_1,
@@ -35,11 +35,12 @@ from vfbench.testbeds.kvm.own_area import (
     REFUSED,
     SENDING,
     SOCKET_FULL,
+    TOUCHING,
     USER_SPACE,
     WIRE_CLOCK,
 )
 from vfbench.testbeds.kvm.payload import SENT_WORD_STEP
-from vfbench.testbeds.kvm.raw_memory import CLOBBERS, load_i64, store_i64, store_u32
+from vfbench.testbeds.kvm.raw_memory import CLOBBERS, load_i64, load_u8, store_i64, store_u8, store_u32
 from vfbench.testbeds.kvm.registers import MMIO_BASE
 
 _I64 = ir.IntType(64)
@@ -130,9 +131,17 @@ def bring_device_up_to_now(cpu: Any, port: Any) -> None:
 
 @guest_primitive(machine_cpu.touch)
 def touch(cpu: Any, address: int, atomic: int, cached: int) -> None:
-    """In two instructions, or in one that is locked."""
+    """In two instructions, or in one that is locked.
+
+    In lockstep the guest leaves between the two, as it may at any instruction, and the device has its turn: else
+    nobody could say when a DMA falls between them.
+    """
     if atomic:
         touch_atomic(address)
+    elif cpu.stops_in_touch:
+        byte = load_u8(address)
+        port_out(TOUCHING, 0)
+        store_u8(address, byte)
     else:
         touch_in_two(address)
 
@@ -207,12 +216,32 @@ def wake_vhost(cpu: Any, port: Any, queue: int) -> None:
     port_out(KICK_VHOST, queue)
 
 
+@kernel
+def stop_counting(port: Any) -> None:
+    """What comes is none of the guest's own time."""
+    port.busy_ticks += time_stamp() - port.since_ticks
+
+
+@kernel
+def go_on_counting(port: Any) -> None:
+    """The guest's own time goes on."""
+    port.since_ticks = time_stamp()
+
+
+@kernel
+def tell_observer(port: Any, register: int) -> None:
+    """An exit that no real guest makes, so its time is not counted."""
+    stop_counting(port)
+    port_out(register, 0)
+    go_on_counting(port)
+
+
 @guest_primitive(ledger.note_handed_over)
 def note_handed_over(port: Any, slot: int, position: int, now_ps: int) -> None:
     """The observer notes it while the guest waits."""
     store_i64(ARGUMENT_0, slot)
     store_i64(ARGUMENT_1, position)
-    port_out(HANDED_OVER, 0)
+    tell_observer(port, HANDED_OVER)
 
 
 @guest_primitive(ledger.note_consumed)
@@ -221,7 +250,7 @@ def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes
     store_i64(ARGUMENT_0, position)
     store_i64(ARGUMENT_1, address)
     store_i64(ARGUMENT_2, length_bytes)
-    port_out(CONSUMED, 0)
+    tell_observer(port, CONSUMED)
 
 
 @guest_primitive(ledger.note_sending)
@@ -229,17 +258,17 @@ def note_sending(port: Any, sequence: int, flow: int) -> None:
     """The observer notes it while the guest waits."""
     store_i64(ARGUMENT_0, sequence)
     store_i64(ARGUMENT_1, flow)
-    port_out(SENDING, 0)
+    tell_observer(port, SENDING)
 
 
 @guest_primitive(ledger.note_refused)
 def note_refused(port: Any) -> None:
     """The observer notes it while the guest waits."""
-    port_out(REFUSED, 0)
+    tell_observer(port, REFUSED)
 
 
 @guest_primitive(ledger.note_socket_full)
 def note_socket_full(port: Any, slot: int) -> None:
     """The observer notes it while the guest waits."""
     store_i64(ARGUMENT_0, slot)
-    port_out(SOCKET_FULL, 0)
+    tell_observer(port, SOCKET_FULL)

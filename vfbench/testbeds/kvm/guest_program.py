@@ -31,6 +31,7 @@ from vfbench.strategy import do_nothing
 from vfbench.testbeds.kvm import guest_primitives as _primitives  # noqa: F401 - their overloads
 from vfbench.testbeds.kvm.guest_code import GuestCode, compile_guest_cached
 from vfbench.testbeds.kvm.guest_instructions import port_in, port_out
+from vfbench.testbeds.kvm.guest_primitives import go_on_counting, stop_counting
 from vfbench.testbeds.kvm.own_area import (
     ARGUMENT_0,
     ARGUMENT_1,
@@ -69,11 +70,21 @@ OUTSIDE_THE_MAP = -8
 
 
 @kernel
-def write_due_pages(cpu: Any) -> None:
-    """The guest's other work.
+def write_due_pages(cpu: Any, port: Any) -> None:
+    """The guest's other work, whose time counts for no packet.
 
     Stores to pages of its working set, drawn evenly, at its own pace on the wall clock.
     """
+    if load_i64(WALL_CLOCK) < cpu.writer_next_ps:
+        return
+    stop_counting(port)
+    write_pages(cpu)
+    go_on_counting(port)
+
+
+@kernel
+def write_pages(cpu: Any) -> None:
+    """As many as are due, but no more than MOST_PAGES_AT_ONCE."""
     for _ in range(MOST_PAGES_AT_ONCE):
         if load_i64(WALL_CLOCK) < cpu.writer_next_ps:
             return
@@ -161,7 +172,10 @@ def rest(cpu: Any, port: Any) -> None:
     """Sleep until an interrupt, a command, or the time when the application is done with a packet."""
     store_i64(ARGUMENT_0, next_due_ps(cpu))
     store_i64(ARGUMENT_1, cpu.writer_next_ps)
-    if port_in(IDLE) == INTERRUPT:
+    stop_counting(port)
+    cause = port_in(IDLE)
+    go_on_counting(port)
+    if cause == INTERRUPT:
         port.polling = 1
         if port.path != PATH_VF:
             suppress_interrupts(cpu, cpu.rx_queue, True)
@@ -180,10 +194,11 @@ def bring_up(cpu: Any, port: Any, vf: int, virtio: int) -> None:
 @kernel
 def guest_main(cpu: Any, port: Any, application: Any, vf: int, virtio: int) -> None:
     """Everything that the guest does, until it is told to leave."""
+    go_on_counting(port)
     bring_up(cpu, port, vf, virtio)
     command = NO_COMMAND
     while command != LEAVE:
-        write_due_pages(cpu)
+        write_due_pages(cpu, port)
         if port.polling and not port.noticed:
             poll_one(cpu, port, application)
         else:

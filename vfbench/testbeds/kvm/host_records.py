@@ -34,7 +34,11 @@ HOST = np.dtype(
         ("turns", "i8"),  # of the host thread's loop
         ("running", "i8"),  # the host thread is
         ("guest_runs", "i8"),  # its vCPU is not paused
-        ("guest_idles", "i8"),  # it sleeps in a read of IDLE
+        # in lockstep: the vCPU is to leave whatever wait it is in
+        ("leaves", "i8"),
+        # in lockstep: how often the migration asked whether anything can still happen, and the last that was answered
+        ("asked", "i8"),
+        ("settled", "i8"),
         ("unwritten_unmaps", "i8"),
         ("timespec", "i8", (2,)),
         ("timespec_address", "i8"),
@@ -47,10 +51,12 @@ WIRE = np.dtype(
         ("wall_ps", "i8"),  # since the run began, without the time for which the bench stopped all clocks
         ("last_ns", "i8"),  # CLOCK_MONOTONIC at the last look
         ("slowdown_1024", "i8"),  # wall time over the wire's time, in 1/1024
-        ("flow_control", "i8"),  # while the port is full, the wire's clock stands still
+        ("flow_control", "i8"),  # a guest that can't keep up is waited for
+        ("waits_for_room", "i8"),  # while the port is full, the wire's clock stands still
         ("frozen", "i8"),
         ("lockstep", "i8"),  # both clocks are one, which waits for the guest and for the migration
         ("limit_ps", "i8"),  # in lockstep: how far the migration lets the clock go
+        ("settled_ps", "i8"),  # in lockstep: the clock got here, and nothing happens before it goes on
         ("seed", "i8"),
         ("sequence", "i8"),
         ("admitted_ps", "i8"),  # wall clock when the first frame was admitted after `admit_watch` was set

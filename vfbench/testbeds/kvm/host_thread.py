@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.port import PATH_VF
 from vfbench.testbeds.kvm.hypervisor import serve_pending_call
-from vfbench.testbeds.kvm.peer import admit_due, next_frames, next_time_ps, pass_time, show_time, sleep_us
-from vfbench.testbeds.kvm.vf_device import vf_turn
-from vfbench.testbeds.kvm.vhost_worker import vhost_turn
+from vfbench.testbeds.kvm.lockstep import pass_time_alone
+from vfbench.testbeds.kvm.peer import next_time_ps, show_time, sleep_us
+from vfbench.testbeds.kvm.turns import bring_wire_to, device_turn
 
 IDLE_SLEEP_US = 20
 
@@ -20,23 +19,24 @@ def wire_turn(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
     if not host.drives_wire:
         show_time(host, wire)
         return 0
-    until_ps = next_time_ps(host, wire, port)
-    total, admitted = 0, 1
-    while admitted:
-        next_frames(host, wire, source, frames, port, until_ps)
-        admitted = admit_due(wire, port, until_ps)
-        total += admitted
-    pass_time(host, wire, port, until_ps)
-    return total
+    return bring_wire_to(host, wire, source, frames, port, next_time_ps(host, wire))
 
 
 @kernel
-def device_turn(host: Any, cpu: Any, wire: Any, port: Any) -> int:
-    """The guest's calls and its device; returns how much there was to do."""
-    served = serve_pending_call(host, cpu, port)
-    if port.path == PATH_VF:
-        return served + vf_turn(host, cpu, wire, port)
-    return served + vhost_turn(host, cpu, wire, port)
+def turn(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
+    """One turn on the wall clock; returns how much there was to do."""
+    moved = wire_turn(host, wire, source, frames, port)
+    if host.has_device:
+        moved += serve_pending_call(host, cpu, port) + device_turn(host, cpu, wire, port)
+    return moved
+
+
+@kernel
+def lockstep_turn(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
+    """One turn in lockstep: a running guest's own thread does all but what the guest waits for inside itself."""
+    if host.guest_runs:
+        return serve_pending_call(host, cpu, port)
+    return pass_time_alone(host, cpu, wire, source, frames, port)
 
 
 @kernel
@@ -44,9 +44,10 @@ def host_loop(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: An
     """Turn after turn until ``host.stop``; sleeps a little after a turn in which nothing moved."""
     host.running = 1
     while not host.stop:
-        moved = wire_turn(host, wire, source, frames, port)
-        if host.has_device:
-            moved += device_turn(host, cpu, wire, port)
+        if wire.lockstep:
+            moved = lockstep_turn(host, cpu, wire, source, frames, port)
+        else:
+            moved = turn(host, cpu, wire, source, frames, port)
         host.turns += 1
         if moved == 0:
             sleep_us(IDLE_SLEEP_US)

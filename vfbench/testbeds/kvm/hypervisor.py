@@ -25,6 +25,7 @@ from vfbench.machine.memory import PAGE_SHIFT
 from vfbench.machine.registers import QUEUE_REGISTERS
 from vfbench.machine.vf_registers import read_register, set_register
 from vfbench.machine.wire import WIRE_OVERHEAD_BYTES
+from vfbench.testbeds.kvm.lockstep import pass_exit, sleep_till_work
 from vfbench.testbeds.kvm.own_area import (
     ARGUMENT_0,
     ARGUMENT_1,
@@ -97,11 +98,14 @@ def note_unmapped(host: Any, page: int) -> None:
 
 
 @kernel
-def invalidate(host: Any, cpu: Any, port: Any, iova: int, on_host_thread: bool) -> None:
-    """Queue an IOTLB invalidation, and wait until the device has honoured it (VT-d 6.5.2.8)."""
+def invalidate(host: Any, cpu: Any, port: Any, iova: int, device_waits: bool) -> None:
+    """Queue an IOTLB invalidation, and wait until the device has honoured it (VT-d 6.5.2.8).
+
+    A device that waits for the caller honours it before it does anything else.
+    """
     cpu.invalidated_iova[cpu.invalidations & (len(cpu.invalidated_iova) - 1)] = iova
     cpu.invalidations += 1
-    if on_host_thread:
+    if device_waits:
         return
     for _ in range(LONGEST_INVALIDATION_STEPS):
         if port.iotlb_seen == cpu.invalidations or not host.running:
@@ -110,7 +114,7 @@ def invalidate(host: Any, cpu: Any, port: Any, iova: int, on_host_thread: bool) 
 
 
 @kernel
-def carry_out_call(host: Any, cpu: Any, port: Any, entry: int, on_host_thread: bool) -> None:
+def carry_out_call(host: Any, cpu: Any, port: Any, entry: int, device_waits: bool) -> None:
     """One entry of the guest's call list."""
     call, target = load_i64(host.memory + entry), load_i64(host.memory + entry + 8)
     page = target >> PAGE_SHIFT
@@ -118,15 +122,15 @@ def carry_out_call(host: Any, cpu: Any, port: Any, entry: int, on_host_thread: b
         if target & WRITE and host.notes_maps:
             note_mapped(host, page)
         return
-    invalidate(host, cpu, port, call & PAGE_MASK, on_host_thread)
+    invalidate(host, cpu, port, call & PAGE_MASK, device_waits)
     if target & WRITE:
         note_unmapped(host, page)
 
 
 @kernel
-def carry_out_flush(host: Any, cpu: Any, port: Any, count: int, on_host_thread: bool) -> None:
+def carry_out_flush(host: Any, cpu: Any, port: Any, count: int, device_waits: bool) -> None:
     """All queued unmaps, with one invalidation of everything."""
-    invalidate(host, cpu, port, INVALIDATE_ALL, on_host_thread)
+    invalidate(host, cpu, port, INVALIDATE_ALL, device_waits)
     for i in range(count):
         target = load_i64(host.memory + cpu.flush_queue + i * CALL_ENTRY_BYTES + 8)
         if target & WRITE:
@@ -134,14 +138,14 @@ def carry_out_flush(host: Any, cpu: Any, port: Any, count: int, on_host_thread: 
 
 
 @kernel
-def hypercall(host: Any, cpu: Any, port: Any, on_host_thread: bool) -> None:
+def hypercall(host: Any, cpu: Any, port: Any, device_waits: bool) -> None:
     """What the guest asks for in its mailbox."""
     count = argument(host, ARGUMENT_1)
     if argument(host, ARGUMENT_0) == EXIT_CALLS:
         for i in range(count):
-            carry_out_call(host, cpu, port, cpu.call_list + i * CALL_ENTRY_BYTES, on_host_thread)
+            carry_out_call(host, cpu, port, cpu.call_list + i * CALL_ENTRY_BYTES, device_waits)
     else:
-        carry_out_flush(host, cpu, port, count, on_host_thread)
+        carry_out_flush(host, cpu, port, count, device_waits)
 
 
 @kernel
@@ -270,20 +274,16 @@ def idle(host: Any, wire: Any, port: Any) -> int:
 
     Until an interrupt, a command, its own timer, or 5 ms, so that a kick finds it running.
     """
-    host.guest_idles = 1
     for _ in range(LONGEST_IDLE_STEPS):
         if has_work(host, wire, port):
             break
         sleep_us(IDLE_STEP_US)
-    host.guest_idles = 0
     return take_interrupt(wire, port)
 
 
 @kernel
-def serve_read(host: Any, cpu: Any, wire: Any, port: Any, register: int) -> int:
-    """The value that the guest reads from a served register."""
-    if register == IDLE:
-        return idle(host, wire, port)
+def read(port: Any, register: int) -> int:
+    """The value of a device's register."""
     index = QUEUE_REGISTER_OF[register]
     return read_register(port, index) if index != NO_REGISTER else 0
 
@@ -296,9 +296,9 @@ def serve_write(host: Any, cpu: Any, wire: Any, port: Any, register: int, value:
         if index != NO_REGISTER:
             set_register(port, index, value, wire.time_ps)
     elif register == HYPERCALL:
-        hypercall(host, cpu, port, False)
+        hypercall(host, cpu, port, wire.lockstep != 0)
     elif register == INVALIDATE:
-        invalidate(host, cpu, port, argument(host, ARGUMENT_0), False)
+        invalidate(host, cpu, port, argument(host, ARGUMENT_0), wire.lockstep != 0)
     elif register == ARMED:
         set_tracking(host, cpu, value)
     else:
@@ -306,9 +306,33 @@ def serve_write(host: Any, cpu: Any, wire: Any, port: Any, register: int, value:
 
 
 @kernel
-def serve(host: Any, cpu: Any, wire: Any, port: Any, register: int, value: int, is_write: int) -> int:
+def serve_idle(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
+    """The guest sleeps; returns INTERRUPT if that is what woke it."""
+    if not wire.lockstep:
+        return idle(host, wire, port)
+    sleep_till_work(host, cpu, wire, source, frames, port)
+    return 0 if host.leaves else take_interrupt(wire, port)
+
+
+@kernel
+def serve(
+    host: Any,
+    cpu: Any,
+    wire: Any,
+    source: Any,
+    frames: Any,
+    port: Any,
+    register: int,
+    value: int,
+    is_write: int,
+) -> int:
     """One exit of the guest; returns the value of a read."""
-    if not is_write:
-        return serve_read(host, cpu, wire, port, register)
-    serve_write(host, cpu, wire, port, register, value)
+    if register == IDLE and not is_write:
+        return serve_idle(host, cpu, wire, source, frames, port)
+    if is_write:
+        serve_write(host, cpu, wire, port, register, value)
+    else:
+        value = read(port, register)
+    if wire.lockstep:
+        pass_exit(host, cpu, wire, source, frames, port)
     return value

@@ -19,17 +19,24 @@ def _gbps(begin: Counters, end: Counters) -> float | None:
 
 
 def speed(begin: Counters, end: Counters, migrated: Counters) -> Row:
-    """Throughput before and during the migration, on the wall clock.
-
-    Cycles per packet are left out. The vCPU's time can be read, but not what of it is the driver's: two of a
-    packet's exits are the observer's, and each costs more than the driver does. The host thread is peer, wire and
-    VF besides being vhost. `benchmarks/kvm_guest_driver.py` measures the driver by itself.
-    """
+    """Throughput before and during the migration, on the wall clock."""
     return {
         "gbps": _gbps(begin, end),
         "mpps": 1e6 * (end.delivered - begin.delivered) / (end.time_ps - begin.time_ps),
         "gbps_migrating": _gbps(end, migrated),
     }
+
+
+def cycles(begin: Counters, end: Counters, guest_ticks: int | None) -> Row:
+    """What the guest spent on a packet in the steady state; None where guest code is emulated.
+
+    ``guest_ticks``: of the guest's time-stamp counter, counted by the guest itself. Its driver, the strategy's hooks
+    and exits, and the application are in it; its sleep, its other work and the observer's two exits a packet are not.
+    A host that takes the processor away meanwhile, or runs it faster than its counter, is in it too. The host's cycles
+    are left out: the host thread is peer, wire and VF besides being vhost, and makes the bytes that vhost would copy.
+    """
+    packets = end.delivered - begin.delivered
+    return {"guest_cycles_per_packet": guest_ticks / packets if guest_ticks is not None and packets else None}
 
 
 def slowdown(begin: Counters, end: Counters) -> float:

@@ -17,7 +17,6 @@ from vfbench.machine.wire import NEVER_PS
 from vfbench.migration.precopy import Precopy, precopy_of
 from vfbench.testbeds.kvm import boot, own_area, stream
 from vfbench.testbeds.kvm.comparison import compare
-from vfbench.testbeds.kvm.peer import LONGEST_STEP_PS
 from vfbench.testbeds.kvm.sender import KvmSender
 
 if TYPE_CHECKING:
@@ -172,15 +171,6 @@ class KvmMigration:
         if not self._stopped:
             self._stopped = True
             self._timeline.phase = "blackout"
-            self._let_guest_finish()
-
-    def _let_guest_finish(self) -> None:
-        """In lockstep: packets that came within the clock's last step are read before anything stops."""
-        self._site.let_guest_finish()
-        if self._wire.lockstep:
-            hold_ps = self._site.experiment.workload.hold_ns * 1000
-            self._timeline.sleep_until(self._timeline.now_ps + min(hold_ps, LONGEST_STEP_PS))
-            self._site.let_guest_finish()
 
     @contextmanager
     def _part(self, name: str) -> Iterator[None]:

@@ -20,6 +20,7 @@ GUEST_CPU = np.dtype(
         *GUEST_FIELDS,
         ("exit_class", "i8"),  # how the guest reaches the hypervisor: one of EXIT_CLASSES
         ("kicks", "i8"),
+        ("stops_in_touch", "i8"),  # a dummy write in two instructions leaves the guest between them
         # the guest's other work
         ("random", "u8"),
         ("writer_gap_ps", "i8"),  # 0: it writes nothing
@@ -40,6 +41,9 @@ GUEST_PORT = np.dtype(
         ("poll_left", "i8"),
         ("interrupt_pending", "i8"),
         ("noticed", "i8"),  # the driver knows of the migration and polls no more
+        # the guest's own time, in ticks of its time-stamp counter: up to when it last stopped counting, and since when
+        ("busy_ticks", "i8"),
+        ("since_ticks", "i8"),
         # of the packet handed over last, in its slot: the observer fills it in
         ("slot", GUEST_SLOT, (MOST_DESCRIPTORS,)),
     ]
@@ -83,7 +87,8 @@ COMMAND, COMMAND_ARGUMENT_0, COMMAND_ARGUMENT_1 = (COMMAND_GPA + 8 * n for n in 
     LEAVE,
     HANG,
     FAULT,
-) = range(12)
+    REPORT,  # nothing but that it is done with what it was about
+) = range(13)
 
 # Ports by which the guest tells something, or asks to sleep.
 (
@@ -98,10 +103,11 @@ COMMAND, COMMAND_ARGUMENT_0, COMMAND_ARGUMENT_1 = (COMMAND_GPA + 8 * n for n in 
     KICK_VHOST,
     RINGS_ROTATED,
     ARMED,
-) = range(8, 19)
+    TOUCHING,
+) = range(8, 20)
 KERNEL_EXIT = 1
 """An ioeventfd: the write is done with inside KVM."""
-SERVED_PORTS = range(IDLE, ARMED + 1)
+SERVED_PORTS = range(IDLE, TOUCHING + 1)
 
 INTERRUPT = 1
 """What a read of IDLE gives when the queue's interrupt came."""

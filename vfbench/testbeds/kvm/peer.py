@@ -5,10 +5,7 @@ arrivals, hold times and interrupts keep their proportions, and while the port i
 still, as a peer does that honours pause frames (IEEE 802.3, annex 31B). The migration and the guest's own
 writes go by the wall clock.
 
-In lockstep there is one clock for all. It stands still while the migration is at work, for it never passes
-the time that the migration waits for; it hardly moves while the guest is; and no pause of the host thread
-counts for more than a step. So a host that is slow, or busy with something else, makes a run longer and
-changes nothing else.
+In lockstep there is one clock for all, and no wall clock has a part in it: see ``lockstep``.
 """
 
 from __future__ import annotations
@@ -32,11 +29,6 @@ from vfbench.testbeds.kvm.raw_memory import load_i64, store_i64
 _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.int64))
 _usleep: Any = types.ExternalFunction("usleep", types.int32(types.uint32))
 _CLOCK_MONOTONIC = 1
-
-LONGEST_STEP_PS = 500 * 10**6
-"""In lockstep: the most by which the clock moves in one turn of the host thread."""
-BUSY_SLOWDOWN = 16
-"""In lockstep: how much slower the clock goes while the guest is at work; not 0, or nothing could be late."""
 
 
 @kernel
@@ -65,7 +57,7 @@ def is_full(port: Any) -> bool:
 @kernel
 def is_held_up(wire: Any, port: Any) -> bool:
     """Whether a frame waits for room that has to be waited for."""
-    return wire.flow_control and port.incoming_head < port.incoming_count and is_full(port)
+    return wire.waits_for_room and port.incoming_head < port.incoming_count and is_full(port)
 
 
 @kernel
@@ -84,30 +76,13 @@ def has_work(host: Any, wire: Any, port: Any) -> bool:
 
 
 @kernel
-def is_at_work(host: Any, wire: Any, port: Any) -> bool:
-    """Whether the guest has something to do."""
-    return host.guest_runs and (not host.guest_idles or has_work(host, wire, port))
-
-
-@kernel
-def next_step_ps(host: Any, wire: Any, port: Any, passed_ps: int) -> int:
-    """Lockstep: how far the clock may go."""
-    step_ps = min(passed_ps, LONGEST_STEP_PS)
-    if is_at_work(host, wire, port):
-        step_ps //= BUSY_SLOWDOWN
-    return max(wire.time_ps, min(wire.time_ps + step_ps, wire.limit_ps))
-
-
-@kernel
-def next_time_ps(host: Any, wire: Any, port: Any) -> int:
+def next_time_ps(host: Any, wire: Any) -> int:
     """Bring the wall clock up to date; returns how far the wire's clock has come if nothing holds it up."""
     now_ns = monotonic_ns(host)
     passed_ns = now_ns - wire.last_ns
     wire.last_ns = now_ns
     if wire.frozen:
         return wire.time_ps
-    if wire.lockstep:
-        return next_step_ps(host, wire, port, passed_ns * 1000)
     wire.wall_ps += passed_ns * 1000
     return wire.time_ps + passed_ns * 1_024_000 // wire.slowdown_1024
 

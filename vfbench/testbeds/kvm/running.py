@@ -14,12 +14,12 @@ from vfbench.errors import RunFailed
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
 from vfbench.records import Outcome
-from vfbench.testbeds.kvm import measures, stream
+from vfbench.testbeds.kvm import measures, own_area, stream
 from vfbench.testbeds.kvm.bench_records import HELD_UP_FRAMES, NORMAL_SPEED, Bench
 from vfbench.testbeds.kvm.destination_process import DestinationProcess
 from vfbench.testbeds.kvm.dirty_pages import RATE_INTERVALS, dirty_rate
 from vfbench.testbeds.kvm.doctor import is_emulated, ns_per_instruction_of
-from vfbench.testbeds.kvm.guest import prepare_guest
+from vfbench.testbeds.kvm.guest import busy_ticks, prepare_guest
 from vfbench.testbeds.kvm.migration import KvmMigration
 from vfbench.testbeds.kvm.site import Site
 from vfbench.testbeds.kvm.timeline import Counters, Timeline
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vfbench.testbeds import Progress
 
 BRING_UP_LIMIT_S = 20.0
-SETTLE_LIMIT_S = 20.0
+SETTLE_LIMIT_PS = 20 * 10**12
 SETTLE_STEP_PS = 300 * 10**9
 PING_EVERY_S = 0.25
 # How long the guest's pace is measured.
@@ -52,6 +52,7 @@ class Run:
         self._migration: KvmMigration | None = None
         self.destination: DestinationProcess | None = None
         self.functional = False
+        self.guest_ticks = 0
 
     def outcome(self) -> Outcome:
         """Run from warm-up to the settled ledger."""
@@ -67,7 +68,9 @@ class Run:
     def _from_warm_up_to_settled(self, began: float) -> Outcome:
         self._warm_up()
         steady = self._steady_state()
-        self._dirty_rate = dirty_rate(self._site, self._timeline, self._experiment.phases.interval_ns * 1000)
+        self._dirty_rate = dirty_rate(
+            self._site, self._timeline, self._experiment.phases.interval_ns * 1000, self._rate_intervals
+        )
         state, reason = self._migrate()
         migrated = self._timeline.counters()
         self._timeline.sleep_until(self._timeline.now_ps + self._experiment.phases.after_ns * 1000)
@@ -113,10 +116,17 @@ class Run:
         self._wire.last_ns = time.monotonic_ns()
         self._site.start_host_thread(drives_wire=True)
         self._site.start_vcpu()
-        self._timeline.wait_for(self._is_up, BRING_UP_LIMIT_S, "bringing the guest's driver up")
+        self._bring_up()
         self._timeline.sleep_until(self._timeline.now_ps + self._experiment.phases.warmup_ns * 1000)
         if self.functional and not self._wire.lockstep:
             self._slow_the_wire_down()
+
+    def _bring_up(self) -> None:
+        """In lockstep the clock stands until the driver is up."""
+        if self._wire.lockstep:
+            self._site.command(own_area.REPORT)
+        else:
+            self._timeline.wait_for(self._is_up, BRING_UP_LIMIT_S, "bringing the guest's driver up")
 
     def _is_up(self) -> bool:
         return int(self._port.rx_handed_over) > 0
@@ -156,24 +166,34 @@ class Run:
         self._timeline.begin("steady")
         self._port.measures_latency = int(not self._wire.lockstep)
         begin = self._timeline.counters()
+        ticks = busy_ticks(self._site)
         if phases.packets == 0:
-            self._timeline.sleep_until(self._timeline.now_ps + phases.steady_ns * 1000 - self._rate_ps)
+            self._timeline.sleep_until(self._timeline.now_ps + self._steady_ps)
         while int(self._port.rx_offered) - begin.offered < phases.packets:
             self._timeline.sleep_until(self._timeline.now_ps + 10**9)
         end = self._timeline.counters()
+        self.guest_ticks = busy_ticks(self._site) - ticks
         self._port.measures_latency = 0
         return begin, end
 
     @property
-    def _rate_ps(self) -> int:
-        """How much of the steady state is for the dirty rate.
+    def _rate_intervals(self) -> int:
+        """Over how many intervals the dirty rate is measured: in lockstep, over no more than half the steady state."""
+        phases = self._experiment.phases
+        if not self._wire.lockstep:
+            return RATE_INTERVALS
+        return max(1, min(RATE_INTERVALS, phases.steady_ns // (2 * phases.interval_ns)))
 
-        In lockstep no throughput is lost by it, and the migration begins when the model's does.
+    @property
+    def _steady_ps(self) -> int:
+        """The steady state but for what the dirty rate takes of it.
+
+        In lockstep no throughput is lost by its log, and so the migration begins when the model's does.
         """
         phases = self._experiment.phases
         if not self._wire.lockstep:
-            return 0
-        return 1000 * min(phases.steady_ns, RATE_INTERVALS * phases.interval_ns)
+            return phases.steady_ns * 1000
+        return 1000 * max(phases.steady_ns // 2, phases.steady_ns - self._rate_intervals * phases.interval_ns)
 
     def _migrate(self) -> tuple[str, str]:
         """Let the strategy migrate; returns the run's state and reason."""
@@ -195,9 +215,11 @@ class Run:
         port = self._port
         self._bench.records.source.frames_left = 0
         hold_ps = self._experiment.workload.hold_ns * int(self._wire.slowdown_1024)
-        until = time.monotonic() + SETTLE_LIMIT_S
+        until_ps = self._timeline.now_ps + SETTLE_LIMIT_PS
         open_before = -1
-        while time.monotonic() < until and (self._unread() or 0 < self._open_packets() != open_before):
+        while self._timeline.now_ps < until_ps and (
+            self._unread() or 0 < self._open_packets() != open_before
+        ):
             open_before = self._open_packets()
             self._timeline.sleep_until(self._timeline.now_ps + SETTLE_STEP_PS + 2 * hold_ps)
         self._timeline.finish()
@@ -240,6 +262,7 @@ class Run:
             reason=reason,
             measures={
                 **measures.speed(begin, end, migrated),
+                **measures.cycles(begin, end, None if self.functional else self.guest_ticks),
                 **measures.latency(begin, end, times_slower),
                 **self._dirty_rate,
                 **measures.moving(self._bench, self._migration),

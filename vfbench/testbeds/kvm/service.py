@@ -8,6 +8,7 @@ import numpy as np
 
 from vfbench.machine.cpu import CPU
 from vfbench.machine.port import PORT
+from vfbench.machine.wire import FRAMES, SOURCE
 from vfbench.testbeds.kvm.host_records import HOST, WIRE
 
 
@@ -17,19 +18,19 @@ def records(dtype: np.dtype[Any], count: int = 1) -> Any:
 
 
 class Service:
-    """``arguments``: the kernel's address, then host, processor, wire and port.
+    """``arguments``: the kernel's address, then host, processor, wire, peer, its frames, and port.
 
     Without records it serves nothing and must not be called: no register's action may be SERVED then.
     """
 
-    def __init__(self, host: Any = None, cpu: Any = None, wire: Any = None, port: Any = None) -> None:
-        if host is None:
-            host, cpu, wire, port = (records(each)[0] for each in (HOST, CPU, WIRE, PORT))
+    def __init__(self, *given: Any) -> None:
+        if not given:
+            given = tuple(records(each)[0] for each in (HOST, CPU, WIRE, SOURCE, FRAMES, PORT))
             address = 0
         else:
             # Only now: the hypervisor's kernels need the compiler, and a VM that serves nothing does not.
             from vfbench.kernels import address_of
             from vfbench.testbeds.kvm.hypervisor import serve
 
-            address = address_of(serve, host, cpu, wire, port, 0, 0, 0)
-        self.arguments = (address, host, cpu, wire, port)
+            address = address_of(serve, *given, 0, 0, 0)
+        self.arguments = (address, *given)

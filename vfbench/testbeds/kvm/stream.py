@@ -1,16 +1,19 @@
 """The migration stream: framed messages over TCP between two processes that know the run's token.
 
 A message is a magic word, a kind and a length, then its payload. The first one carries the token; whoever
-sends anything else is refused. A side that hears nothing for ``SILENCE_LIMIT_S`` gives up.
+sends anything else is refused. A side that hears nothing for ``SILENCE_LIMIT_S`` gives up; one that lives but is
+busy, or starved on a busy host, says so every ``BEAT_EVERY_S``.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import math
 import secrets
 import socket
 import struct
+import threading
 import time
 from ipaddress import IPv4Address
 from typing import Any
@@ -23,6 +26,12 @@ from vfbench.machine.memory import PAGE_BYTES
 
 LOOPBACK = "127.0.0.1"
 SILENCE_LIMIT_S = 4.0
+"""Only a process that is gone, or stands still, is silent for so long; with half a second to see what became of it and
+the rest to clean up, the side that is left ends within 5 s. What a live side is busy with has limits of its own, which
+may be longer (``site.WAIT_LIMIT_S``): a command to a guest on a starved host, or a comparison of large memories."""
+BEAT_EVERY_S = 0.5
+ANSWER_LIMIT_S = 180.0
+"""For an answer from a side that lives: longer than all that any verb waits for together."""
 TOKEN_BYTES = 32
 MOST_PAGES = 256
 
@@ -44,7 +53,8 @@ _LONGEST_MESSAGE = 1 << 26
     QUIT,
     DONE,
     ERROR,
-) = range(13)
+    BEAT,
+) = range(14)
 
 
 def _bytes_of(array: Any) -> memoryview:
@@ -75,6 +85,9 @@ class Stream:
         self._sent_at = time.monotonic()
         connection.settimeout(SILENCE_LIMIT_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sending = threading.Lock()
+        self._closed = threading.Event()
+        self._answer_due = math.inf
 
     @property
     def quiet_s(self) -> float:
@@ -83,7 +96,20 @@ class Stream:
 
     def close(self) -> None:
         """Close the connection."""
+        self._closed.set()
         self._socket.close()
+
+    def start_beating(self) -> None:
+        """From now on the other side hears that this one lives, whatever it is busy with."""
+        threading.Thread(target=self._beat, name="beat", daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self._closed.wait(BEAT_EVERY_S):
+            try:
+                if self.quiet_s >= BEAT_EVERY_S:
+                    self.send(BEAT)
+            except StreamBroken:
+                return  # whoever uses the stream finds out, and says it
 
     def send(self, kind: int, payload: bytes = b"") -> None:
         """One message."""
@@ -104,9 +130,10 @@ class Stream:
 
     def _send(self, *parts: bytes | memoryview) -> None:
         try:
-            for part in parts:
-                self._socket.sendall(part)
-                self.sent_bytes += len(part)
+            with self._sending:
+                for part in parts:
+                    self._socket.sendall(part)
+                    self.sent_bytes += len(part)
         except OSError as error:
             raise StreamBroken(f"{self._other_side} takes nothing more: {error}") from error
         self._sent_at = time.monotonic()
@@ -119,13 +146,17 @@ class Stream:
         return kind, payload
 
     def receive_header(self) -> tuple[int, int]:
-        """Kind of the next message and length of the payload that follows it."""
-        header = bytearray(_HEADER.size)
-        self.fill(memoryview(header))
-        magic, kind, length = _HEADER.unpack(header)
-        if magic != _MAGIC or kind > ERROR or length > _LONGEST_MESSAGE:
-            raise StreamBroken(f"{self._other_side} sent what is no migration stream: {bytes(header)!r}")
-        return kind, length
+        """Kind of the next message that is no beat, and length of the payload that follows it."""
+        while True:
+            header = bytearray(_HEADER.size)
+            self.fill(memoryview(header))
+            magic, kind, length = _HEADER.unpack(header)
+            if magic != _MAGIC or kind > BEAT or length > (0 if kind == BEAT else _LONGEST_MESSAGE):
+                raise StreamBroken(f"{self._other_side} sent what is no migration stream: {bytes(header)!r}")
+            if kind != BEAT:
+                return kind, length
+            if time.monotonic() > self._answer_due:
+                raise StreamBroken(f"{self._other_side} did not answer for {ANSWER_LIMIT_S:g} s")
 
     def receive_pages(self, memory: npt.NDArray[np.uint8], length: int) -> int:
         """Put the pages of a PAGES message where they belong; returns how many."""
@@ -171,7 +202,11 @@ class Stream:
 
     def answer(self) -> Any:
         """The other side's DONE. RunFailed with its reason if it could not."""
-        kind, payload = self.receive()
+        self._answer_due = time.monotonic() + ANSWER_LIMIT_S
+        try:
+            kind, payload = self.receive()
+        finally:
+            self._answer_due = math.inf
         if kind == ERROR:
             raise RunFailed(f"{self._other_side}: {payload.decode(errors='replace')}")
         if kind != DONE:
@@ -192,6 +227,7 @@ def connect(port: int, token: bytes, address: str = LOOPBACK) -> Stream:
     except BaseException:
         stream.close()
         raise
+    stream.start_beating()
     return stream
 
 
@@ -204,6 +240,7 @@ def admit(connection: socket.socket, token: bytes) -> Stream:
         stream.close()
         raise StrangerRefused(f"refused a connection: {error}") from error
     stream.send_json(DONE, None)
+    stream.start_beating()
     return stream
 
 

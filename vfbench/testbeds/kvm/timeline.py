@@ -38,7 +38,8 @@ class Counters:
 class Timeline:
     """Picoseconds since the run began: the wall clock's, without the time for which it was held.
 
-    In lockstep they are the wire's, which go no further than somebody sleeps here.
+    In lockstep they are the wire's, which go no further than somebody sleeps here; nobody wakes up before nothing
+    more can happen at the instant that was slept to.
     """
 
     def __init__(self, bench: BenchRecords, interval_ns: int, tick: Callable[[], None]) -> None:
@@ -98,7 +99,9 @@ class Timeline:
 
     def sleep_until(self, until_ps: int) -> None:
         """Let time pass."""
-        self._let_go_to(until_ps)
+        if self._lockstep:
+            self._run_clock_to(until_ps)
+            return
         while True:
             self.look()
             left_s = (until_ps - self.now_ps) / 1e12
@@ -113,12 +116,18 @@ class Timeline:
             if time.monotonic() > until:
                 raise RunFailed(f"{what} took more than {limit_s:g} s")
             self.look()
-            self._let_go_to(self.now_ps + 10**9)
             time.sleep(0.001)
 
-    def _let_go_to(self, until_ps: int) -> None:
+    def _run_clock_to(self, until_ps: int) -> None:
+        """In lockstep: interval by interval, so that each ends when it should and nothing moves while it is read."""
         wire = self._bench.wire
-        wire.limit_ps = max(int(wire.limit_ps), until_ps)
+        while self.now_ps < until_ps:
+            end_ps = until_ps if self._last is None else self._last.time_ps + self._interval_ps
+            wire.limit_ps = min(until_ps, end_ps)
+            while wire.settled_ps < wire.limit_ps:
+                self._tick()
+                time.sleep(SHORTEST_SLEEP_S)
+            self.look()
 
     def look(self) -> None:
         """Close the interval under way if its time has come; see that everybody is well."""
