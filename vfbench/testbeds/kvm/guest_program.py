@@ -24,8 +24,8 @@ from vfbench.machine.poll import poll_one
 from vfbench.machine.port import PATH_VF
 from vfbench.machine.transmit import clean_transmitted
 from vfbench.machine.vf_driver import close_vf, open_vf, restore_rings
-from vfbench.machine.virtio_notify import suppress_interrupts
 from vfbench.machine.virtio_receive import virtio_refill
+from vfbench.machine.virtio_transmit import virtio_poll_transmitted
 from vfbench.machine.wire import APPLICATION
 from vfbench.strategy import do_nothing
 from vfbench.testbeds.kvm import guest_primitives as _primitives  # noqa: F401 - their overloads
@@ -55,6 +55,7 @@ from vfbench.testbeds.kvm.own_area import (
     RESTORE_RINGS,
     RINGS_ROTATED,
     SET_PATH,
+    TRANSMIT_INTERRUPT,
     WALL_CLOCK,
 )
 from vfbench.testbeds.kvm.raw_memory import load_i64, store_i64
@@ -161,10 +162,11 @@ def rest(cpu: Any, port: Any) -> None:
     """Sleep until an interrupt, a command, or the time when the application is done with a packet."""
     store_i64(ARGUMENT_0, next_due_ps(cpu))
     store_i64(ARGUMENT_1, cpu.writer_next_ps)
-    if port_in(IDLE) == INTERRUPT:
+    woken_by = port_in(IDLE)
+    if woken_by & INTERRUPT:
         port.polling = 1
-        if port.path != PATH_VF:
-            suppress_interrupts(cpu, cpu.rx_queue, True)
+    if woken_by & TRANSMIT_INTERRUPT:
+        virtio_poll_transmitted(cpu)
     consume_due(cpu, port)
 
 

@@ -43,6 +43,7 @@ from vfbench.testbeds.kvm.own_area import (
     RINGS_ROTATED,
     SENDING,
     SOCKET_FULL,
+    TRANSMIT_INTERRUPT,
 )
 from vfbench.testbeds.kvm.payload import holds_payload
 from vfbench.testbeds.kvm.peer import has_work, is_held_up, sleep_us
@@ -265,6 +266,15 @@ def take_interrupt(wire: Any, port: Any) -> int:
 
 
 @kernel
+def take_transmit_interrupt(port: Any) -> int:
+    """TRANSMIT_INTERRUPT if the virtio transmit queue's interrupt is there, else 0; nothing throttles it."""
+    if port.tx_interrupt_pending == 0:
+        return 0
+    port.tx_interrupt_pending = 0
+    return TRANSMIT_INTERRUPT
+
+
+@kernel
 def idle(host: Any, wire: Any, port: Any) -> int:
     """The guest sleeps.
 
@@ -276,7 +286,7 @@ def idle(host: Any, wire: Any, port: Any) -> int:
             break
         sleep_us(IDLE_STEP_US)
     host.guest_idles = 0
-    return take_interrupt(wire, port)
+    return take_interrupt(wire, port) | take_transmit_interrupt(port)
 
 
 @kernel

@@ -112,7 +112,8 @@ class Site:
         """
         until = time.monotonic() + FINISH_LIMIT_S
         while self.bench.wire.lockstep and time.monotonic() < until:
-            if self.host.guest_idles and not self.bench.port.interrupt_pending:
+            port = self.bench.port
+            if self.host.guest_idles and not (port.interrupt_pending or port.tx_interrupt_pending):
                 return
             time.sleep(_POLL_S)
 
