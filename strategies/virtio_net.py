@@ -30,7 +30,7 @@ class VirtioNet(Strategy):
     )
     suppress_kicks: bool = parameter(True, help="spare vhost the kicks that it does not want")
     napi_tx: bool = parameter(
-        True, help="be interrupted for frames sent, as Linux is since 5.4; false: the driver of 2015"
+        True, help="be interrupted for frames sent, as Linux 6.12 is; false: the driver of 2015"
     )
 
     @property

@@ -1,8 +1,8 @@
 """The virtio-net driver's transmit side.
 
 Frames sent are taken back before the next one is queued, at each receive poll, and in a poll of their own after an
-interrupt (``start_xmit``, ``virtnet_poll_cleantx``, ``virtnet_poll_tx``; drivers/net/virtio_net.c, Linux 5.4 to
-6.12: ``napi_tx``). The driver that had no such interrupt, until Linux 4.12, does the first of these only.
+interrupt (``start_xmit``, ``virtnet_poll_cleantx``, ``virtnet_poll_tx``; drivers/net/virtio_net.c of Linux 6.12 with
+its default, ``napi_tx``). The driver of 2015, which had no such interrupt, does the first of these only.
 """
 
 from __future__ import annotations
