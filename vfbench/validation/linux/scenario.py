@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from vfbench.errors import UserError
 from vfbench.options import Options, experiments
@@ -117,7 +117,7 @@ def experiment_as_measured(
     seconds = moments_s[-1] + AFTER_LAST_S
     even = _experiment(scenario, registered, strategy, Played, seconds, extra or {})
     moments_ps = tuple(round(1e12 * moment) for moment in moments_s)
-    return replace(even, workload=replace(even.workload, moments_ps=moments_ps))
+    return replace(even, workload=replace(cast("Played", even.workload), moments_ps=moments_ps))
 
 
 def _experiment(
