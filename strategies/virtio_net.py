@@ -29,6 +29,9 @@ class VirtioNet(Strategy):
         256, unit="count", choices=(64, 128, 256, 512, 1024), help="descriptors of each virtqueue"
     )
     suppress_kicks: bool = parameter(True, help="spare vhost the kicks that it does not want")
+    napi_tx: bool = parameter(
+        True, help="be interrupted for frames sent, as Linux 6.12 is; false: the driver of 2015"
+    )
 
     @property
     def path(self) -> str:
@@ -57,6 +60,10 @@ class VirtioNet(Strategy):
     @property
     def kick_suppression(self) -> bool:
         return self.suppress_kicks
+
+    @property
+    def transmit_interrupts(self) -> bool:
+        return self.napi_tx
 
     def migrate(self, migration: Migration) -> None:
         if self.use == "fallback":

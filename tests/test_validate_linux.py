@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,17 @@ from vfbench.validation.linux.echo import EchoPeer, Gap, echo_request, is_echo_r
 from vfbench.validation.linux.guest import Guest, GuestSetup
 from vfbench.validation.linux.initramfs import initramfs, module
 from vfbench.validation.linux.job import chosen, lengths, model
+from vfbench.validation.linux.measure import taking_frames
 from vfbench.validation.linux.parts import Parts, find_parts
 from vfbench.validation.linux.predict import predict
-from vfbench.validation.linux.scenario import Registered, Scenario, experiment_of, scenarios
-from vfbench.validation.linux.suite import row, validate
+from vfbench.validation.linux.scenario import (
+    Registered,
+    Scenario,
+    experiment_as_measured,
+    experiment_of,
+    scenarios,
+)
+from vfbench.validation.linux.suite import gaps, row, validate
 from workloads import ALL_WORKLOADS
 
 RECORDED = Path(__file__).parent / "recorded" / "linux"
@@ -45,6 +54,11 @@ def registered(frames_each: int = 64, workload: str = "small-packets") -> Regist
 
 def scenario(driver: str, *, iommu: str = "caching-mode", sent: bool = False, held: bool = False) -> Scenario:
     return Scenario(DRIVERS[driver], IOMMUS[iommu], sent, 64, held)
+
+
+def evenly(frames_each: int, packets_per_s: float) -> list[float]:
+    """Moments of so many frames, from any beginning."""
+    return [1000 + i / packets_per_s for i in range(frames_each)]
 
 
 def parts(folder: Path) -> Parts:
@@ -141,6 +155,11 @@ def test_trace_events_are_counted_by_queue_and_register_too() -> None:
     assert found["e1000e_core_write 0xe018"] == 1
 
 
+def test_interrupts_by_which_a_watchdog_looks_after_its_rings_are_told_apart() -> None:
+    line = "e1000e_core_write Write to register 0x1520, 4 byte(s), value: 0x6"
+    assert counts.trace_events([line, line.replace("0x1520", "0x1524")])[counts.ASKED_FOR] == 2
+
+
 def test_the_wire_plays_the_workloads_own_frames() -> None:
     wire = frames.arrivals(experiment_of(scenario("igb"), registered(), ALL_STRATEGIES[0].name), 64)
     gaps = {round(1000 * (b.time_s - a.time_s), 6) for a, b in itertools.pairwise(wire)}
@@ -170,6 +189,25 @@ def test_each_frame_waits_until_the_guest_is_idle() -> None:
     two = [(0.0, b"first"), (0.001, b"second")]
     frames.play(two, lambda frame: seen.append(frame.decode()), lambda: seen.append("idle"))
     assert seen == ["idle", "first", "idle", "second"]
+
+
+def test_frames_taken_from_the_wire_have_the_moments_when_they_were_sent() -> None:
+    peer, guest = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with peer, guest, taking_frames(peer) as moments_s:
+        for pause_s in (0.2, 0.0):
+            guest.send(b"frame")
+            time.sleep(pause_s)
+        until = time.monotonic() + 5
+        while len(moments_s) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert moments_s[1] - moments_s[0] >= 0.2
+
+
+def test_the_model_is_told_of_each_moment() -> None:
+    planned = experiment_as_measured(scenario("igb"), registered(), ALL_STRATEGIES[0].name, [0.5, 0.5011])
+    wire = frames.arrivals(planned, 3)
+    assert [round(each.time_s, 6) for each in wire] == [0.5, 0.5011]
+    assert planned.phases.steady_ns > 501_100_000
 
 
 def test_the_longest_gap_counts_from_an_answer_to_the_next() -> None:
@@ -252,24 +290,38 @@ def test_what_the_model_does_not_say_is_not_judged() -> None:
     ids=lambda each: each.name if isinstance(each, Scenario) else str(each),
 )
 def test_the_model_maps_as_often_as_the_drivers_design_says(given: Scenario, maps: float) -> None:
-    assert predict(given, registered(), model(), 250)["maps"] == pytest.approx(maps, abs=0.02)
+    assert predict(given, registered(), model(), evenly(64, 250))["maps"] == pytest.approx(maps, abs=0.02)
 
 
 def test_half_of_the_pages_that_are_held_are_mapped_anew() -> None:
-    assert predict(scenario("igb", held=True), registered(512), model(), 250)["maps"] == pytest.approx(
-        0.5, abs=0.01
-    )
+    found = predict(scenario("igb", held=True), registered(512), model(), evenly(512, 250))
+    assert found["maps"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_lazily_unmapped_pages_share_an_invalidation_for_three_to_four_ticks() -> None:
-    found = predict(scenario("igbvf", iommu="lazy"), registered(512), model(), 240)
+    found = predict(scenario("igbvf", iommu="lazy"), registered(), model(), evenly(512, 240))
     assert found["invalidations"] == pytest.approx(1 / (1 + 14 / (1000 / 240)), rel=0.1)
 
 
 def test_a_frame_sent_alone_has_a_lazy_invalidation_of_its_own() -> None:
-    found = predict(scenario("igbvf", iommu="lazy", sent=True), registered(256), model(), 50)
-    # Of 64, the last two are flushed after the end.
-    assert found["invalidations"] == pytest.approx(62 / 64, abs=0.02)
+    found = predict(scenario("igbvf", iommu="lazy", sent=True), registered(), model(), evenly(64, 50))
+    # Of 64, the last one is flushed after the end.
+    assert found["invalidations"] == pytest.approx(63 / 64, abs=0.02)
+
+
+def test_frames_sent_in_pairs_share_a_lazy_invalidation() -> None:
+    pairs = sorted(moment + late for moment in evenly(32, 25) for late in (0.0, 0.004))
+    found = predict(scenario("igbvf", iommu="lazy", sent=True), registered(), model(), pairs)
+    assert found["invalidations"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_virtio_net_is_kicked_and_interrupted_once_for_each_frame_sent_alone() -> None:
+    found = predict(scenario("virtio-net", sent=True), registered(), model(), evenly(64, 62.5))
+    assert found == {"interrupts": 1, "kicks": 1}
+
+
+def test_what_the_model_was_told_is_said() -> None:
+    assert gaps([1.0, 1.017, 1.035, 1.1]) == "told of frames 17.0 to 65.0 ms apart, median 18.0"
 
 
 def _fetched() -> Any:

@@ -194,6 +194,11 @@ class Strategy:
         """Whether the guest spares vhost the kicks that it does not want."""
         return True
 
+    @property
+    def transmit_interrupts(self) -> bool:
+        """Whether the virtio driver is interrupted for frames that were sent."""
+        return True
+
     def migrate(self, migration: Migration) -> None:
         """The migration, verb by verb."""
         raise NotImplementedError

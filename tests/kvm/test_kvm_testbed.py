@@ -6,16 +6,20 @@ What must hold for every one, and what tells them apart.
 from __future__ import annotations
 
 import functools
+import statistics
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from kvm.kvm_experiments import NAMES, counts, experiment, run, slow
 
+from vfbench.machine.driver_state import VIRTIO_TX_ADDED, VIRTIO_TX_SEEN
 from vfbench.machine.memory import BLOCKS_SHIFT, CONTENT, SENT
+from vfbench.profiles import load_profile
 from vfbench.records import Outcome
 from vfbench.testbeds import kvm
 from vfbench.testbeds.kvm.payload import SENT_WORD_STEP, holds_sent_frame
+from vfbench.testbeds.kvm.running import Run
 
 LEDGER = ("packets_offered", "packets_delivered", "packets_corrupted", "packets_lost")
 FRESH_PAGES = ("driver.page-reuse=none", "driver.page-order=fifo")
@@ -80,6 +84,33 @@ def test_the_steady_state_has_a_dirty_rate_by_cause() -> None:
     rates = [outcome_of("dummy-write").measures[f"dirty_pages_per_s{each}"] for each in ("", "_cpu", "_dma")]
     either, cpu, dma = (float(str(rate)) for rate in rates)
     assert 0 < dma <= cpu <= either
+
+
+def on_their_way(*settings: str) -> list[int]:
+    """Frames that a real virtio driver has queued and not taken back, each time that the run is looked at."""
+    seen: list[int] = []
+
+    def look(_: float, phase: str) -> None:
+        if phase == "steady":
+            driver = made._site.layout.queues[0].driver.base
+            added, back = (int(made._site.word(driver + at)[0]) for at in (VIRTIO_TX_ADDED, VIRTIO_TX_SEEN))
+            if added > 0:
+                seen.append(added - back)
+
+    answers = ("small-packets.send-ratio=1", "kvm.clock=lockstep")
+    planned = experiment("virtio-net", slow(), *answers, *settings)
+    made = Run(planned, load_profile(planned.profile), look)
+    assert made.outcome().state == "ok"
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kvm_host")
+def test_a_real_guest_takes_a_frame_back_when_vhost_interrupts_and_that_of_2015_when_it_sends_the_next() -> (
+    None
+):
+    assert statistics.median(on_their_way()) == 0
+    assert statistics.median(on_their_way("virtio-net.napi-tx=false")) == 1
 
 
 def sent_frame(length_bytes: int, sequence: int) -> npt.NDArray[np.uint8]:

@@ -85,6 +85,7 @@ GUEST_FIELDS = [
     ("refill_batch", "i8"),
     ("poll_budget", "i8"),
     ("kick_suppression", "i8"),
+    ("transmit_interrupts", "i8"),
     ("mirror_registers", "i8"),
     ("hold_ps", "i8"),
     # the strategy

@@ -19,9 +19,17 @@ from vfbench.machine.receive import empty_slots, receive_one, refill
 from vfbench.machine.transmit import clean_transmitted, ring_transmit_doorbell
 from vfbench.machine.vf import vf_advance
 from vfbench.machine.vhost import vhost_advance
-from vfbench.machine.virtio_notify import suppress_interrupts
-from vfbench.machine.virtio_receive import virtio_empty_slots, virtio_receive_one, virtio_refill
-from vfbench.machine.virtio_transmit import virtio_clean_transmitted, virtio_ring_transmit_doorbell
+from vfbench.machine.virtio_receive import (
+    virtio_empty_slots,
+    virtio_receive_interrupts_on,
+    virtio_receive_one,
+    virtio_refill,
+)
+from vfbench.machine.virtio_transmit import (
+    virtio_poll_transmitted,
+    virtio_ring_transmit_doorbell,
+    virtio_take_back_sent,
+)
 
 
 @kernel
@@ -32,8 +40,8 @@ def begin_poll(cpu: Any, port: Any) -> None:
     spend(cpu, POLL_START)
     if port.path == PATH_VF:
         clean_transmitted(cpu)
-    else:
-        virtio_clean_transmitted(cpu)
+    elif cpu.transmit_interrupts:
+        virtio_take_back_sent(cpu)
 
 
 @kernel
@@ -62,11 +70,11 @@ def end_poll(cpu: Any, port: Any) -> None:
 
 @kernel
 def complete(cpu: Any, port: Any) -> None:
-    """``napi_complete``: nothing left, interrupts on again."""
+    """``napi_complete``: nothing left, interrupts on again, unless a packet came meanwhile."""
     port.polling = 0
     port.interrupt_pending = 0
-    if port.path != PATH_VF:
-        suppress_interrupts(cpu, cpu.rx_queue, False)
+    if port.path != PATH_VF and not virtio_receive_interrupts_on(cpu):
+        port.polling = 1
 
 
 @on_model
@@ -92,17 +100,37 @@ def poll_one(cpu: Any, port: Any, application: Any) -> None:
 
 
 @kernel
-def take_interrupt(cpu: Any, port: Any) -> None:
-    """The queue's interrupt reaches the guest, and the driver starts to poll."""
-    sleep_until(cpu, port.interrupt_ps)
-    port.last_interrupt_ps = port.interrupt_ps
-    port.interrupt_pending = 0
+def pay_for_interrupt(cpu: Any, time_ps: int) -> None:
+    """An interrupt that was raised at ``time_ps`` reaches the guest."""
+    sleep_until(cpu, time_ps)
     cpu.interrupts += 1
     cpu.host_ps += cpu.cost[INTERRUPT_ENTRY_HOST]
     spend(cpu, INTERRUPT_INJECTION)
+
+
+@kernel
+def take_interrupt(cpu: Any, port: Any) -> None:
+    """The queue's interrupt reaches the guest, and the driver starts to poll."""
+    port.last_interrupt_ps = port.interrupt_ps
+    port.interrupt_pending = 0
+    pay_for_interrupt(cpu, port.interrupt_ps)
     port.polling = 1
-    if port.path != PATH_VF:
-        suppress_interrupts(cpu, cpu.rx_queue, True)
+
+
+@kernel
+def take_transmit_interrupt(cpu: Any, port: Any) -> None:
+    """vhost has sent what the virtio driver wanted to be told of: the driver takes it back."""
+    port.tx_interrupt_pending = 0
+    pay_for_interrupt(cpu, port.tx_interrupt_ps)
+    virtio_poll_transmitted(cpu)
+
+
+@kernel
+def transmit_interrupt_is_next(port: Any, limit_ps: int) -> bool:
+    """Whether the virtio transmit queue's interrupt is due by ``limit_ps``, and before the other one."""
+    if not port.tx_interrupt_pending or port.tx_interrupt_ps > limit_ps:
+        return False
+    return not port.interrupt_pending or port.tx_interrupt_ps < port.interrupt_ps
 
 
 @kernel
@@ -129,7 +157,9 @@ def rest(cpu: Any, port: Any, until_ps: int) -> None:
     limit_ps = limit_ps if due_ps < 0 else min(limit_ps, due_ps)
     if limit_ps > cpu.clock_ps:
         advance_device(cpu, port, limit_ps, not port.noticed)
-    if port.interrupt_pending and port.interrupt_ps <= limit_ps and not port.noticed:
+    if transmit_interrupt_is_next(port, limit_ps) and not port.noticed:
+        take_transmit_interrupt(cpu, port)
+    elif port.interrupt_pending and port.interrupt_ps <= limit_ps and not port.noticed:
         take_interrupt(cpu, port)
     else:
         sleep_until(cpu, limit_ps)
@@ -149,6 +179,8 @@ def run_queue(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
         if port.polling and not port.noticed:
             if port.path != PATH_VF:
                 advance_device(cpu, port, cpu.clock_ps, False)
+            if port.tx_interrupt_pending and port.tx_interrupt_ps <= cpu.clock_ps:
+                take_transmit_interrupt(cpu, port)
             poll_one(cpu, port, application)
         else:
             rest(cpu, port, until_ps)

@@ -67,6 +67,8 @@ PORT = np.dtype(
         ("interrupt_ps", "i8"),
         ("last_interrupt_ps", "i8"),
         ("interrupt_interval_ps", "i8"),
+        ("tx_interrupt_pending", "i8"),  # of the virtio transmit queue, which has a vector of its own
+        ("tx_interrupt_ps", "i8"),
         ("watchdog_ps", "i8"),  # when the driver polls whatever the device says
         # the host's own NIC, in front of vhost
         ("host_ring_frames", "i8"),
@@ -117,6 +119,7 @@ PORT = np.dtype(
         ("vhost_tx_used", "i8"),
         ("vhost_rx_ready_ps", "i8"),
         ("vhost_tx_ready_ps", "i8"),
+        ("vhost_tx_sleeps", "i8"),  # until it is kicked
         # what was sent for each descriptor
         ("slot", SLOT, (MOST_DESCRIPTORS,)),
         ("held", HELD, (HELD_PACKETS,)),

@@ -25,14 +25,14 @@ from vfbench.machine.vf import (
 )
 from vfbench.machine.virtqueue import (
     INDEX_MASK,
-    NO_INTERRUPT,
-    available_flags,
+    available_event,
     available_index,
     available_offset,
     field_of,
+    passes,
     replace_bits,
     used_entry,
-    used_flags,
+    used_event,
     used_index,
 )
 from vfbench.machine.wire import NEVER_PS, WIRE_OVERHEAD_BYTES
@@ -70,11 +70,14 @@ def host_store(cpu: Any, port: Any, address: int, bits: int, value: int) -> None
 
 
 @kernel
-def set_no_notify(cpu: Any, port: Any, queue: int, flag: int) -> None:
-    """Tell the guest whether kicks are wanted on ``queue``; written only when it changes."""
-    address = used_flags(queue, cpu.virtqueue_size)
-    if host_load(cpu, address, 16) != flag:
-        host_store(cpu, port, address, 16, flag)
+def ask_for_kick(cpu: Any, port: Any, queue: int, seen: int) -> None:
+    """Ask for a kick when the next buffer is offered (``vhost_enable_notify``); written only when it changes.
+
+    There is nothing to take back: once the guest has passed the index, it kicks no more.
+    """
+    address = available_event(queue, cpu.virtqueue_size)
+    if host_load(cpu, address, 16) != seen & INDEX_MASK:
+        host_store(cpu, port, address, 16, seen & INDEX_MASK)
 
 
 @kernel
@@ -102,11 +105,17 @@ def put_used(cpu: Any, port: Any, queue: int, count: int, slot: int, length_byte
 
 
 @kernel
-def interrupt_guest(cpu: Any, port: Any) -> None:
-    """Inject an interrupt unless the guest's driver polls."""
-    flags = host_load(cpu, available_flags(cpu.rx_queue, cpu.virtqueue_size), 16)
-    if flags & NO_INTERRUPT == 0:
-        request_interrupt(cpu, port, port.vhost_ps)
+def wants_interrupt(cpu: Any, queue: int, used: int) -> bool:
+    """Whether the driver asked for an interrupt at the buffer that made ``used`` of them (``vhost_notify``)."""
+    return passes(host_load(cpu, used_event(queue, cpu.virtqueue_size), 16), used, used - 1)
+
+
+@kernel
+def request_transmit_interrupt(port: Any, time_ps: int) -> None:
+    """Raise the interrupt of the transmit queue, which has a vector of its own."""
+    if not port.tx_interrupt_pending:
+        port.tx_interrupt_pending = 1
+        port.tx_interrupt_ps = time_ps
 
 
 @kernel
@@ -129,7 +138,7 @@ def next_rx_ps(cpu: Any, port: Any) -> int:
     if port.fifo_head == port.fifo_tail or not port.enabled:
         return NEVER_PS
     if not has_available(cpu, cpu.rx_queue, port.vhost_rx_seen):
-        set_no_notify(cpu, port, cpu.rx_queue, 0)
+        ask_for_kick(cpu, port, cpu.rx_queue, port.vhost_rx_seen)
         return NEVER_PS
     frame = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
     return max(begin_ps(cpu, port, frame.ready_ps), port.vhost_rx_ready_ps)
@@ -137,11 +146,15 @@ def next_rx_ps(cpu: Any, port: Any) -> int:
 
 @kernel
 def next_tx_ps(cpu: Any, port: Any) -> int:
-    """When the worker can start on the oldest frame that the guest wants sent."""
-    if not port.enabled:
+    """When the worker can start on the oldest frame that the guest wants sent.
+
+    It does not look at a queue that it found empty before it is kicked (``handle_tx_kick``, drivers/vhost/net.c).
+    """
+    if not port.enabled or port.vhost_tx_sleeps:
         return NEVER_PS
     if not has_available(cpu, cpu.tx_queue, port.vhost_tx_seen):
-        set_no_notify(cpu, port, cpu.tx_queue, 0)
+        ask_for_kick(cpu, port, cpu.tx_queue, port.vhost_tx_seen)
+        port.vhost_tx_sleeps = 1
         return NEVER_PS
     return max(max(port.vhost_ps, port.vhost_tx_ready_ps), port.tx_free_ps)
 
@@ -177,7 +190,6 @@ def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
     """Copy the oldest frame into the next buffer that the guest offered."""
     frame = take_oldest(port)
     port.vhost_ps = start_ps
-    set_no_notify(cpu, port, cpu.rx_queue, 1)
     work(cpu, port, cpu.cost[VHOST_PACKET] + copy_ps(cpu, frame.length))
     slot = take_available(cpu, cpu.rx_queue, port.vhost_rx_seen)
     port.vhost_rx_seen += 1
@@ -191,14 +203,14 @@ def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
     note_written(port, slot, frame)
     put_used(cpu, port, cpu.rx_queue, port.vhost_rx_used, slot, frame.length)
     port.vhost_rx_used += 1
-    interrupt_guest(cpu, port)
+    if wants_interrupt(cpu, cpu.rx_queue, port.vhost_rx_used):
+        request_interrupt(cpu, port, port.vhost_ps)
 
 
 @kernel
 def vhost_send_one(cpu: Any, port: Any, start_ps: int) -> None:
-    """Copy the guest's next frame out and put it on the wire."""
+    """Copy the guest's next frame out, put it on the wire, and interrupt the guest if it asked for that."""
     port.vhost_ps = start_ps
-    set_no_notify(cpu, port, cpu.tx_queue, 1)
     slot = take_available(cpu, cpu.tx_queue, port.vhost_tx_seen)
     port.vhost_tx_seen += 1
     address = model_load(cpu, cpu.tx_queue + 16 * slot)
@@ -212,6 +224,8 @@ def vhost_send_one(cpu: Any, port: Any, start_ps: int) -> None:
         note_at_peer(port, (first & (SENT - 1)) >> BLOCKS_SHIFT, whole, length_bytes, port.tx_free_ps)
     put_used(cpu, port, cpu.tx_queue, port.vhost_tx_used, slot, 0)
     port.vhost_tx_used += 1
+    if wants_interrupt(cpu, cpu.tx_queue, port.vhost_tx_used):
+        request_transmit_interrupt(port, port.vhost_ps)
 
 
 @kernel
@@ -221,7 +235,7 @@ def vhost_advance(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -
     With work both ways it takes turns. Linux's worker does too (``vhost_exceeds_weight``, drivers/vhost/vhost.c), by
     turns of up to 256 packets.
     """
-    while not (stop_at_interrupt and port.interrupt_pending):
+    while not (stop_at_interrupt and (port.interrupt_pending or port.tx_interrupt_pending)):
         arrival = next_arrival_ps(port)
         receive, send = next_rx_ps(cpu, port), next_tx_ps(cpu, port)
         due = min(min(receive, send), arrival)

@@ -12,7 +12,7 @@ from vfbench.machine.cpu import load_field, spend, store_field
 from vfbench.machine.driver_state import VIRTIO_RX_ADDED, VIRTIO_RX_SEEN
 from vfbench.machine.memory import HALF_PAGE_BYTES
 from vfbench.machine.pages import alloc_fragment
-from vfbench.machine.virtio_notify import RX, kick_if_wanted
+from vfbench.machine.virtio_notify import RX, interrupt_after, kick_if_wanted
 from vfbench.machine.virtqueue import (
     DESCRIPTOR_WRITE,
     INDEX_MASK,
@@ -66,4 +66,10 @@ def virtio_refill(cpu: Any, port: Any) -> None:
         return
     store_field(cpu, cpu.driver + VIRTIO_RX_ADDED, added + filled)
     store16(cpu, available_index(cpu.rx_queue, cpu.virtqueue_size), (added + filled) & INDEX_MASK)
-    kick_if_wanted(cpu, port, cpu.rx_queue, RX)
+    kick_if_wanted(cpu, port, cpu.rx_queue, RX, added, added + filled)
+
+
+@kernel
+def virtio_receive_interrupts_on(cpu: Any) -> bool:
+    """Polling is over, the next packet interrupts; False if one has come already (``virtqueue_napi_complete``)."""
+    return interrupt_after(cpu, cpu.rx_queue, load_field(cpu, cpu.driver + VIRTIO_RX_SEEN), 0)

@@ -170,6 +170,7 @@ class Destination:
         """As after any migration: an interrupt that was on its way must not be missed."""
         self._port.interrupt_ps = 0
         self._port.interrupt_pending = 1
+        self._port.tx_interrupt_pending = int(self._site.experiment.strategy.has_virtio)
 
 
 def say(reason: str) -> None:

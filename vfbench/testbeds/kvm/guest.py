@@ -77,6 +77,7 @@ def _fill_cpu(site: Site) -> None:
     cpu.refill_batch, cpu.poll_budget = driver.refill_batch, driver.poll_budget
     cpu.kick_suppression = experiment.strategy.kick_suppression
     cpu.stops_in_touch = experiment.kvm.clock == "lockstep"
+    cpu.transmit_interrupts = experiment.strategy.transmit_interrupts
     cpu.mirror_registers = experiment.migration.vf_state == "self-emulated"
     cpu.hold_ps = experiment.workload.hold_ns * 1000
     for i, value in enumerate(experiment.strategy.options):

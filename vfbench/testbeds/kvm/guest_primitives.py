@@ -40,7 +40,15 @@ from vfbench.testbeds.kvm.own_area import (
     WIRE_CLOCK,
 )
 from vfbench.testbeds.kvm.payload import SENT_WORD_STEP
-from vfbench.testbeds.kvm.raw_memory import CLOBBERS, load_i64, load_u8, store_i64, store_u8, store_u32
+from vfbench.testbeds.kvm.raw_memory import (
+    CLOBBERS,
+    fence,
+    load_i64,
+    load_u8,
+    store_i64,
+    store_u8,
+    store_u32,
+)
 from vfbench.testbeds.kvm.registers import MMIO_BASE
 
 _I64 = ir.IntType(64)
@@ -214,6 +222,12 @@ def set_register(port: Any, index: int, value: int, time_ps: int) -> None:
 def wake_vhost(cpu: Any, port: Any, queue: int) -> None:
     """An exit, as a kick is."""
     port_out(KICK_VHOST, queue)
+
+
+@guest_primitive(virtio_notify.let_stores_be_seen)
+def let_stores_be_seen(cpu: Any) -> None:
+    """One instruction."""
+    fence()
 
 
 @kernel

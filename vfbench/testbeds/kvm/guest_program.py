@@ -24,8 +24,8 @@ from vfbench.machine.poll import poll_one
 from vfbench.machine.port import PATH_VF
 from vfbench.machine.transmit import clean_transmitted
 from vfbench.machine.vf_driver import close_vf, open_vf, restore_rings
-from vfbench.machine.virtio_notify import suppress_interrupts
 from vfbench.machine.virtio_receive import virtio_refill
+from vfbench.machine.virtio_transmit import virtio_poll_transmitted
 from vfbench.machine.wire import APPLICATION
 from vfbench.strategy import do_nothing
 from vfbench.testbeds.kvm import guest_primitives as _primitives  # noqa: F401 - their overloads
@@ -56,6 +56,7 @@ from vfbench.testbeds.kvm.own_area import (
     RESTORE_RINGS,
     RINGS_ROTATED,
     SET_PATH,
+    TRANSMIT_INTERRUPT,
     WALL_CLOCK,
 )
 from vfbench.testbeds.kvm.raw_memory import load_i64, store_i64
@@ -173,12 +174,12 @@ def rest(cpu: Any, port: Any) -> None:
     store_i64(ARGUMENT_0, next_due_ps(cpu))
     store_i64(ARGUMENT_1, cpu.writer_next_ps)
     stop_counting(port)
-    cause = port_in(IDLE)
+    woken_by = port_in(IDLE)
     go_on_counting(port)
-    if cause == INTERRUPT:
+    if woken_by & INTERRUPT:
         port.polling = 1
-        if port.path != PATH_VF:
-            suppress_interrupts(cpu, cpu.rx_queue, True)
+    if woken_by & TRANSMIT_INTERRUPT:
+        virtio_poll_transmitted(cpu)
     consume_due(cpu, port)
 
 

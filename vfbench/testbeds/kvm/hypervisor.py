@@ -44,6 +44,7 @@ from vfbench.testbeds.kvm.own_area import (
     RINGS_ROTATED,
     SENDING,
     SOCKET_FULL,
+    TRANSMIT_INTERRUPT,
 )
 from vfbench.testbeds.kvm.payload import holds_payload
 from vfbench.testbeds.kvm.peer import has_work, is_held_up, sleep_us
@@ -269,6 +270,21 @@ def take_interrupt(wire: Any, port: Any) -> int:
 
 
 @kernel
+def take_transmit_interrupt(port: Any) -> int:
+    """TRANSMIT_INTERRUPT if the virtio transmit queue's interrupt is there, else 0; nothing throttles it."""
+    if port.tx_interrupt_pending == 0:
+        return 0
+    port.tx_interrupt_pending = 0
+    return TRANSMIT_INTERRUPT
+
+
+@kernel
+def take_interrupts(wire: Any, port: Any) -> int:
+    """What woke a guest that slept: one of the two, both, or neither."""
+    return take_interrupt(wire, port) | take_transmit_interrupt(port)
+
+
+@kernel
 def idle(host: Any, wire: Any, port: Any) -> int:
     """The guest sleeps.
 
@@ -278,7 +294,7 @@ def idle(host: Any, wire: Any, port: Any) -> int:
         if has_work(host, wire, port):
             break
         sleep_us(IDLE_STEP_US)
-    return take_interrupt(wire, port)
+    return take_interrupts(wire, port)
 
 
 @kernel
@@ -311,7 +327,7 @@ def serve_idle(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: A
     if not wire.lockstep:
         return idle(host, wire, port)
     sleep_till_work(host, cpu, wire, source, frames, port)
-    return 0 if host.leaves else take_interrupt(wire, port)
+    return 0 if host.leaves else take_interrupts(wire, port)
 
 
 @kernel

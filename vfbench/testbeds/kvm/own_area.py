@@ -109,5 +109,5 @@ KERNEL_EXIT = 1
 """An ioeventfd: the write is done with inside KVM."""
 SERVED_PORTS = range(IDLE, TOUCHING + 1)
 
-INTERRUPT = 1
-"""What a read of IDLE gives when the queue's interrupt came."""
+INTERRUPT, TRANSMIT_INTERRUPT = 1, 2
+"""What a read of IDLE gives, together, when the queue's interrupt came, and the virtio transmit queue's."""

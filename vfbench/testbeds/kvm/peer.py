@@ -69,6 +69,7 @@ def has_work(host: Any, wire: Any, port: Any) -> bool:
     due_ps = load_i64(host.memory + ARGUMENT_0)
     return (
         (port.interrupt_pending and (port.interrupt_ps <= wire.time_ps or is_held_up(wire, port)))
+        or port.tx_interrupt_pending
         or load_i64(host.memory + COMMAND) != NO_COMMAND
         or wire.wall_ps >= load_i64(host.memory + ARGUMENT_1)
         or 0 <= due_ps <= wire.time_ps

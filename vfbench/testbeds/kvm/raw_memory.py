@@ -50,6 +50,16 @@ def _storer(instruction: str) -> Callable[[int, int], None]:
     return cast("Callable[[int, int], None]", intrinsic(store))
 
 
+def _fence(_typing: Any) -> Any:
+    def codegen(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "mfence", CLOBBERS, [], side_effect=True)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+# fence(): what was stored before is seen by other processors before anything is loaded after it.
+fence = cast("Callable[[], None]", intrinsic(_fence))
 # load_*(address) gives an int64, zero-extended; store_*(address, value) takes the value's low bits.
 load_u8 = _loader("movzbl ($1), ${0:k}")
 load_u16 = _loader("movzwl ($1), ${0:k}")

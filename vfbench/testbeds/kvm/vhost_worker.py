@@ -13,18 +13,19 @@ from vfbench.machine.ledger import note_written
 from vfbench.machine.memory import PAGE_SHIFT
 from vfbench.machine.translation import is_packet_memory
 from vfbench.machine.vf import request_interrupt, take_oldest
+from vfbench.machine.vhost import request_transmit_interrupt
 from vfbench.machine.virtqueue import (
     INDEX_MASK,
-    NO_INTERRUPT,
-    available_flags,
+    available_event,
     available_index,
     available_offset,
+    passes,
     used_entry,
-    used_flags,
+    used_event,
     used_index,
 )
 from vfbench.testbeds.kvm.payload import write_payload
-from vfbench.testbeds.kvm.raw_memory import load_i64, load_u16, store_u8, store_u16, store_u32
+from vfbench.testbeds.kvm.raw_memory import fence, load_i64, load_u16, store_u8, store_u16, store_u32
 from vfbench.testbeds.kvm.vf_device import FRAMES_PER_TURN, note_device_write, put_out
 
 
@@ -50,11 +51,18 @@ def put_u32(host: Any, address: int, value: int) -> None:
 
 
 @kernel
-def set_no_notify(host: Any, cpu: Any, queue: int, flag: int) -> None:
-    """Tell the guest whether kicks are wanted on ``queue``; written only when it changes."""
-    address = used_flags(queue, cpu.virtqueue_size)
-    if load_u16(host.memory + address) != flag:
-        put_u16(host, address, flag)
+def ask_for_kick(host: Any, cpu: Any, queue: int, seen: int) -> None:
+    """Ask for a kick when the next buffer is offered; written only when it changes."""
+    address = available_event(queue, cpu.virtqueue_size)
+    if load_u16(host.memory + address) != seen & INDEX_MASK:
+        put_u16(host, address, seen & INDEX_MASK)
+
+
+@kernel
+def wants_interrupt(host: Any, cpu: Any, queue: int, used: int) -> bool:
+    """Whether the driver asked for an interrupt at the buffer that made ``used`` of them."""
+    fence()
+    return passes(load_u16(host.memory + used_event(queue, cpu.virtqueue_size)), used, used - 1)
 
 
 @kernel
@@ -96,14 +104,13 @@ def receive_next(host: Any, cpu: Any, wire: Any, port: Any) -> None:
     note_written(port, slot, frame)
     put_used(host, cpu, cpu.rx_queue, port.vhost_rx_used, slot, frame.length)
     port.vhost_rx_used += 1
-    flags = load_u16(host.memory + available_flags(cpu.rx_queue, cpu.virtqueue_size))
-    if flags & NO_INTERRUPT == 0:
+    if wants_interrupt(host, cpu, cpu.rx_queue, port.vhost_rx_used):
         request_interrupt(cpu, port, wire.time_ps)
 
 
 @kernel
 def send_next(host: Any, cpu: Any, wire: Any, port: Any) -> None:
-    """Copy the guest's next frame out."""
+    """Copy the guest's next frame out, and interrupt it if it asked for that."""
     slot = take_available(host, cpu, cpu.tx_queue, port.vhost_tx_seen)
     port.vhost_tx_seen += 1
     address = load_i64(host.memory + cpu.tx_queue + 16 * slot)
@@ -111,6 +118,8 @@ def send_next(host: Any, cpu: Any, wire: Any, port: Any) -> None:
     put_out(host, cpu, wire, port, address, length_bytes)
     put_used(host, cpu, cpu.tx_queue, port.vhost_tx_used, slot, 0)
     port.vhost_tx_used += 1
+    if wants_interrupt(host, cpu, cpu.tx_queue, port.vhost_tx_used):
+        request_transmit_interrupt(port, wire.time_ps)
 
 
 @kernel
@@ -119,9 +128,8 @@ def vhost_receive(host: Any, cpu: Any, wire: Any, port: Any) -> int:
     moved = 0
     while moved < FRAMES_PER_TURN and port.enabled and port.fifo_head != port.fifo_tail:
         if not has_available(host, cpu, cpu.rx_queue, port.vhost_rx_seen):
-            set_no_notify(host, cpu, cpu.rx_queue, 0)
+            ask_for_kick(host, cpu, cpu.rx_queue, port.vhost_rx_seen)
             break
-        set_no_notify(host, cpu, cpu.rx_queue, 1)
         receive_next(host, cpu, wire, port)
         moved += 1
     return moved
@@ -133,9 +141,8 @@ def vhost_transmit(host: Any, cpu: Any, wire: Any, port: Any) -> int:
     moved = 0
     while moved < FRAMES_PER_TURN and port.enabled:
         if not has_available(host, cpu, cpu.tx_queue, port.vhost_tx_seen):
-            set_no_notify(host, cpu, cpu.tx_queue, 0)
+            ask_for_kick(host, cpu, cpu.tx_queue, port.vhost_tx_seen)
             break
-        set_no_notify(host, cpu, cpu.tx_queue, 1)
         send_next(host, cpu, wire, port)
         moved += 1
     return moved

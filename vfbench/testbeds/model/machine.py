@@ -173,6 +173,7 @@ class Machine:
         cpu.pages_fifo = driver.page_order == "fifo"
         cpu.refill_batch, cpu.poll_budget = driver.refill_batch, driver.poll_budget
         cpu.kick_suppression = experiment.strategy.kick_suppression
+        cpu.transmit_interrupts = experiment.strategy.transmit_interrupts
         cpu.mirror_registers = experiment.migration.vf_state == "self-emulated"
         cpu.hold_ps = experiment.workload.hold_ns * 1000
         for i, value in enumerate(experiment.strategy.options):

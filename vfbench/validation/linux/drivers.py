@@ -103,6 +103,11 @@ class GuestIommu:
     mode: str
     told_of_maps: bool = False
 
+    @property
+    def lazy(self) -> bool:
+        """Whether invalidations wait for a timer, so that their number depends on when frames come."""
+        return self.mode == "deferred"
+
 
 def _intel(caching_mode: str) -> tuple[str, ...]:
     return ("-device", f"intel-iommu,intremap=off,caching-mode={caching_mode}")

@@ -87,11 +87,12 @@ def checksum(header: bytes) -> int:
 
 def play(
     frames: list[tuple[float, bytes]], send: Callable[[bytes], None], wait_until_idle: Callable[[], None]
-) -> None:
-    """Send each frame at its time, but not before the guest is done with the one before it.
+) -> list[float]:
+    """Send each frame at its time, but not before the guest is done with the one before it; returns when (seconds).
 
     A busy host would otherwise bunch frames, and frames in a bunch share an interrupt. What is late moves the rest.
     """
+    sent: list[float] = []
     began = time.perf_counter()
     shift_s = 0.0
     for at_s, frame in frames:
@@ -102,3 +103,5 @@ def play(
         else:
             shift_s += late_s
         send(frame)
+        sent.append(time.perf_counter())
+    return sent

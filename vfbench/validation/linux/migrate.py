@@ -61,7 +61,7 @@ def migrate(parts: Parts, say: Callable[[str], None]) -> Migrated:
     with tempfile.TemporaryDirectory(prefix="vfbench-", dir="/tmp") as name:
         folder = Path(name)
         archive = folder / "initramfs"
-        archive.write_bytes(initramfs(parts, (*driver.modules, "pktgen")))
+        archive.write_bytes(initramfs(parts, driver.modules))
         source, destination = (
             GuestSetup(
                 parts, archive, _made(folder / place), driver.device, extra=_qmp(folder / place, *incoming)
@@ -73,7 +73,6 @@ def migrate(parts: Parts, say: Callable[[str], None]) -> Migrated:
             here.console.wait_until_booted()
             mac = prepare(here, driver)
             peer = bytes.fromhex(PEER_MAC.replace(":", ""))
-            here.ask(f"arp -s 10.0.0.9 {PEER_MAC}")
             with Guest(destination) as there:
                 say("migrating it")
                 with EchoPeer((here, there), mac, peer, PACKETS_PER_S) as echo:

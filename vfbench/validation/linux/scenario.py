@@ -6,13 +6,14 @@ A scenario is also an experiment: the wire plays the frames of its workload, and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 from vfbench.errors import UserError
 from vfbench.options import Options, experiments
 from vfbench.parameters import parameters_of
 from vfbench.validation.linux.drivers import GuestIommu, NicDriver
+from vfbench.validation.linux.played import Played
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -31,6 +32,7 @@ SMALL_GUEST = {
 """No warm-up: the real guest, too, starts with a ring that it has just filled."""
 HELD_FOR_GOOD = "10s"
 SENT_SHARE = 4
+AFTER_LAST_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Registered:
         return max(1, self.frames // SENT_SHARE) if scenario.sent else self.frames
 
     def rate(self, scenario: Scenario) -> int:
-        """Frames a second; fewer sent, because the guest's own pacing catches up after the host was busy."""
+        """Frames a second at most; fewer sent, so that QEMU is done with one before the guest sends another."""
         return max(1, self.packets_per_s // SENT_SHARE) if scenario.sent else self.packets_per_s
 
     def strategy_for(self, path: str, guest_iommu: bool) -> str | None:
@@ -92,26 +94,53 @@ def experiment_of(
     registered: Registered,
     strategy: str,
     extra: Mapping[str, str] | None = None,
-    packets_per_s: float = 0,
 ) -> Experiment:
-    """The scenario, lasting exactly as long as its frames; ``packets_per_s`` 0: as many as were asked for."""
-    workload = registered.workload
+    """The scenario with the frames of the workload that was asked for, evenly spaced."""
     refuse_without_frame_size(registered)
-    rate = packets_per_s or registered.rate(scenario)
+    rate = registered.rate(scenario)
     bits = 8 * (scenario.length_bytes + WIRE_OVERHEAD_BYTES)
+    settings = {f"{registered.workload}.rate": f"{round(bits * rate)}bps", **(extra or {})}
+    seconds = registered.count(scenario) / rate
+    return _experiment(
+        scenario, registered, strategy, registered.workloads[registered.workload], seconds, settings
+    )
+
+
+def experiment_as_measured(
+    scenario: Scenario,
+    registered: Registered,
+    strategy: str,
+    moments_s: Sequence[float],
+    extra: Mapping[str, str] | None = None,
+) -> Experiment:
+    """The scenario with frames at ``moments_s`` from the beginning of the run, until all is done with the last."""
+    seconds = moments_s[-1] + AFTER_LAST_S
+    even = _experiment(scenario, registered, strategy, Played, seconds, extra or {})
+    moments_ps = tuple(round(1e12 * moment) for moment in moments_s)
+    return replace(even, workload=replace(cast("Played", even.workload), moments_ps=moments_ps))
+
+
+def _experiment(
+    scenario: Scenario,
+    registered: Registered,
+    strategy: str,
+    workload: type[Workload],
+    seconds: float,
+    extra: Mapping[str, str],
+) -> Experiment:
+    name = workload.name
     settings = {
         **SMALL_GUEST,
         **scenario.driver.design,
-        "phases.steady": f"{round(1e9 * registered.count(scenario) / rate)}ns",
-        f"{workload}.frame": f"{scenario.length_bytes}B",
-        f"{workload}.rate": f"{round(bits * rate)}bps",
-        f"{workload}.hold": HELD_FOR_GOOD if scenario.held else "0ns",
-        f"{workload}.dirty-rate": "0pages/s",
-        f"{workload}.working-set": "4KiB",
-        **(extra or {}),
+        "phases.steady": f"{round(1e9 * seconds)}ns",
+        f"{name}.frame": f"{scenario.length_bytes}B",
+        f"{name}.hold": HELD_FOR_GOOD if scenario.held else "0ns",
+        f"{name}.dirty-rate": "0pages/s",
+        f"{name}.working-set": "4KiB",
+        **extra,
     }
-    options = Options([strategy], workload, [f"{name}={value}" for name, value in settings.items()])
-    return experiments(options, registered.strategies, registered.workloads)[0]
+    options = Options([strategy], name, [f"{key}={value}" for key, value in settings.items()])
+    return experiments(options, registered.strategies, {**registered.workloads, name: workload})[0]
 
 
 def refuse_without_frame_size(registered: Registered) -> None:
