@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Cell:
         """The ids of its runs."""
         return tuple(self.runs["experiment"])
 
-    @property
+    @cached_property
     def work(self) -> tuple[tuple[str, str], ...]:
         """Everything but the strategy: two cells of equal work can be held against each other."""
         return tuple((name, str(value)) for name, value in self.shared.items() if not _is_of_strategy(name))
@@ -160,6 +161,28 @@ def paired(
     for reference in references:
         known.setdefault(work(reference), reference)
     return [(cell, known[work(cell)]) for cell in cells if work(cell) in known]
+
+
+def one_parameter_apart(
+    cells: Iterable[Cell], references: Iterable[Cell], trait: str
+) -> list[tuple[Cell, Cell]]:
+    """Each cell with the first reference that differs from it in ``trait``, one parameter, and nothing else."""
+    known: dict[object, list[Cell]] = {}
+    for reference in references:
+        known.setdefault((reference["strategy"], reference.work), []).append(reference)
+    pairs = []
+    for cell in cells:
+        apart = (
+            each for each in known.get((cell["strategy"], cell.work), ()) if _is_apart(cell, each, trait)
+        )
+        pairs += [(cell, reference) for reference in itertools.islice(apart, 1)]
+    return pairs
+
+
+def _is_apart(cell: Cell, other: Cell, trait: str) -> bool:
+    differing = [name for name in cell.shared if str(cell[name]) != str(other[name])]
+    parameters = [name for name in differing if name.startswith("strategy.")]
+    return len(parameters) <= 1 and set(differing) - set(parameters) == {trait}
 
 
 def _plain(shared: dict[str, Any]) -> dict[str, Any]:
