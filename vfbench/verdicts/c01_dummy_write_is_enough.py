@@ -46,7 +46,8 @@ def _orderly(findings: list[Finding]) -> str:
         return ""
     whole = sum(each.holds is True for each in findings)
     runs = sum(len(each.cells[0].runs) for each in findings)
-    return f"With the device stopped first and the ring drained: {whole} of {len(findings)} cells arrived whole ({runs} runs)."
+    arrived = f"{whole} of {len(findings)} cells arrived whole ({runs} runs)"
+    return f"With the device stopped first and the ring drained: {arrived}."
 
 
 def needed_pairs(pairs: list[tuple[Cell, Cell]]) -> list[tuple[Cell, Cell]]:
