@@ -99,7 +99,9 @@ def made_up(kind: str, *, seeds: int = 1, **given: Any) -> list[dict[str, Any]]:
 
 
 def runs_frame(*groups: Sequence[dict[str, Any]]) -> pandas.DataFrame:
-    return _frame([row for group in groups for row in group], RUNS, list(SETTINGS))
+    rows = [row for group in groups for row in group]
+    parameters = dict.fromkeys(name for row in rows for name in row if name.startswith("strategy."))
+    return _frame(rows, RUNS, [*SETTINGS, *parameters])
 
 
 def rounds_frame(dirty_dma: dict[str, list[int]], **more: Any) -> pandas.DataFrame:

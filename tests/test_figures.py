@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable
@@ -132,7 +133,47 @@ def test_any_measure_can_be_drawn_against_any_parameter(tmp_path: Path) -> None:
     figure = figures.measure_against(runs_frame(read_records(tmp_path)), "strategy.mode", "gbps")
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["strict", "deferred"]
-    assert axes.get_ylabel() == "gbps (Gb/s)"
+    assert axes.get_ylabel() == "throughput (Gb/s)"
+
+
+def test_words_are_not_joined_by_a_line(tmp_path: Path) -> None:
+    for mode, gbps in (("strict", 3.0), ("deferred", 9.0)):
+        write(tmp_path, experiment(strategy=Careful(mode=mode)), outcome(gbps))
+    runs = runs_frame(read_records(tmp_path))
+    (line,) = (
+        each
+        for each in figures.measure_against(runs, "strategy.mode", "gbps").axes[0].get_lines()
+        if len(each.get_xdata()) == 2 and each.get_marker() not in "_|"
+    )
+    assert line.get_linestyle() == "None"
+
+
+def test_many_variants_get_a_panel_each_beside_the_other_strategies(tmp_path: Path) -> None:
+    variants = [Careful(touched_bytes=number) for number in range(1, 9)]
+    records = frame_sizes(tmp_path, (*variants, Careless()))
+    panels = [axes for axes in DRAWN["throughput"](records).axes if axes.get_visible()]
+    assert len(panels) == len(variants)
+    for axes in panels:
+        assert (
+            sum(len(line.get_xdata()) == 2 and line.get_marker() in "os^DvPX" for line in axes.get_lines())
+            == 2
+        )
+
+
+def test_a_timeline_takes_intervals_of_any_length(tmp_path: Path) -> None:
+    lengths = [10.0, 4.0, 6.0, 10.0, 2.5, 7.5]
+    whole = outcome(8.0)
+    starts = [sum(lengths[:number]) for number in range(len(lengths))]
+    rows = [
+        {**row, "start_ms": start, "length_ms": length}
+        for row, start, length in zip(whole.intervals, starts, lengths, strict=True)
+    ]
+    record = write(tmp_path, experiment(), dataclasses.replace(whole, intervals=rows))
+    figure = DRAWN["timeline"]([record])
+    (strip,) = figure.axes
+    (steps,) = (patch for patch in strip.patches if hasattr(patch, "get_data"))
+    assert list(steps.get_data().edges) == [*starts, 40.0]
+    assert "per interval of up to 10 ms" in words(figure)
 
 
 def test_the_parts_of_a_bar_add_up_to_the_downtime(drawn: Drawn) -> None:

@@ -86,6 +86,15 @@ def test_where_a_claim_turns_is_said_by_the_setting_that_parts_the_cells() -> No
     assert found.fails_where == "where migration.downtime-limit is from 8s"
 
 
+def test_settings_that_varied_together_are_not_told_apart() -> None:
+    found = verdict(
+        "C12",
+        made_up("stores", service_gap_ms=20.0, guest__queues=1, driver__rx_ring=512),
+        made_up("stores", service_gap_ms=900.0, guest__queues=4, driver__rx_ring=4096),
+    )
+    assert found.fails_where == "where guest.queues is 4 (driver.rx-ring varied with it)"
+
+
 # ---- C1
 
 
@@ -120,6 +129,11 @@ def test_c1_takes_more_than_the_orderly_stop_to_be_enough() -> None:
 def test_c1_learns_nothing_where_untracked_memory_arrives_whole_too() -> None:
     runs = [made_up("stores", **WHOLE), made_up("stores", **WHOLE, stop_order="undrained", faults="3")]
     assert verdict("C1", made_up("untracked", **WHOLE), *runs).outcome == "not-enough-data"
+
+
+def test_c1_says_how_the_orderly_stop_alone_did() -> None:
+    text = c1(orderly=WHOLE, last=DAMAGED).text
+    assert "With the device stopped first and the ring drained: 1 of 1 cells arrived whole (1 runs)." in text
 
 
 # ---- C2
@@ -190,44 +204,63 @@ def test_c3_is_about_recycled_pages_only() -> None:
 # ---- C4
 
 
-def c4(skipping: list[int], sending: list[int], residual: int = 518, **settings: Any) -> Verdict:
-    kept = made_up("iommu", residual_pages=residual, **settings)
-    sent = made_up("iommu", skip_mapped=False, **settings)
-    found = {kept[0]["experiment"]: skipping, sent[0]["experiment"]: sending}
-    return verdict("C4", kept, sent, rounds=rounds_frame(found))
+MIB = 1 << 20
+
+
+def skipping(skip: bool, mib: float, **more: Any) -> Rows:
+    own = {"strategy.skip_mapped": skip, "strategy.entries": 1, **more.pop("parameters", {})}
+    made = made_up("iommu", skip_mapped=skip, resent_bytes=int(mib * MIB), **more)
+    return [{**row, **own} for row in made]
+
+
+def c4(kept: float, sent: float, **more: Any) -> Verdict:
+    runs = [*skipping(True, kept, residual_pages=518, **more), *skipping(False, sent, **more)]
+    return verdict("C4", runs)
 
 
 def test_c4_holds_where_skipping_halves_what_is_re_sent() -> None:
-    found = c4([500, 10, 10], [500, 514, 514])
+    found = c4(0.8, 2.8)
     assert found.outcome == "holds"
     assert "left for the stop with skipping 518 pages" in found.text
 
 
 def test_c4_fails_where_skipping_saves_little() -> None:
-    assert c4([500, 500, 500], [500, 514, 514]).outcome == "fails"
+    assert c4(2.7, 2.8).outcome == "fails"
 
 
 def test_c4_turns_where_pages_are_not_recycled() -> None:
-    rounds, runs = {}, []
-    for reuse, pages in (("flip", 10), ("none", 500)):
-        kept = made_up("iommu", driver__page_reuse=reuse)
-        sent = made_up("stores", driver__page_reuse=reuse)
-        rounds.update({kept[0]["experiment"]: [0, pages], sent[0]["experiment"]: [0, 514]})
-        runs += [kept, sent]
-    found = verdict("C4", *runs, rounds=rounds_frame(rounds))
+    runs = [
+        *skipping(True, 0.8, driver__page_reuse="flip"),
+        *skipping(False, 2.8, driver__page_reuse="flip"),
+        *skipping(True, 13.0, driver__page_reuse="none"),
+        *skipping(False, 16.0, driver__page_reuse="none"),
+    ]
+    found = verdict("C4", runs)
     assert found.outcome == "holds-within"
     assert found.fails_where == "where driver.page-reuse is none"
 
 
-def test_c4_says_how_often_what_is_kept_back_never_fits() -> None:
-    kept = made_up("iommu", state="not-converged")
-    sent = made_up("iommu", skip_mapped=False)
-    rounds = rounds_frame({kept[0]["experiment"]: [0, 10], sent[0]["experiment"]: [0, 514]})
-    assert "1 of 1 cells never converged" in verdict("C4", kept, sent, rounds=rounds).text
+def test_c4_fails_where_what_is_kept_back_keeps_a_migration_from_completing() -> None:
+    found = verdict("C4", skipping(True, 0.5, state="not-converged"), skipping(False, 2.8))
+    assert found.outcome == "fails"
+    assert "with skipping 1 of 1 cells never converged, without it 0" in found.text
 
 
-def test_c4_needs_rounds_after_the_first_pass() -> None:
-    assert c4([500], [500]).outcome == "not-enough-data"
+def test_c4_compares_no_cells_that_differ_in_a_second_parameter() -> None:
+    others = skipping(False, 2.8, parameters={"strategy.entries": 32})
+    assert verdict("C4", skipping(True, 0.8), others).outcome == "not-enough-data"
+
+
+def test_c4_is_not_settled_by_another_mechanism_that_re_sends_more() -> None:
+    stores = made_up("stores", resent_bytes=60 * MIB)
+    assert verdict("C4", skipping(True, 0.8), stores).outcome == "not-enough-data"
+    found = verdict("C4", skipping(True, 0.8), skipping(False, 1.0), stores)
+    assert found.outcome == "fails"
+    assert "guest stores send 60 MiB again in the median cell, skipping 0.8 MiB" in found.text
+
+
+def test_c4_learns_nothing_where_nothing_is_sent_again() -> None:
+    assert c4(0.0, 0.0).outcome == "not-enough-data"
 
 
 # ---- C5
@@ -318,20 +351,25 @@ def test_c6_says_nothing_where_the_spread_is_too_wide() -> None:
 # ---- C7
 
 
+def plain(**given: Any) -> Rows:
+    """Behind an IOMMU without any trick."""
+    return made_up("iommu", exit_class="user-space", **given)
+
+
 def test_c7_holds_where_no_plain_iommu_reaches_line_rate() -> None:
-    found = verdict("C7", made_up("iommu", gbps=3.0), made_up("untracked", gbps=10.0))
+    found = verdict("C7", plain(gbps=3.0), made_up("untracked", gbps=10.0))
     assert found.outcome == "holds"
 
 
 def test_c7_fails_where_every_plain_iommu_reaches_it() -> None:
-    assert verdict("C7", made_up("iommu", gbps=10.0), made_up("untracked", gbps=10.0)).outcome == "fails"
+    assert verdict("C7", plain(gbps=10.0), made_up("untracked", gbps=10.0)).outcome == "fails"
 
 
 def test_c7_turns_with_recycled_pages() -> None:
     runs = []
     for reuse, gbps in (("flip", 10.0), ("none", 3.0)):
         runs += [
-            made_up("iommu", gbps=gbps, driver__page_reuse=reuse),
+            plain(gbps=gbps, driver__page_reuse=reuse),
             made_up("untracked", gbps=10.0, driver__page_reuse=reuse),
         ]
     found = verdict("C7", *runs)
@@ -342,16 +380,24 @@ def test_c7_turns_with_recycled_pages() -> None:
 def test_c7_counts_tricks_apart() -> None:
     found = verdict(
         "C7",
-        made_up("iommu", gbps=3.0),
+        plain(gbps=3.0),
         made_up("iommu", gbps=10.0, entries_per_call=32),
+        made_up("iommu", gbps=4.0),
         made_up("untracked", gbps=10.0),
     )
     assert found.outcome == "holds"
-    assert "32 entries a call (kernel) 1 of 1" in found.text
+    assert "the kernel with 32 entries a call 1 of 1; the kernel 0 of 1" in found.text
+
+
+def test_c7_counts_tracking_armed_only_while_migrating_as_a_trick() -> None:
+    late = plain(gbps=10.0, tracks_always=False)
+    found = verdict("C7", plain(gbps=3.0), late, made_up("untracked", gbps=10.0))
+    assert found.outcome == "holds"
+    assert "tracking armed only while migrating 1 of 1" in found.text
 
 
 def test_c7_learns_nothing_from_work_that_no_vf_carries() -> None:
-    found = verdict("C7", made_up("iommu", gbps=1.0), made_up("untracked", gbps=2.0))
+    found = verdict("C7", plain(gbps=1.0), made_up("untracked", gbps=2.0))
     assert found.outcome == "not-enough-data"
 
 
@@ -462,6 +508,16 @@ def test_c10_asks_only_what_was_offered_line_rate() -> None:
     assert verdict("C10", *runs).outcome == "not-enough-data"
 
 
+def test_c10_says_where_the_vf_falls_short_as_well() -> None:
+    more = {"latency_p50_us": 9.0, "host_cycles_per_packet": 3000.0}
+    free = {"latency_p50_us": 5.0, "host_cycles_per_packet": 40.0}
+    runs = [made_up("copied", gbps=8.0, **more), made_up("untracked", gbps=9.0, **free)]
+    assert (
+        "Of the 1 cells in which it falls short, the VF falls short in 1 as well"
+        in verdict("C10", *runs).text
+    )
+
+
 # ---- C11
 
 
@@ -513,6 +569,14 @@ def test_c11_leaves_out_migrations_that_never_complete() -> None:
     kept = made_up("stores", state="not-converged")
     found = verdict("C11", kept, made_up("given-up"), intervals=intervals_frame(timeline("x", 1)))
     assert found.outcome == "not-enough-data"
+
+
+def test_c11_tells_of_work_that_only_the_vf_given_up_completes() -> None:
+    stuck = made_up("stores", state="not-converged", guest__memory_bytes=1 << 29)
+    runs = [made_up("stores"), made_up("given-up"), stuck, made_up("given-up", guest__memory_bytes=1 << 29)]
+    rows = timeline(runs[0][0]["experiment"], 8) + timeline(runs[1][0]["experiment"], 80)
+    found = verdict("C11", *runs, intervals=intervals_frame(rows))
+    assert "In 1 more cells only the VF given up ever completed its migration" in found.text
 
 
 # ---- C12

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
-from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Column
+from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Cell, Column
+from vfbench.records.tables import Row, broken, read_arrow, read_table
 from vfbench.records.write import INTERVALS_FILE, ROUNDS_FILE, RUNS_FILE
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ SHARED = ("profile", "environment")
 FOLDER = "run_folder"
 RUN = "run_number"
 """The column by which a table's row knows its run: 0 is the first of the manifests."""
+TABLES = {RUNS_FILE: RUNS, ROUNDS_FILE: ROUNDS, INTERVALS_FILE: INTERVALS}
 LEVEL = 19
 
 
@@ -59,9 +61,9 @@ def _write(records: Sequence[Record], folder: Path) -> None:
     _write_table(folder / MANIFESTS_FILE, manifests, {FOLDER: "string", "manifest": "string"})
     runs = [{RUN: number, **record.run} for number, record in enumerate(records)]
     _write_table(folder / RUNS_FILE, runs, _types(RUNS))
-    for file, part, columns in ((ROUNDS_FILE, "rounds", ROUNDS), (INTERVALS_FILE, "intervals", INTERVALS)):
+    for file, part in ((ROUNDS_FILE, "rounds"), (INTERVALS_FILE, "intervals")):
         rows = [{RUN: n, **row} for n, record in enumerate(records) for row in getattr(record, part)]
-        _write_table(folder / file, rows, _types(columns))
+        _write_table(folder / file, rows, _types(TABLES[file]))
     document = {"schema": SCHEMA_VERSION, "runs": len(records), **shared}
     (folder / PACKED).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -97,14 +99,14 @@ def _write_table(path: Path, rows: list[dict[str, Any]], types: Mapping[str, str
     )
 
 
-def unpacked(folder: Path) -> list[tuple[Path, dict[str, Any], dict[str, list[dict[str, Any]]]]]:
-    """Of each run its folder's name below `folder`, its manifest, and its rows by table, as they stand there.
+def unpacked(folder: Path) -> list[tuple[Path, dict[str, Any], dict[str, list[Row]]]]:
+    """Of each run its folder's name below `folder`, its manifest, and its checked rows by table.
 
     UserError for a set of a newer schema or a broken one.
     """
     shared = _read_shared(folder / PACKED)
-    manifests = _read_table(folder / MANIFESTS_FILE)
-    tables = {file: _by_run(_read_table(folder / file)) for file in (RUNS_FILE, ROUNDS_FILE, INTERVALS_FILE)}
+    manifests = read_arrow(folder / MANIFESTS_FILE).to_pylist()
+    tables = {file: _by_run(folder / file, columns) for file, columns in TABLES.items()}
     found = []
     try:
         for number, row in enumerate(manifests):
@@ -113,7 +115,7 @@ def unpacked(folder: Path) -> list[tuple[Path, dict[str, Any], dict[str, list[di
             own = {file: rows.get(number, []) for file, rows in tables.items()}
             found.append((folder / row[FOLDER], manifest, own))
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / MANIFESTS_FILE} is broken: {error}") from error
+        raise broken(folder / MANIFESTS_FILE, error) from error
     return found
 
 
@@ -132,19 +134,10 @@ def _read_shared(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _read_table(path: Path) -> list[dict[str, Any]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        rows: list[dict[str, Any]] = pyarrow.parquet.ParquetFile(path).read().to_pylist()
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise UserError(f"{path} is broken: {' '.join(str(error).split())}") from error
-    return rows
-
-
-def _by_run(rows: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-    found: dict[int, list[dict[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row.pop(RUN, -1), []).append(row)
+def _by_run(path: Path, columns: tuple[Column, ...]) -> dict[Cell, list[Row]]:
+    """The checked rows of each run."""
+    found: dict[Cell, list[Row]] = {}
+    number = Column(RUN, "int64", "", "")
+    for row in read_table(path, (number, *columns)):
+        found.setdefault(row.pop(RUN), []).append(row)
     return found

@@ -10,12 +10,14 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
-from vfbench.records.pack import PACKED, unpacked
+from vfbench.records.pack import PACKED, SHARED, unpacked
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
+from vfbench.records.tables import read_table
 from vfbench.records.write import INTERVALS_FILE, MANIFEST, ROUNDS_FILE, RUNS_FILE
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Record:
     rounds: list[dict[str, Cell]]
     intervals: list[dict[str, Cell]]
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Cell]:
         """Every parameter as `guest.memory_bytes`, `strategy.<field>`, `workload.<field>`."""
         flat: dict[str, Cell] = {}
@@ -52,9 +54,23 @@ def read_records(path: str | Path) -> list[Record]:
     if not root.exists():
         raise UserError(f"no result at {str(root)!r}: name a folder that `bench run` wrote")
     records = [record for folder in _run_folders(root) for record in _records_in(folder)]
+    _share(records)
     if not records:
         raise UserError(f"{str(root)!r} holds no finished run: name a folder that `bench run` wrote")
     return sorted(records, key=lambda record: (record.manifest["started"], record.path))
+
+
+def _share(records: Iterable[Record]) -> None:
+    """One object for equal profiles and environments: they are most of a manifest, and few differ."""
+    for part in SHARED:
+        known: list[Any] = []
+        for record in records:
+            own = record.manifest[part]
+            found = next((each for each in known if each == own), None)
+            if found is None:
+                known.append(own)
+            else:
+                record.manifest[part] = found
 
 
 def read_runs(path: str | Path) -> pandas.DataFrame:
@@ -104,29 +120,21 @@ def _records_in(folder: Path) -> Iterable[Record]:
         yield read_record(folder)
         return
     for path, manifest, tables in unpacked(folder):
-        rows = [_checked(path, each, RUNS) for each in tables[RUNS_FILE]]
+        rows = tables[RUNS_FILE]
         if len(rows) != 1:
             raise UserError(f"{folder} is broken: it holds {len(rows)} rows of {path.name}, not one")
-        rounds = [_checked(path, each, ROUNDS) for each in tables[ROUNDS_FILE]]
-        intervals = [_checked(path, each, INTERVALS) for each in tables[INTERVALS_FILE]]
-        yield Record(path, _checked_manifest(path, manifest), rows[0], rounds, intervals)
-
-
-def _checked(path: Path, row: dict[str, Any], columns: tuple[Column, ...]) -> dict[str, Cell]:
-    try:
-        return {column.name: column.checked(row.get(column.name)) for column in columns}
-    except ValueError as error:
-        raise UserError(f"{path} is broken: {error}") from error
+        checked = _checked_manifest(path, manifest)
+        yield Record(path, checked, rows[0], tables[ROUNDS_FILE], tables[INTERVALS_FILE])
 
 
 def read_record(folder: Path) -> Record:
     """The record of one run's folder."""
     manifest = read_manifest(folder)
-    rows = _read_table(folder / RUNS_FILE, RUNS)
+    rows = read_table(folder / RUNS_FILE, RUNS)
     if len(rows) != 1:
         raise UserError(f"{folder / RUNS_FILE} is broken: it holds {len(rows)} runs, not one")
-    rounds = _read_table(folder / ROUNDS_FILE, ROUNDS)
-    return Record(folder, manifest, rows[0], rounds, _read_table(folder / INTERVALS_FILE, INTERVALS))
+    rounds = read_table(folder / ROUNDS_FILE, ROUNDS)
+    return Record(folder, manifest, rows[0], rounds, read_table(folder / INTERVALS_FILE, INTERVALS))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -153,25 +161,23 @@ def _checked_manifest(path: Path, manifest: Any) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _read_table(path: Path, columns: tuple[Column, ...]) -> list[dict[str, Cell]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        rows = pyarrow.parquet.ParquetFile(path).read().to_pylist()
-        return [{column.name: column.checked(row.get(column.name)) for column in columns} for row in rows]
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is broken: {reason}") from error
-
-
 def _frame_of_parts(records: Sequence[Record], part: str, columns: tuple[Column, ...]) -> pandas.DataFrame:
+    """What a run says of itself is put into columns once for each run, then repeated for its rows."""
+    import pandas
+
     identity = tuple(column for column in RUNS if column.name in _IDENTITY)
-    rows = []
-    for record in records:
-        run = {column.name: record.run[column.name] for column in identity}
-        rows += [{**run, **row, **record.settings} for row in getattr(record, part)]
-    return _frame(rows, (*identity, *columns), _setting_names(records))
+    rows = [row for record in records for row in getattr(record, part)]
+    counts = [len(getattr(record, part)) for record in records]
+    names = _setting_names(records)
+    runs = [
+        {**{each.name: record.run[each.name] for each in identity}, **record.settings}
+        for record, count in zip(records, counts, strict=True)
+        if count
+    ]
+    settled = _frame(runs, identity, names)
+    settled = settled.loc[settled.index.repeat([count for count in counts if count])].reset_index(drop=True)
+    own = _frame(rows, columns, [])
+    return pandas.concat([settled[[each.name for each in identity]], own, settled[names]], axis=1)
 
 
 _IDENTITY = (

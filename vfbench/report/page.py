@@ -12,8 +12,9 @@ from vfbench.report.against_baseline import Comparison, choose_baseline, compare
 from vfbench.report.answer import Answer, answer
 from vfbench.report.families import Family, frame_size_families
 from vfbench.report.heading import heading
+from vfbench.report.overall import overall
 from vfbench.report.provenance import SURE, commands, environments, profiles, seeds
-from vfbench.report.scenarios import Scenario, main_scenarios, scenarios
+from vfbench.report.scenarios import Scenario, in_rounds, main_scenarios, scenarios
 from vfbench.report.verdict_rows import tally, verdict_rows
 
 if TYPE_CHECKING:
@@ -58,9 +59,10 @@ def render(records: Sequence[Record], format_: str, baseline: str | None = None,
     verdicts = verdict_rows(records)
     context = {
         "baseline": chosen,
-        "main": [_section(each, chosen, with_pictures=with_pictures) for each in main],
+        "overall": overall(found),
+        "main": [_section(each, chosen, found if with_pictures else ()) for each in main],
         "sizes": _sizes(records) if with_pictures else [],
-        "others": [_section(each, chosen, with_pictures=False) for each in others[:MOST_DETAILED]],
+        "others": [_section(each, chosen) for each in others[:MOST_DETAILED]],
         "left_out": max(0, len(others) - MOST_DETAILED),
         "verdicts": verdicts,
         "tally": tally(verdicts),
@@ -76,31 +78,37 @@ def render(records: Sequence[Record], format_: str, baseline: str | None = None,
     return _template(format_).render(context)
 
 
-def _section(scenario: Scenario, baseline: str, *, with_pictures: bool) -> Section:
+def _section(scenario: Scenario, baseline: str, found: Sequence[Scenario] = ()) -> Section:
+    """With pictures if all scenarios are given: not every figure has something to show of this one."""
     comparison = compared(scenario, baseline)
     lines = tuple(heading(scenario.groups))
-    if not with_pictures:
+    if not found:
         return Section(scenario, lines, answer(scenario), comparison)
     return Section(
         scenario,
         lines,
         answer(scenario),
         comparison,
-        tuple(_pictures(scenario.typical)),
+        tuple(_pictures(scenario.typical, in_rounds(scenario, found))),
         _integrity(scenario.typical),
     )
 
 
-def _pictures(scenario: Scenario) -> Iterable[Picture]:
+def _pictures(scenario: Scenario, rounds_of: Scenario) -> Iterable[Picture]:
     from vfbench.report import figures
 
-    records = scenario.records
-    runs, rounds, intervals = runs_frame(records), rounds_frame(records), intervals_frame(records)
+    runs, intervals = runs_frame(scenario.records), intervals_frame(scenario.records)
+    reading = "What each round of the pre-copy found dirty, and what it cost."
+    if rounds_of.title != scenario.title:
+        reading += (
+            f" No pre-copy of the scenario above ran in rounds; this is another one: {rounds_of.title}."
+        )
+        rounds_of = rounds_of.plainest
     yield _picture(
         "Dirty pages and what was sent again",
-        "What each round of the pre-copy found dirty, and what it cost.",
-        scenario,
-        lambda: figures.pre_copy_rounds(rounds),
+        reading,
+        rounds_of,
+        lambda: figures.pre_copy_rounds(rounds_frame(rounds_of.records)),
     )
     if scenario.functional:
         absent = (

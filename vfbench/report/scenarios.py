@@ -13,6 +13,9 @@ from vfbench.report.groups import Group, aspect, grouped, profile_text
 MOST_VARIANTS = 8
 """A picture with more series than this is legible to nobody."""
 
+FEWEST_ROUNDS = 3
+"""With fewer there is no course of rounds to be seen."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -50,8 +53,11 @@ class Scenario:
     @property
     def typical(self) -> Scenario:
         """The same, or with more than MOST_VARIANTS the plainest variant of each strategy: fit for a picture."""
-        if len(self.groups) <= MOST_VARIANTS:
-            return self
+        return self if len(self.groups) <= MOST_VARIANTS else self.plainest
+
+    @property
+    def plainest(self) -> Scenario:
+        """With one variant of each strategy, the one with the fewest settings of its own."""
         plainest: dict[str, Group] = {}
         for group in sorted(self.groups, key=lambda group: (not group.measured, group.label.count("="))):
             plainest.setdefault(str(group.first.run["strategy"]), group)
@@ -73,6 +79,25 @@ def main_scenarios(found: Sequence[Scenario]) -> list[Scenario]:
     """Per testbed the one that says most."""
     testbeds = dict.fromkeys(each.testbed for each in found)
     return [max((s for s in found if s.testbed == testbed), key=lambda s: s.weight) for testbed in testbeds]
+
+
+def in_rounds(main: Scenario, found: Sequence[Scenario]) -> Scenario:
+    """`main`, or if no pre-copy of it ran in rounds the one of its testbed that compares most strategies that did."""
+    others = [each for each in found if each.testbed == main.testbed]
+    return max(
+        [main, *others], key=lambda each: (_rounds(each) > 0 and main is each, _rounds(each), each.weight)
+    )
+
+
+def _rounds(scenario: Scenario) -> int:
+    """Strategies whose pre-copy went on after its second sync."""
+    return len(
+        {
+            group.first.run["strategy"]
+            for group in scenario.groups
+            if any(int(record.run["rounds"] or 0) >= FEWEST_ROUNDS for record in group.measured)
+        }
+    )
 
 
 def _key(record: Record) -> str:

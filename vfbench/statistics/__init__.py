@@ -11,7 +11,7 @@ On plain values: :func:`estimate`, :func:`ratio`, :func:`rank_test`, :func:`comp
 from __future__ import annotations
 
 from vfbench.statistics.comparison import Comparison, RankTest, compare, rank_test
-from vfbench.statistics.estimate import LEVEL, WIDE, Estimate, Ratio, estimate, ratio
+from vfbench.statistics.estimate import LEVEL, WIDE, Estimate, Ratio, Values, estimate, numbers_of, ratio
 from vfbench.statistics.frames import MEASURED, cell_columns, measured, medians, relative
 
 __all__ = [
@@ -22,11 +22,13 @@ __all__ = [
     "Estimate",
     "RankTest",
     "Ratio",
+    "Values",
     "cell_columns",
     "compare",
     "estimate",
     "measured",
     "medians",
+    "numbers_of",
     "rank_test",
     "ratio",
     "relative",

@@ -118,8 +118,15 @@ def numbers_of(values: Iterable[object]) -> Values:
     """What of ``values`` is a finite number."""
     import pandas
 
-    numbers = pandas.to_numeric(pandas.Series(list(values), dtype=object), errors="coerce")
-    found = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    if isinstance(values, pandas.Series) and pandas.api.types.is_numeric_dtype(values.dtype):
+        found = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        each = list(values)
+        try:
+            found = np.array(each, dtype=np.float64)
+        except (TypeError, ValueError):
+            numbers = pandas.to_numeric(pandas.Series(each, dtype=object), errors="coerce")
+            found = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     return found[np.isfinite(found)]
 
 

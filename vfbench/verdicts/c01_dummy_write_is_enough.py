@@ -36,7 +36,18 @@ def judge(evidence: Evidence) -> Judgement:
             f"undamaged in {len(findings)} cells with an orderly stop; whether that is enough takes runs that stop in "
             "another order, or without draining"
         )
-    return Judgement(findings, ("stop_order", "driver.page_reuse", "workload.rate_bps"))
+    axes = ("stop_order", "driver.page_reuse", "workload.rate_bps")
+    return Judgement(findings, axes, _orderly(orderly))
+
+
+def _orderly(findings: list[Finding]) -> str:
+    """What the proposal itself does; the other orders are what could go wrong with it."""
+    if not findings:
+        return ""
+    whole = sum(each.holds is True for each in findings)
+    runs = sum(len(each.cells[0].runs) for each in findings)
+    arrived = f"{whole} of {len(findings)} cells arrived whole ({runs} runs)"
+    return f"With the device stopped first and the ring drained: {arrived}."
 
 
 def needed_pairs(pairs: list[tuple[Cell, Cell]]) -> list[tuple[Cell, Cell]]:

@@ -1,21 +1,23 @@
 """C4: skipping DMA_FROM_DEVICE pages until they are unmapped avoids that.
 
-"That" is C3's re-sending. A cell that skips is held against the same work that doesn't skip (the same mechanism
-without skipping, or else guest stores). It holds if the bytes re-sent per second of pre-copy, after the first pass,
-are at most half. What is left for the stop instead is told beside it.
+"That" is re-sending. A cell that skips is held against the same strategy and work that doesn't skip: the two differ
+in that parameter and in nothing else. It holds if skipping sends at most half as many bytes again, over the whole
+migration with its final copy, and doesn't keep a migration from completing that completes without. What is left for
+the stop, and what guest stores send again of the same work, is told beside it.
 """
 
 from __future__ import annotations
 
-import math
+from statistics import median
 
-from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
-from vfbench.verdicts.finding import Finding, Judgement
+from vfbench.verdicts.evidence import Cell, Evidence, needed, one_parameter_apart, paired
+from vfbench.verdicts.finding import Finding, Judgement, short
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 AVOIDED = 0.5
-AXES = ("driver.page_reuse", "workload.hold_ns", "migration.downtime_limit_ns", "workload.rate_bps")
-"""The downtime limit sets the length of a round, and so how often a page is written within one."""
+MIB = 1 << 20
+AXES = ("migration.downtime_limit_ns", "driver.page_reuse", "driver.page_order", "workload.hold_ns")
+"""The downtime limit says whether what is kept back can wait for the stop."""
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -26,49 +28,54 @@ def judge(evidence: Evidence) -> Judgement:
         if cell["mapping"] != "static"
     ]
     needed(skipping, "a strategy that keeps mapped pages back until they are unmapped")
-    sending = evidence.cells(skip_mapped=False, faults="", dma_visible_by=("iommu", "guest-store"))
-    sending = sorted(sending, key=lambda cell: cell["dma_visible_by"] != "iommu")
-    pairs = paired(skipping, needed(sending, "the same work with such pages sent in every round"))
-    findings = [finding for cell, other in pairs if (finding := _finding(evidence, cell, other))]
+    sending = needed(
+        evidence.cells(skip_mapped=False, faults="", datapath_migrating="vf", guest_iommu=True),
+        "the same strategy with such pages sent in every round",
+    )
+    pairs = one_parameter_apart(skipping, sending, "skip_mapped")
+    findings = [_finding(cell, other) for cell, other in pairs if other.median("resent_bytes") > 0]
     if not findings:
         raise NotEnough(
-            "no two runs of the same work, with skipping and without, that both re-sent in rounds; a shorter downtime "
-            "limit makes the pre-copy run in rounds"
+            "no two runs that differ in the skipping only and that send anything again without it"
         )
-    stuck = sum(bool((each.cells[0].runs["state"] == "not-converged").any()) for each in findings)
-    remark = "What is kept back waits for the stop, and has to fit the downtime limit"
-    remark += f": {stuck} of {len(findings)} cells never converged." if stuck else "; here it always did."
-    return Judgement(findings, AXES, remark)
+    return Judgement(findings, AXES, _remark(evidence, findings))
 
 
-def _finding(evidence: Evidence, cell: Cell, other: Cell) -> Finding | None:
-    skipping, sending = resent_mb_per_s(evidence, cell), resent_mb_per_s(evidence, other)
-    if math.isnan(skipping) or not sending > 0:
-        return None
+def _finding(cell: Cell, other: Cell) -> Finding:
+    skipping, sending = cell.median("resent_bytes"), other.median("resent_bytes")
     measures = {
-        ("re-sent with skipping", "MB/s"): skipping,
-        ("without", "MB/s"): sending,
+        ("re-sent with skipping", "MiB"): skipping / MIB,
+        ("without", "MiB"): sending / MIB,
         ("left for the stop with skipping", "pages"): cell.median("residual_pages"),
-        ("held back at the last sync", "pages"): _held_back(evidence, cell),
         ("final copy with skipping", "ms"): cell.median("final_copy_ms"),
         ("final copy without", "ms"): other.median("final_copy_ms"),
     }
-    return Finding(skipping <= AVOIDED * sending, (cell, other), measures)
+    holds = skipping <= AVOIDED * sending and not (is_stuck(cell) and not is_stuck(other))
+    return Finding(holds, (cell, other), measures)
 
 
-def resent_mb_per_s(evidence: Evidence, cell: Cell) -> float:
-    """Over all repeats, in the rounds after the first pass; NaN where there are none."""
-    resent_bytes = length_ms = 0.0
-    for rounds in evidence.rounds_of(cell):
-        later = rounds.iloc[1:]
-        resent_bytes += float(later["resent_bytes"].sum())
-        length_ms += float(later["duration_ms"].sum())
-    return resent_bytes / length_ms / 1000 if length_ms > 0 else math.nan
+def is_stuck(cell: Cell) -> bool:
+    """Whether a repeat's pre-copy never came below the downtime limit."""
+    return bool((cell.runs["state"] == "not-converged").any())
 
 
-def _held_back(evidence: Evidence, cell: Cell) -> float:
-    last = [float(rounds["held_back_pages"].iloc[-1]) for rounds in evidence.rounds_of(cell)]
-    return max(last, default=math.nan)
+def _remark(evidence: Evidence, findings: list[Finding]) -> str:
+    count = len(findings)
+    stuck, stuck_without = (sum(is_stuck(each.cells[side]) for each in findings) for side in (0, 1))
+    text = "What is kept back waits for the stop, and has to fit the downtime limit: "
+    text += f"with skipping {stuck} of {count} cells never converged, without it {stuck_without}."
+    stores = paired(
+        [each.cells[0] for each in findings], evidence.cells(dma_visible_by="guest-store", faults="")
+    )
+    if stores:
+        again = median(other.median("resent_bytes") / MIB for _, other in stores)
+        own = median(cell.median("resent_bytes") / MIB for cell, _ in stores)
+        text += (
+            f" Of the same work guest stores send {short(again)} MiB again in the median cell, skipping "
+            f"{short(own)} MiB ({len(stores)} cells, {sum(is_stuck(other) for _, other in stores)} never converged "
+            "by stores)."
+        )
+    return text
 
 
 CLAIM = Claim(

@@ -1,8 +1,9 @@
 """C7: a guest-visible IOMMU will not reach 10 Gb/s without special tricks.
 
-Without tricks: one map or unmap per exit, handled by the kernel or in user space, unmapped at once. A cell holds if
-such a VF stays below 99 % of the link's rate where the same VF without an IOMMU reaches it. Cells that nothing
-reaches are no evidence. What the tricks bring is told beside it.
+Without tricks: one map or unmap per exit, handled in user space, unmapped at once, and told of at all times. To handle
+them in the kernel is one of the tricks that the argument names, as are batches, another core and lazy unmaps. A cell
+holds if such a VF stays below 99 % of the link's rate where the same VF without an IOMMU reaches it. Cells that
+nothing reaches are no evidence. What the tricks bring is told beside it.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ def judge(evidence: Evidence) -> Judgement:
 def is_plain(cell: Cell) -> bool:
     """Whether it does without tricks."""
     return (
-        cell["exit_class"] in ("user-space", "kernel")
+        cell["exit_class"] == "user-space"
         and cell["entries_per_call"] <= 1
         and cell["mapping"] == "strict"
+        and bool(cell["tracks_always"])
     )
 
 
@@ -52,7 +54,7 @@ def _tricks(pairs: list[tuple[Cell, Cell]]) -> str:
             found.setdefault(_trick(cell), []).append(is_reached(cell))
     if not found:
         return ""
-    each = ", ".join(f"{trick} {sum(reached)} of {len(reached)}" for trick, reached in found.items())
+    each = "; ".join(f"{trick} {sum(reached)} of {len(reached)}" for trick, reached in found.items())
     return f"Of the cells that stay below, with a trick these get there: {each}."
 
 
@@ -60,11 +62,14 @@ def _trick(cell: Cell) -> str:
     parts = []
     if cell["mapping"] != "strict":
         parts.append(f"{cell['mapping']} mapping")
-    if cell["exit_class"] not in ("user-space", "kernel"):
-        parts.append({"none": "no exit at all", "other-core": "another core"}[cell["exit_class"]])
+    if cell["exit_class"] != "user-space" and cell["mapping"] != "static":
+        words = {"none": "no exit at all", "other-core": "another core", "kernel": "the kernel"}
+        parts.append(words.get(cell["exit_class"], str(cell["exit_class"])))
     if cell["entries_per_call"] > 1:
-        parts.append(f"{cell['entries_per_call']} entries a call ({cell['exit_class']})")
-    return " and ".join(parts)
+        parts.append(f"{cell['entries_per_call']} entries a call")
+    if not cell["tracks_always"]:
+        parts.append("tracking armed only while migrating")
+    return " with ".join(parts)
 
 
 CLAIM = Claim(

@@ -60,12 +60,12 @@ def _finding(cell: Cell, free: Cell, maps: float) -> Finding:
 
 def maps_per_packet(evidence: Evidence, cell: Cell) -> float:
     """Of the repeats whose timeline was kept, in the steady state; NaN where maps were not counted, or no packets."""
-    maps_of = cell.runs.set_index("experiment")["iommu_maps"]
+    maps_of = dict(zip(cell.experiments, cell.runs["iommu_maps"], strict=True))
     packets = maps = 0.0
     for intervals in evidence.intervals_of(cell):
         counted = maps_of[intervals["experiment"].iloc[0]]
         maps += math.nan if pandas.isna(counted) else float(counted)
-        packets += float(intervals.loc[intervals["phase"] == "steady", "packets_delivered"].sum())
+        packets += float(intervals["packets_delivered"][intervals["phase"] == "steady"].sum())
     return maps / packets if packets else math.nan
 
 

@@ -38,14 +38,22 @@ def _measures(cell: Cell, free: Cell) -> dict[tuple[str, str], float]:
 
 
 def _remark(pairs: list[tuple[Cell, Cell]]) -> str:
+    below = [(cell, free) for cell, free in pairs if not is_reached(cell)]
     reached = [(cell, free) for cell, free in pairs if is_reached(cell)] or pairs
     copied = max(cell.median("host_cycles_per_packet") for cell, _ in reached)
     free = max(other.median("host_cycles_per_packet") for _, other in reached)
     slower = sum(cell.median("latency_p50_us") > other.median("latency_p50_us") for cell, other in reached)
-    return (
-        f"It pays up to {short(copied)} host cycles per packet (the VF {short(free)}); its median latency is the "
+    lead = "Latency is not all that it pays" if copied > free else "It pays no more of the host"
+    text = (
+        f"{lead}: up to {short(copied)} host cycles per packet (the VF {short(free)}); its median latency is the "
         f"higher one in {slower} of {len(reached)} cells."
     )
+    if below:
+        neither = sum(not is_reached(other) for _, other in below)
+        text += (
+            f" Of the {len(below)} cells in which it falls short, the VF falls short in {neither} as well."
+        )
+    return text
 
 
 CLAIM = Claim(

@@ -24,13 +24,10 @@ WORTH_IT = 1.05
 
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
-    kept = [
-        cell
-        for cell in evidence.timed(
-            datapath="vf", datapath_migrating="vf", dma_visible_by=lambda how: how != "none", faults=""
-        )
-        if _completed(cell)
-    ]
+    tracked = evidence.timed(
+        datapath="vf", datapath_migrating="vf", dma_visible_by=lambda how: how != "none", faults=""
+    )
+    kept = [cell for cell in tracked if _completed(cell)]
     needed(kept, "a VF that is tracked and kept until the stop, and a migration that completes")
     given_up = [
         cell
@@ -48,7 +45,9 @@ def judge(evidence: Evidence) -> Judgement:
         "guest.memory_bytes",
         "driver.page_reuse",
     )
-    return Judgement(findings, axes)
+    stuck = len(paired([cell for cell in tracked if not _completed(cell)], given_up))
+    remark = f"In {stuck} more cells only the VF given up ever completed its migration." if stuck else ""
+    return Judgement(findings, axes, remark)
 
 
 def _completed(cell: Cell) -> bool:

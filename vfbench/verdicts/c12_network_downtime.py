@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from vfbench.units import format_quantity
 from vfbench.verdicts.evidence import Evidence, needed
 from vfbench.verdicts.finding import Finding, Judgement
 from vfbench.verdicts.verdict import Claim, NotEnough
@@ -38,7 +39,8 @@ def judge(evidence: Evidence) -> Judgement:
     if not findings:
         raise NotEnough("no migration that completed with a gap measured")
     unfinished = len(cells) - len(findings)
-    remark = f"In {unfinished} more cells the migration never completed." if unfinished else ""
+    remark = _limits(findings)
+    remark += f" In {unfinished} more cells the migration never completed." if unfinished else ""
     axes = (
         "datapath_migrating",
         "datapath",
@@ -47,6 +49,17 @@ def judge(evidence: Evidence) -> Judgement:
         "guest.memory_bytes",
     )
     return Judgement(findings, axes, remark)
+
+
+def _limits(findings: list[Finding]) -> str:
+    """What was asked for: nothing is known of the gap at limits that no run had."""
+    limits = [int(each.cells[0]["migration.downtime_limit_ns"]) for each in findings]
+    low, high = (format_quantity(edge, "ns") for edge in (min(limits), max(limits)))
+    return (
+        f"Asked for were downtime limits of {low}."
+        if low == high
+        else f"Asked for were limits of {low} to {high}."
+    )
 
 
 CLAIM = Claim(

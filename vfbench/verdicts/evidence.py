@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from vfbench.records.schema import TRAITS
-from vfbench.statistics import cell_columns, estimate, measured
+import numpy as np
+
+from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, TRAITS, Column
+from vfbench.statistics import Values, cell_columns, measured, numbers_of
 from vfbench.verdicts.verdict import NotEnough
 
 if TYPE_CHECKING:
@@ -34,14 +37,15 @@ class Cell:
         """The ids of its runs."""
         return tuple(self.runs["experiment"])
 
-    @property
+    @cached_property
     def work(self) -> tuple[tuple[str, str], ...]:
         """Everything but the strategy: two cells of equal work can be held against each other."""
         return tuple((name, str(value)) for name, value in self.shared.items() if not _is_of_strategy(name))
 
     def median(self, measure: str) -> float:
         """Over the repeats that have it, NaN where none has."""
-        return estimate(self.runs[measure]).median
+        found = self.values(measure)
+        return float(np.median(found)) if len(found) else math.nan
 
     def total(self, *measures: str) -> float:
         """The medians added up; NaN if one is missing."""
@@ -49,7 +53,17 @@ class Cell:
 
     def largest(self, measure: str) -> float:
         """The largest of the repeats, NaN where none has it."""
-        return float(self.runs[measure].astype("float64").max())
+        found = self.values(measure)
+        return float(found.max()) if len(found) else math.nan
+
+    def values(self, measure: str) -> Values:
+        """Of the repeats that have it."""
+        return numbers_of(self.runs[measure])
+
+    @cached_property
+    def is_functional(self) -> bool:
+        """Whether guest code was emulated in any repeat, so that times and throughput don't count."""
+        return bool(self.runs["functional"].fillna(False).any())
 
 
 @dataclass(frozen=True)
@@ -76,15 +90,23 @@ class Evidence:
 
     def timed(self, **wanted: object) -> list[Cell]:
         """The same without runs whose times and throughput don't count (their guest code was emulated)."""
-        return [cell for cell in self.cells(**wanted) if not cell.runs["functional"].fillna(False).any()]
+        return [cell for cell in self.cells(**wanted) if not cell.is_functional]
 
     def rounds_of(self, cell: Cell) -> Iterator[pandas.DataFrame]:
         """The pre-copy rounds of each repeat, in order."""
-        return _parts(self.rounds, cell, "round")
+        return _parts(self._rounds, cell)
 
     def intervals_of(self, cell: Cell) -> Iterator[pandas.DataFrame]:
         """The intervals of each repeat, in order."""
-        return _parts(self.intervals, cell, "interval")
+        return _parts(self._intervals, cell)
+
+    @cached_property
+    def _rounds(self) -> dict[str, pandas.DataFrame]:
+        return _by_experiment(self.rounds, "round", ROUNDS)
+
+    @cached_property
+    def _intervals(self) -> dict[str, pandas.DataFrame]:
+        return _by_experiment(self.intervals, "interval", INTERVALS)
 
     def unassisted(self) -> list[Cell]:
         """The assigned VF without an IOMMU, used throughout: the yardstick for speed, however it is stopped.
@@ -99,12 +121,19 @@ class Evidence:
 
 def cells_of(runs: pandas.DataFrame) -> list[Cell]:
     """The cells with runs that count, in order of appearance."""
+    import pandas
+
     counted = measured(runs)
     if counted.empty:
         return []
     names = [*cell_columns(counted), *TRAIT_NAMES]
-    groups = counted.groupby(names, dropna=False, sort=False, observed=True)
-    return [Cell(_plain(dict(zip(names, key, strict=True))), group) for key, group in groups]
+    numbers = counted.groupby(names, dropna=False, sort=False, observed=True).ngroup().to_numpy()
+    firsts = counted[names][~pandas.Series(numbers).duplicated().to_numpy()].to_dict("records")
+    own = counted[[column.name for column in RUNS if column.name not in TRAIT_NAMES]]
+    return [
+        Cell(_plain({str(name): value for name, value in shared.items()}), rows)
+        for shared, (_, rows) in zip(firsts, own.groupby(numbers, sort=False), strict=True)
+    ]
 
 
 FAULTS_OF_THE_STOP = {"1", "3", "4"}
@@ -134,6 +163,28 @@ def paired(
     return [(cell, known[work(cell)]) for cell in cells if work(cell) in known]
 
 
+def one_parameter_apart(
+    cells: Iterable[Cell], references: Iterable[Cell], trait: str
+) -> list[tuple[Cell, Cell]]:
+    """Each cell with the first reference that differs from it in ``trait``, one parameter, and nothing else."""
+    known: dict[object, list[Cell]] = {}
+    for reference in references:
+        known.setdefault((reference["strategy"], reference.work), []).append(reference)
+    pairs = []
+    for cell in cells:
+        apart = (
+            each for each in known.get((cell["strategy"], cell.work), ()) if _is_apart(cell, each, trait)
+        )
+        pairs += [(cell, reference) for reference in itertools.islice(apart, 1)]
+    return pairs
+
+
+def _is_apart(cell: Cell, other: Cell, trait: str) -> bool:
+    differing = [name for name in cell.shared if str(cell[name]) != str(other[name])]
+    parameters = [name for name in differing if name.startswith("strategy.")]
+    return len(parameters) <= 1 and set(differing) - set(parameters) == {trait}
+
+
 def _plain(shared: dict[str, Any]) -> dict[str, Any]:
     """Python's own types; a workload that offers the link's rate (0) is given that rate."""
     plain = {name: value.item() if hasattr(value, "item") else value for name, value in shared.items()}
@@ -142,11 +193,19 @@ def _plain(shared: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _parts(frame: pandas.DataFrame, cell: Cell, order: str) -> Iterator[pandas.DataFrame]:
+def _by_experiment(
+    frame: pandas.DataFrame, order: str, columns: tuple[Column, ...]
+) -> dict[str, pandas.DataFrame]:
+    """Each run's own rows in order, with what was measured in them."""
+    own = frame[["experiment", *(column.name for column in columns)]]
+    own = own.drop_duplicates(["experiment", order]).sort_values(["experiment", order], kind="stable")
+    return {str(experiment): rows for experiment, rows in own.groupby("experiment", sort=False)}
+
+
+def _parts(by_experiment: dict[str, pandas.DataFrame], cell: Cell) -> Iterator[pandas.DataFrame]:
     for experiment in dict.fromkeys(cell.experiments):
-        rows = frame[frame["experiment"] == experiment]
-        if not rows.empty:
-            yield rows.drop_duplicates(order).sort_values(order)
+        if experiment in by_experiment:
+            yield by_experiment[experiment]
 
 
 def _matches(cell: Cell, wanted: dict[str, object]) -> bool:

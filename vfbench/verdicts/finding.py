@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
-from vfbench.statistics import estimate, ratio
+from vfbench.statistics import ratio
 from vfbench.verdicts.evidence import Cell
 from vfbench.verdicts.ranges import where_it_turns
 from vfbench.verdicts.verdict import Claim, Figure, NotEnough, Verdict
@@ -105,7 +106,7 @@ def _figures(findings: Sequence[Finding]) -> Iterable[Figure]:
         for (name, unit), values in found.items():
             numbers = [value for value in values if math.isfinite(value)]
             if numbers:
-                middle = estimate(numbers).median
+                middle = median(numbers)
                 yield Figure(name, unit, side, middle, min(numbers), max(numbers), len(numbers))
 
 

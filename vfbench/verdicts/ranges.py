@@ -8,7 +8,7 @@ words one against the rest. It describes the cells that were run and promises no
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vfbench.parameters import unit_of, user_name
@@ -22,6 +22,10 @@ Point = tuple[dict[str, Any], bool]
 Allowed = dict[str, tuple[Any, ...]]
 """Values by axis, of those that occur."""
 
+Along = dict[str, tuple[str, ...]]
+
+_SETTINGS = ("guest.", "link.", "driver.", "device.", "migration.", "workload.")
+"""What may stand for something else; a strategy's traits and parameters say the same thing twice."""
 _NEVER = ("strategy", "profile", "profile_digest", "faults")
 
 
@@ -32,6 +36,8 @@ class Range:
     allowed: Allowed
     holding: int
     count: int
+    along: Along = field(default_factory=dict)
+    """By axis, those that parted the cells in the same way, so that either may be what it is."""
 
 
 def where_it_turns(points: Sequence[Point], first: Sequence[str] = ()) -> tuple[str, str]:
@@ -40,7 +46,7 @@ def where_it_turns(points: Sequence[Point], first: Sequence[str] = ()) -> tuple[
     ``first`` are the axes that win where several part the cells equally well.
     """
     axes = _varying(points, first)
-    ranges = _split(points, axes, {}, DEEPEST)
+    ranges = _split(points, axes, {}, {}, DEEPEST)
     holding = [each for each in ranges if 2 * each.holding > each.count]
     failing = [each for each in ranges if 2 * each.holding <= each.count]
     return _words(holding, axes, True), _words(failing, axes, False)
@@ -61,9 +67,9 @@ def _varying(points: Sequence[Point], first: Sequence[str]) -> dict[str, tuple[A
     return axes
 
 
-def _split(points: Sequence[Point], axes: Allowed, allowed: Allowed, depth: int) -> list[Range]:
+def _split(points: Sequence[Point], axes: Allowed, allowed: Allowed, along: Along, depth: int) -> list[Range]:
     holding = sum(holds for _, holds in points)
-    here = [Range(_occurring(points, allowed), holding, len(points))]
+    here = [Range(_occurring(points, allowed), holding, len(points), along)]
     if holding in (0, len(points)) or depth == 0:
         return here
     candidates = [
@@ -78,11 +84,26 @@ def _split(points: Sequence[Point], axes: Allowed, allowed: Allowed, depth: int)
         return here
     known = allowed.get(name, axes[name])
     right = tuple(value for value in known if value not in left)
+    together = {**along, name: _inseparable(points, axes, name, left)}
     ranges = []
     for side in (left, right):
         inside = [point for point in points if point[0][name] in side]
-        ranges += _split(inside, axes, {**allowed, name: side}, depth - 1)
+        ranges += _split(inside, axes, {**allowed, name: side}, together, depth - 1)
     return ranges
+
+
+def _inseparable(points: Sequence[Point], axes: Allowed, name: str, left: tuple[Any, ...]) -> tuple[str, ...]:
+    """Other settings that have no value on both sides of a split: no run tells them from ``name``."""
+    found = []
+    for other in axes:
+        if other == name or not (other.startswith(_SETTINGS) and name.startswith(_SETTINGS)):
+            continue
+        sides = [
+            {axis[other] for axis, _ in points if (axis[name] in left) is inside} for inside in (True, False)
+        ]
+        if not sides[0] & sides[1]:
+            found.append(other)
+    return tuple(found)
 
 
 def _occurring(points: Sequence[Point], allowed: Allowed) -> Allowed:
@@ -125,10 +146,18 @@ def _words(ranges: Sequence[Range], axes: Allowed, holds: bool) -> str:
 def _range_text(found: Range, axes: Allowed, holds: bool) -> str:
     matching = found.holding if holds else found.count - found.holding
     mixed = "" if matching == found.count else f"in {matching} of the {found.count} "
-    conditions = [condition(name, values, axes[name]) for name, values in found.allowed.items()]
+    conditions = [
+        condition(name, values, axes[name]) + _aside(found.along.get(name, ()))
+        for name, values in found.allowed.items()
+    ]
     if not conditions:
         return mixed.strip() or "everywhere"
     return f"{mixed}where " + " and ".join(conditions)
+
+
+def _aside(others: tuple[str, ...]) -> str:
+    """What the runs can't tell it from."""
+    return f" ({', '.join(map(_label, others))} varied with it)" if others else ""
 
 
 def condition(name: str, values: tuple[Any, ...], known: tuple[Any, ...]) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH_IN = 7.6
-CAPTION_WIDTH = 122
+CAPTION_WIDTH = 145
 """Characters of the caption's size that fit the width."""
 
 LEGEND_ROW_IN = 0.18
@@ -65,14 +65,14 @@ def legend_of(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> N
     figure.legend(handles, names, loc="outside upper left", ncols=columns, handlelength=2.8)
 
 
-def horizontal_bars(axes: Axes, series: Sequence[Series], furthest: float) -> None:
+def horizontal_bars(axes: Axes, series: Sequence[Series], furthest: float, ticks: int = 4) -> None:
     """Axes of horizontal bars, one per series from the top, with room for figures beyond the longest."""
     axes.set_yticks(range(len(series)), [tick_label(each.label) for each in series])
     axes.set_ylim(len(series) - 0.5, -0.5)
     axes.set_xlim(0, 1.28 * furthest or 1)
     axes.grid(axis="x")
     axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(ticks))
     axes.xaxis.set_major_formatter(thousands)
 
 

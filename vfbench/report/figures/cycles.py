@@ -31,14 +31,14 @@ def cycles_per_packet(runs: pandas.DataFrame) -> Figure:
         furthest = max(furthest, *(_bar(axes, place, each, phase) for place, each in enumerate(series)))
         axes.set_title(title)
     for axes in panels:
-        horizontal_bars(axes, series, furthest)
+        horizontal_bars(axes, series, furthest, ticks=3)
     panels[1].set_xlabel("processor time (cycles per packet)")
     sides = [
         Patch(facecolor="#ffffff00", edgecolor=INK, hatch=hatch, label=f"{side} (cycles per packet)")
         for side, hatch in SIDES.items()
     ]
     figure.legend(handles=sides, loc="outside upper left", ncols=2)
-    caption(figure, series, "Medians; guest and host side by side, the figure is their sum.")
+    caption(figure, series, "Medians; guest and host end to end, the figure is their sum.")
     return figure
 
 

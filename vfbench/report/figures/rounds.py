@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MIB = 1 << 20
+MANY_ROUNDS = 10
 
 
 @drawn
@@ -29,7 +30,7 @@ def pre_copy_rounds(rounds: pandas.DataFrame) -> Figure:
     resent.set_ylabel("sent again (MiB)")
     for axes in (dirty, resent):
         axes.set_xlabel("pre-copy round (0: all memory)")
-        axes.set_ylim(0, max(axes.get_ylim()[1], 1))
+        axes.set_ylim(0, max(1.04 * axes.get_ylim()[1], 1))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter(thousands)
     legend(figure, dirty)
@@ -51,4 +52,7 @@ def _line(axes: Axes, series: Series, measure: str, unit: float) -> None:
     ]
     if points:
         at, middle, below, above = zip(*points, strict=True)
-        axes.errorbar(at, middle, yerr=[below, above], capsize=2.5, elinewidth=0.9, **series.style())
+        style = series.style()
+        if len(at) > MANY_ROUNDS:  # a marker at every few, or they hide the line and each other
+            style |= {"markersize": 0.7 * style["markersize"], "markevery": len(at) // MANY_ROUNDS + 1}
+        axes.errorbar(at, middle, yerr=[below, above], capsize=2.5, elinewidth=0.9, clip_on=False, **style)

@@ -23,6 +23,8 @@ PHASES: dict[str, dict[str, Any]] = {
     "after": {"facecolor": "#8a8f9818", "hatch": "///"},
 }
 """How the background of a phase looks; no phase is told by its shade alone."""
+HEADROOM = 1.12
+"""The axis reaches further than the fastest interval, so that no line lies on its edge."""
 
 
 @drawn
@@ -37,14 +39,15 @@ def migration_timeline(intervals: pandas.DataFrame) -> Figure:
         _phases(axes, each)
         _throughput(axes, each)
         axes.set_title(tick_label(each.label, 90), fontsize=9, color=INK, fontweight="normal", pad=3)
-    strips[0].set_ylim(bottom=0)
+    fastest = max(float(each.rows["gbps"].max()) for each in shown)
+    strips[0].set_ylim(0, HEADROOM * fastest if fastest > 0 else 1)
     strips[0].margins(x=0)
     figure.supylabel("throughput (Gb/s)", fontsize=9, color=INK)
     strips[-1].set_xlabel("time since the end of the warm-up (ms)")
     patches = [Patch(edgecolor=MUTED, linewidth=0.6, label=name, **look) for name, look in PHASES.items()]
     figure.legend(handles=patches, loc="outside upper left", ncols=len(PHASES))
     seeds = sorted({int(each.rows["seed"].iloc[0]) for each in shown})
-    length = series[0].rows["length_ms"].median()
+    length = max(float(each.rows["length_ms"].max()) for each in shown)
     caption(
         figure,
         series,
@@ -76,7 +79,7 @@ def _phases(axes: Axes, series: Series) -> None:
 def _throughput(axes: Axes, series: Series) -> None:
     rows = without_slivers(series.rows)
     edges = [*rows["start_ms"], rows["start_ms"].iloc[-1] + rows["length_ms"].iloc[-1]]
-    axes.stairs(rows["gbps"], edges, color=series.look.colour, linewidth=1.8, zorder=3)
+    axes.stairs(rows["gbps"], edges, baseline=None, color=series.look.colour, linewidth=1.8, zorder=3)
 
 
 def without_slivers(rows: pandas.DataFrame) -> pandas.DataFrame:
