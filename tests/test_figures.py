@@ -173,7 +173,7 @@ def test_a_timeline_takes_intervals_of_any_length(tmp_path: Path) -> None:
     (strip,) = figure.axes
     (steps,) = (patch for patch in strip.patches if hasattr(patch, "get_data"))
     assert list(steps.get_data().edges) == [*starts, 40.0]
-    assert "per interval of up to 10 ms" in words(figure)
+    assert "per interval of 10 ms, cut where a phase ends" in words(figure)
 
 
 def test_the_parts_of_a_bar_add_up_to_the_downtime(drawn: Drawn) -> None:
