@@ -51,7 +51,7 @@ def migration_timeline(intervals: pandas.DataFrame) -> Figure:
     caption(
         figure,
         series,
-        f"Delivered per interval of {length:.3g} ms, cut where a phase ends; "
+        f"Delivered per interval of up to {length:.3g} ms, cut where a phase ends; "
         f"shown is the run with seed {', '.join(map(str, seeds))}.",
     )
     return figure
@@ -60,7 +60,20 @@ def migration_timeline(intervals: pandas.DataFrame) -> Figure:
 def _first_run(series: Series) -> Series:
     rows = series.rows
     first = rows[rows["experiment"] == rows["experiment"].iloc[0]].sort_values("interval")
-    return dataclasses.replace(series, rows=first)
+    return dataclasses.replace(series, rows=without_slivers(first))
+
+
+def without_slivers(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """One run's intervals, those cut to less than half by the end of their phase joined to the one before.
+
+    In a fraction of an interval a single poll is a rate that no wire carries. A phase of one such interval keeps it.
+    """
+    lasted = rows["length_ms"]
+    is_sliver = (lasted < lasted.median() / 2) & (rows["phase"] == rows["phase"].shift())
+    parts = (~is_sliver).cumsum()
+    length_ms = lasted.groupby(parts).sum()
+    gbps = (rows["gbps"] * lasted).groupby(parts).sum() / length_ms
+    return rows.groupby(parts).first().assign(length_ms=length_ms, gbps=gbps)
 
 
 def _phases(axes: Axes, series: Series) -> None:
@@ -77,19 +90,6 @@ def _phases(axes: Axes, series: Series) -> None:
 
 
 def _throughput(axes: Axes, series: Series) -> None:
-    rows = without_slivers(series.rows)
+    rows = series.rows
     edges = [*rows["start_ms"], rows["start_ms"].iloc[-1] + rows["length_ms"].iloc[-1]]
     axes.stairs(rows["gbps"], edges, baseline=None, color=series.look.colour, linewidth=1.8, zorder=3)
-
-
-def without_slivers(rows: pandas.DataFrame) -> pandas.DataFrame:
-    """One run's intervals, those cut to less than half by the end of their phase joined to the one before.
-
-    In a fraction of an interval a single poll is a rate that no wire carries. A phase of one such interval keeps it.
-    """
-    half = rows["length_ms"].median() / 2
-    same = rows["phase"] == rows["phase"].shift()
-    joined = (~(same & (rows["length_ms"] < half))).cumsum()
-    parts = rows.assign(gigabits=rows["gbps"] * rows["length_ms"]).groupby(joined)
-    found = parts.agg({"start_ms": "first", "length_ms": "sum", "gigabits": "sum", "phase": "first"})
-    return found.assign(gbps=found["gigabits"] / found["length_ms"])
