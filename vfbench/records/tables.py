@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 Row = dict[str, Cell]
+REMEDY = "take its folder away, and run or pack that again"
 
 
 def read_arrow(path: Path) -> pyarrow.Table:
@@ -59,5 +60,7 @@ def rows_of(table: pyarrow.Table, columns: Sequence[Column]) -> list[Row]:
 
 
 def broken(path: Path, reason: object) -> UserError:
-    """One line, whatever the library said."""
-    return UserError(f"{path} is broken: {' '.join(str(reason).split())}")
+    """One line, whatever the library said, and what would do."""
+    if isinstance(reason, FileNotFoundError):
+        return UserError(f"{path} is missing: {REMEDY}")
+    return UserError(f"{path} is broken ({' '.join(str(reason).split()).rstrip('.')}): {REMEDY}")
