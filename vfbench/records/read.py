@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
-from vfbench.records.pack import PACKED, SHARED, unpacked
+from vfbench.records.pack import PACKED, SHARED, TABLES, unpacked
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
-from vfbench.records.tables import broken, read_table
+from vfbench.records.tables import broken, read_tables
 from vfbench.records.write import INTERVALS_FILE, MANIFEST, ROUNDS_FILE, RUNS_FILE
 
 if TYPE_CHECKING:
@@ -55,7 +55,10 @@ def read_records(path: str | Path) -> list[Record]:
         raise UserError(f"no result at {str(root)!r}: name a folder that `bench run` or `bench sweep` wrote")
     if not root.is_dir():
         raise UserError(f"{str(root)!r} is a file: name the folder that `bench run` or `bench sweep` wrote")
-    records = [record for folder in _run_folders(root) for record in _records_in(folder)]
+    folders = list(_run_folders(root))
+    packed = [folder for folder in folders if (folder / PACKED).exists()]
+    records = _loose([folder for folder in folders if folder not in packed])
+    records += [record for folder in packed for record in _records_in(folder)]
     _share(records)
     if not records:
         raise UserError(
@@ -119,10 +122,7 @@ def _run_folders(root: Path) -> Iterable[Path]:
 
 
 def _records_in(folder: Path) -> Iterable[Record]:
-    """The one of a run's folder, or all of a packed set."""
-    if not (folder / PACKED).exists():
-        yield read_record(folder)
-        return
+    """Those of a packed set."""
     for path, manifest, tables in unpacked(folder):
         rows = tables[RUNS_FILE]
         if len(rows) != 1:
@@ -133,12 +133,23 @@ def _records_in(folder: Path) -> Iterable[Record]:
 
 def read_record(folder: Path) -> Record:
     """The record of one run's folder."""
-    manifest = read_manifest(folder)
-    rows = read_table(folder / RUNS_FILE, RUNS)
-    if len(rows) != 1:
-        raise broken(folder / RUNS_FILE, f"it holds {len(rows)} runs, not one")
-    rounds = read_table(folder / ROUNDS_FILE, ROUNDS)
-    return Record(folder, manifest, rows[0], rounds, read_table(folder / INTERVALS_FILE, INTERVALS))
+    (record,) = _loose([folder])
+    return record
+
+
+def _loose(folders: Sequence[Path]) -> list[Record]:
+    """The record of each run's folder."""
+    manifests = [read_manifest(folder) for folder in folders]
+    runs, rounds, intervals = (
+        read_tables([folder / file for folder in folders], columns) for file, columns in TABLES.items()
+    )
+    for folder, rows in zip(folders, runs, strict=True):
+        if len(rows) != 1:
+            raise broken(folder / RUNS_FILE, f"it holds {len(rows)} runs, not one")
+    return [
+        Record(folder, manifest, run[0], *parts)
+        for folder, manifest, run, *parts in zip(folders, manifests, runs, rounds, intervals, strict=True)
+    ]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
