@@ -80,7 +80,7 @@ def test_a_pack_that_cannot_be_written_leaves_the_old_one(
     ("file", "text", "message"),
     [
         ("packed.json", "{", "packed.json is broken"),
-        ("packed.json", "[]", "packed.json is broken: it names no schema version"),
+        ("packed.json", "[]", r"packed.json is broken \(it names no schema version\)"),
         (
             "packed.json",
             json.dumps({"schema": 99}),

@@ -259,7 +259,7 @@ def test_markdown_goes_to_the_screen_unless_a_file_is_named(
         (["empty"], "'empty' holds no finished run"),
         (["set", "--baseline", "carefull"], "no run is of a strategy 'carefull' - did you mean 'careful'?"),
         (["set", "--format", "pdf"], "'pdf' is not one of"),
-        (["set", "-o", "nowhere/page.html"], "can't write 'nowhere/page.html': No such file or directory"),
+        (["set", "-o", "nowhere/page.html"], "can't write 'nowhere/page.html': there is no folder 'nowhere'"),
         (["newer"], f"has schema 99; this vfbench reads up to {SCHEMA_VERSION}"),
     ],
 )

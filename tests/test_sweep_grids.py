@@ -155,3 +155,11 @@ def test_the_quick_sweep_has_every_strategy() -> None:
 def test_the_sweep_for_the_argument_has_cells_for_each_of_the_twelve_claims() -> None:
     found = cells_of(read_grids(SHIPPED / "argument.toml"), STRATEGIES, WORKLOADS)
     assert {group for cell in found for group in cell.groups} == {f"c{number}" for number in range(1, 13)}
+
+
+@pytest.mark.parametrize("key", ["testbed", "profile"])
+def test_a_testbed_or_profile_that_there_is_not_is_refused_with_its_grid(tmp_path: Path, key: str) -> None:
+    text = f'[[grid]]\nname = "mine"\nstrategies = ["all"]\nworkloads = ["all"]\n{key} = "xen"\n'
+    (tmp_path / "grid.toml").write_text(text)
+    with pytest.raises(UserError, match=f"^grid 'mine': no {key} .*'xen'"):
+        cells_of(read_grids(tmp_path / "grid.toml"), STRATEGIES, WORKLOADS)

@@ -52,10 +52,12 @@ def report(
     """
     from vfbench.records import read_records
     from vfbench.report.page import render
-    from vfbench.report.write import write_text
+    from vfbench.report.write import check_target, write_text
 
     kind = format_ or ("md" if output is not None and output.suffix == ".md" else "html")
     target = output or Path("report.html" if kind == "html" else "-")
+    if str(target) != "-":
+        check_target(target)
     page = render(read_records(results), kind, baseline, _link(validation, target))
     if str(target) == "-":
         click.echo(page, nl=False)
@@ -76,9 +78,14 @@ def _percentage(context: click.Context, parameter: click.Parameter, text: str | 
     if text is None:
         return None
     try:
-        return parse_number(text, "ratio")
+        share = parse_number(text, "ratio")
     except UserError as error:
         raise UserError(f"--fail-over: {error}") from error
+    if share > 1:
+        raise UserError(
+            f"--fail-over: {text!r} is {share:.0%}: write {text}% for that many per cent, 100% at most"
+        )
+    return share
 
 
 @click.command()

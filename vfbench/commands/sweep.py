@@ -101,6 +101,7 @@ def sweep(
 
 
 def _run(plan: Plan, folder: SweepResults, workers: int, scheduler: str | None) -> int:
+    from vfbench.errors import UserError
     from vfbench.report.progress import sweep_progress_bar
     from vfbench.report.sweep_summary import summarise
     from vfbench.sweeps.sweep import Tally, on_scheduler, on_this_machine, run_plan
@@ -126,7 +127,10 @@ def _run(plan: Plan, folder: SweepResults, workers: int, scheduler: str | None) 
         left = len(plan.to_run) - len(tally.done)
         click.echo(f"bench: interrupted with {left} cells to run; the same command goes on", err=True)
         exit_code = EXIT_INTERRUPTED
-    finally:
-        click.echo("\n".join(summarise(tally, folder.folder)))
+    except UserError:
+        if tally.done:
+            click.echo("\n".join(summarise(tally, folder.folder)))
+        raise
+    click.echo("\n".join(summarise(tally, folder.folder)))
     failed = any(done.outcome.state in ("failed", "timed-out") for done in tally.done)
     return exit_code or (EXIT_FAILED_CELL if failed else 0)

@@ -123,10 +123,10 @@ def _read_shared(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is broken: {error}") from error
+        raise broken(path, error) from error
     version = document.get("schema") if isinstance(document, dict) else None
     if type(version) is not int:
-        raise UserError(f"{path} is broken: it names no schema version")
+        raise broken(path, "it names no schema version")
     if version > SCHEMA_VERSION:
         raise UserError(
             f"{path} has schema {version}; this vfbench reads up to {SCHEMA_VERSION}: use a newer one"

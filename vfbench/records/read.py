@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
-from vfbench.records.pack import PACKED, SHARED, unpacked
+from vfbench.records.pack import PACKED, SHARED, TABLES, unpacked
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
-from vfbench.records.tables import read_table
+from vfbench.records.tables import broken, read_tables
 from vfbench.records.write import INTERVALS_FILE, MANIFEST, ROUNDS_FILE, RUNS_FILE
 
 if TYPE_CHECKING:
@@ -52,11 +52,18 @@ def read_records(path: str | Path) -> list[Record]:
     """The records at or below `path`, in the order in which they were run; UserError if there is none."""
     root = Path(path)
     if not root.exists():
-        raise UserError(f"no result at {str(root)!r}: name a folder that `bench run` wrote")
-    records = [record for folder in _run_folders(root) for record in _records_in(folder)]
+        raise UserError(f"no result at {str(root)!r}: name a folder that `bench run` or `bench sweep` wrote")
+    if not root.is_dir():
+        raise UserError(f"{str(root)!r} is a file: name the folder that `bench run` or `bench sweep` wrote")
+    folders = list(_run_folders(root))
+    packed = [folder for folder in folders if (folder / PACKED).exists()]
+    records = _loose([folder for folder in folders if folder not in packed])
+    records += [record for folder in packed for record in _records_in(folder)]
     _share(records)
     if not records:
-        raise UserError(f"{str(root)!r} holds no finished run: name a folder that `bench run` wrote")
+        raise UserError(
+            f"{str(root)!r} holds no finished run: name a folder that `bench run` or `bench sweep` wrote"
+        )
     return sorted(records, key=lambda record: (record.manifest["started"], record.path))
 
 
@@ -115,26 +122,34 @@ def _run_folders(root: Path) -> Iterable[Path]:
 
 
 def _records_in(folder: Path) -> Iterable[Record]:
-    """The one of a run's folder, or all of a packed set."""
-    if not (folder / PACKED).exists():
-        yield read_record(folder)
-        return
+    """Those of a packed set."""
     for path, manifest, tables in unpacked(folder):
         rows = tables[RUNS_FILE]
         if len(rows) != 1:
-            raise UserError(f"{folder} is broken: it holds {len(rows)} rows of {path.name}, not one")
+            raise broken(folder, f"it holds {len(rows)} rows of {path.name}, not one")
         checked = _checked_manifest(path, manifest)
         yield Record(path, checked, rows[0], tables[ROUNDS_FILE], tables[INTERVALS_FILE])
 
 
 def read_record(folder: Path) -> Record:
     """The record of one run's folder."""
-    manifest = read_manifest(folder)
-    rows = read_table(folder / RUNS_FILE, RUNS)
-    if len(rows) != 1:
-        raise UserError(f"{folder / RUNS_FILE} is broken: it holds {len(rows)} runs, not one")
-    rounds = read_table(folder / ROUNDS_FILE, ROUNDS)
-    return Record(folder, manifest, rows[0], rounds, read_table(folder / INTERVALS_FILE, INTERVALS))
+    (record,) = _loose([folder])
+    return record
+
+
+def _loose(folders: Sequence[Path]) -> list[Record]:
+    """The record of each run's folder."""
+    manifests = [read_manifest(folder) for folder in folders]
+    runs, rounds, intervals = (
+        read_tables([folder / file for folder in folders], columns) for file, columns in TABLES.items()
+    )
+    for folder, rows in zip(folders, runs, strict=True):
+        if len(rows) != 1:
+            raise broken(folder / RUNS_FILE, f"it holds {len(rows)} runs, not one")
+    return [
+        Record(folder, manifest, run[0], *parts)
+        for folder, manifest, run, *parts in zip(folders, manifests, runs, rounds, intervals, strict=True)
+    ]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -143,22 +158,36 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is broken: {error}") from error
+        raise broken(path, error) from error
     return _checked_manifest(path, manifest)
 
 
 def _checked_manifest(path: Path, manifest: Any) -> dict[str, Any]:
     version = manifest.get("schema") if isinstance(manifest, dict) else None
     if type(version) is not int:
-        raise UserError(f"{path} is broken: it names no schema version")
+        raise broken(path, "it names no schema version")
     if version > SCHEMA_VERSION:
         raise UserError(
             f"{path} has schema {version}; this vfbench reads up to {SCHEMA_VERSION}: use a newer one"
         )
     for key, kind in {**_NEEDED, "started": str, "command": str}.items():
         if not isinstance(manifest.get(key), kind):
-            raise UserError(f"{path} is broken: its {key!r} is {manifest.get(key)!r}")
+            raise broken(path, f"its {key!r} is {manifest.get(key)!r}")
+    _check_parts(path, manifest)
     return dict(manifest)
+
+
+def _check_parts(path: Path, manifest: Mapping[str, Any]) -> None:
+    """What every reader takes for granted of the experiment and the profile."""
+    for part in ("strategy", "workload"):
+        value = manifest["experiment"].get(part)
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise broken(path, f"its experiment's {part!r} is {value!r}")
+        if not isinstance(value.get("parameters", {}), dict):
+            raise broken(path, f"its {part}'s parameters are {value['parameters']!r}")
+    for name in ("name", "digest"):
+        if not isinstance(manifest["profile"].get(name), str):
+            raise broken(path, f"its profile's {name!r} is {manifest['profile'].get(name)!r}")
 
 
 def _frame_of_parts(records: Sequence[Record], part: str, columns: tuple[Column, ...]) -> pandas.DataFrame:

@@ -17,3 +17,13 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(f"can't write {str(path)!r}: {error.strerror or error}") from error
+
+
+def check_target(path: Path) -> None:
+    """UserError now, not after the work, if a page can't be written there."""
+    if path.is_dir():
+        raise UserError(f"can't write {str(path)!r}: it is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UserError(f"can't write {str(path)!r}: there is no folder {str(path.parent)!r}")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"can't write {str(path)!r}: the folder {str(path.parent)!r} takes no files")

@@ -24,6 +24,7 @@ from vfbench.profiles import Figure, Measured, Profile
 from vfbench.records import Record, ResultSet, intervals_frame, read_records, rounds_frame, runs_frame
 from vfbench.runner import run_all
 from vfbench.search.ranking import Ranking, ranking, turned_pairs
+from vfbench.statistics import MEASURED
 from vfbench.verdicts import Claim, Verdict, evaluate
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ def plan(
     counted = [record for record in records if record.run["testbed"] == TESTBED]
     if not counted:
         raise UserError(f"no run is of testbed {TESTBED!r}, the only one whose costs come from a profile")
+    counted = [record for record in counted if record.run["state"] in MEASURED]
+    if not counted:
+        raise UserError(
+            "no run was measured (all failed, timed out or were skipped): there is nothing to vary"
+        )
     digests = {str(record.run["profile_digest"]) for record in counted}
     if len(digests) > 1:
         raise UserError(f"the runs have {len(digests)} profiles: name a result set that has one")

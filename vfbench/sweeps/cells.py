@@ -14,7 +14,9 @@ from vfbench.errors import UserError
 from vfbench.experiment import GROUPS, Experiment
 from vfbench.options import Options, experiments
 from vfbench.parameters import unknown
+from vfbench.profiles import load_profile
 from vfbench.sweeps.grid import Grid, Texts
+from vfbench.testbeds import TESTBEDS
 
 if TYPE_CHECKING:
     from vfbench.strategy import Strategy
@@ -59,6 +61,7 @@ def cells_of(
     for grid in grids:
         try:
             _check_names(grid, strategies, workloads)
+            load_profile(grid.profile)
             for experiment in _experiments(grid, strategies, workloads):
                 _add(found, experiment, grid)
         except UserError as error:
@@ -88,6 +91,8 @@ def _joined(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_names(grid: Grid, strategies: Mapping[str, Any], workloads: Mapping[str, Any]) -> None:
+    if grid.testbed not in TESTBEDS:
+        raise unknown("no testbed is called", grid.testbed, TESTBEDS)
     for kind, names, known in (
         ("strategy", grid.strategies, strategies),
         ("workload", grid.workloads, workloads),
