@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from vfbench.strategy import Strategy
     from vfbench.workload import Workload
 
-TOLERANCE = 0.05
-FEW_PAGES = 16
+TOLERANCE = 0.01
+FEW_PAGES = 8
 """A difference of so few pages is no more than where in a packet's life a sync happened to fall."""
 STALE = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
 DAMAGE = ("packets_corrupted", "packets_duplicated", "packets_phantom")
@@ -122,6 +122,8 @@ def differences(model: Outcome, kvm: Outcome) -> Iterator[str]:
     """What the two disagree on, in words."""
     if model.state != kvm.state:
         yield f"state {model.state}, {kvm.state}"
+    if len(model.rounds) != len(kvm.rounds):
+        yield f"rounds: {len(model.rounds)}, {len(kvm.rounds)}"
     for number, (expected, seen) in enumerate(zip(dirty_pages(model), dirty_pages(kvm), strict=False)):
         if abs(seen - expected) > max(FEW_PAGES, TOLERANCE * expected):
             yield f"dirty pages of round {number}: {expected}, {seen}"
