@@ -8,6 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vfbench.parameters import unit_of, user_name
 from vfbench.records import Record
@@ -79,6 +80,7 @@ def labels(aspects: Sequence[dict[str, str]]) -> list[str]:
     return [_label(own, aspects) for own in aspects]
 
 
+@lru_cache(maxsize=None, typed=True)  # the same few settings thousands of times; True is not 1
 def aspect(name: str, value: object) -> tuple[str, str]:
     """`("guest.memory", "4GiB")` for the setting `guest.memory_bytes`, as it stands in a label."""
     owner, _, field = name.partition(".")

@@ -14,6 +14,9 @@ FEWEST_SCENARIOS = 2
 LEVEL = 0.99
 """This share of the fastest's throughput or more is as fast."""
 
+LEVEL_TIME = 1.01
+"""Up to this many times the least is as little."""
+
 
 def overall(found: Sequence[Scenario]) -> list[str]:
     """A sentence for each strategy, over every scenario in which two strategies ran.
@@ -90,8 +93,10 @@ def _price(name: str, shared: Sequence[dict[str, Group]]) -> Iterable[str]:
         cycles = {each: found for each, group in groups.items() if (found := _cycles(group)) > 0}
         if name in cycles:
             times.append(cycles[name] / min(cycles.values()))
-    if times:
-        yield f"{median(times):.3g} times the least processor time in the median (at worst {max(times):.3g})"
+    if times and max(times) < LEVEL_TIME:
+        yield "the least processor time in all"
+    elif times:
+        yield f"{median(times):.3g} times the least processor time in the median, at worst {max(times):.3g} times"
 
 
 def _cycles(group: Group) -> float:

@@ -47,11 +47,11 @@ def migration_timeline(intervals: pandas.DataFrame) -> Figure:
     patches = [Patch(edgecolor=MUTED, linewidth=0.6, label=name, **look) for name, look in PHASES.items()]
     figure.legend(handles=patches, loc="outside upper left", ncols=len(PHASES))
     seeds = sorted({int(each.rows["seed"].iloc[0]) for each in shown})
-    length = max(float(each.rows["length_ms"].max()) for each in shown)
+    length = max(float(each.rows["length_ms"].max()) for each in series)
     caption(
         figure,
         series,
-        f"Delivered per interval of up to {length:.3g} ms, cut where a phase ends; "
+        f"Delivered per interval of {length:.3g} ms, cut where a phase ends; "
         f"shown is the run with seed {', '.join(map(str, seeds))}.",
     )
     return figure
