@@ -22,40 +22,34 @@ from pathlib import Path
 from distributed import Client
 
 from strategies import ALL_STRATEGIES
-from vfbench.experiment import Experiment
-from vfbench.options import Options, experiments
 from vfbench.profiles import load_profile
-from vfbench.runner import repeats_of
-from vfbench.sweeps.cells import Cell
+from vfbench.sweeps.cells import Cell, cells_of
 from vfbench.sweeps.cluster import local_cluster
-from vfbench.sweeps.results import SweepResults
+from vfbench.sweeps.grid import read_grids
+from vfbench.sweeps.results import FINISHED_STATES, SweepResults
 from vfbench.sweeps.specification import specification
 from vfbench.sweeps.sweep import DoneCell, make_plan, on_cluster, on_this_machine, run_plan
 from vfbench.sweeps.task import run_cell
 from workloads import ALL_WORKLOADS
 
+SWEEP = Path(__file__).resolve().parent.parent / "sweeps" / "argument.toml"
 TURNS = 3
-CELLS = 24
+CELLS = 48
 PROFILE = load_profile("xeon-82599")
 
 
 def cells() -> list[Cell]:
-    """Cells like those of `sweeps/argument.toml`."""
-    settings = ["guest.memory=256MiB", "guest.packet-memory=16MiB", "migration.downtime-limit=30ms"]
-    options = Options(["all"], "bulk", settings)
-    each = experiments(options, {s.name: s for s in ALL_STRATEGIES}, {w.name: w for w in ALL_WORKLOADS})
-    return [_cell(experiment) for experiment in repeats_of(each, CELLS // len(each))]
-
-
-def _cell(experiment: Experiment) -> Cell:
-    return Cell(experiment, experiment.digest, ("benchmark",), (), 600.0)
+    """Cells of the shipped sweep, taken evenly from the whole of it."""
+    grids = read_grids(SWEEP)
+    every = cells_of(grids, {s.name: s for s in ALL_STRATEGIES}, {w.name: w for w in ALL_WORKLOADS})
+    return every[:: len(every) // CELLS][:CELLS]
 
 
 def measure(client: Client, planned: list[Cell]) -> float:
     """Seconds for all cells, records written."""
 
     def note(done: DoneCell) -> None:
-        if done.outcome.state != "ok":
+        if done.outcome.state not in FINISHED_STATES:
             sys.exit(f"a cell is {done.outcome.state}: {done.outcome.reason}")
 
     with tempfile.TemporaryDirectory() as folder:

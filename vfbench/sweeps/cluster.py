@@ -30,7 +30,6 @@ CONNECT_S = 10
 SLOTS_HOLD_S = 2.0
 QUIET = {
     "distributed.worker.profile.enabled": False,
-    "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "10s",
 }
 """Dask watches its processes many times a second, for pages that nobody opens here; the cells need the time."""
