@@ -103,8 +103,8 @@ def test_shipped_strategies_are_told_apart_with_and_without_colour() -> None:
 
 
 def test_a_strangers_strategy_gets_a_colour_that_never_changes() -> None:
-    assert look("first-touch") == look("first-touch")
-    assert look("first-touch").colour in COLOURS
+    assert look("first-byte") == look("first-byte")
+    assert look("first-byte").colour in COLOURS
 
 
 def test_variants_of_a_strategy_share_its_colour_and_differ_in_their_dashes(tmp_path: Path) -> None:

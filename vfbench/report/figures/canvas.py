@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH_IN = 7.6
-CAPTION_WIDTH = 145
+CAPTION_WIDTH = 138
 """Characters of the caption's size that fit the width."""
 
 LEGEND_ROW_IN = 0.18
@@ -62,7 +62,15 @@ def legend_of(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> N
     columns = max(1, min(len(names), 108 // (longest + 8)))
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + LEGEND_ROW_IN * ((len(names) - 1) // columns))
-    figure.legend(handles, names, loc="outside upper left", ncols=columns, handlelength=2.8)
+    # matplotlib fills column after column; who reads, reads row after row.
+    order = [number for column in range(columns) for number in range(column, len(names), columns)]
+    figure.legend(
+        [handles[number] for number in order],
+        [names[number] for number in order],
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=2.8,
+    )
 
 
 def horizontal_bars(axes: Axes, series: Sequence[Series], furthest: float, ticks: int = 4) -> None:
