@@ -20,7 +20,9 @@ from vfbench.validation.qemu.prediction import predict
 
 MIB = 1 << 20
 PROGRAM = Program("sequential", 4096, 20, 4773, 12288)
-HOST = Host(line_bytes_per_s=500e6, window_late_ms=0.5, pages=16514, nonzero_pages=12374)
+HOST = Host(
+    line_bytes_per_s=500e6, stopped_bytes_per_s=500e6, window_late_ms=0.5, pages=16514, nonzero_pages=12374
+)
 CASE = Case("a case", PROGRAM, 32 * MIB, 300, 6000)
 needs_qemu = pytest.mark.skipif(
     shutil.which(BINARY) is None, reason=f"{BINARY} is not installed (Debian: the package qemu-system-x86)"
@@ -170,7 +172,8 @@ def test_the_guest_dirties_the_very_pages_that_the_model_says(tmp_path, pattern)
 @pytest.mark.slow
 def test_a_real_migration_of_a_quiet_guest_sends_what_the_model_says(tmp_path):
     quiet = dataclasses.replace(PROGRAM, working_set_pages=256, pages_per_tick=4)
-    host = asyncio.run(measure_host(find_qemu(), dataclasses.replace(quiet, pages_per_tick=0), tmp_path))
+    idle, busy = (dataclasses.replace(PROGRAM, pages_per_tick=each) for each in (0, 80))
+    host = asyncio.run(measure_host(find_qemu(), idle, busy, tmp_path))
     case = dataclasses.replace(CASE, program=quiet)
     measured = asyncio.run(measure(find_qemu(), case, tmp_path))
     account = predict(case, measured.stores, host, case.limit_ms)

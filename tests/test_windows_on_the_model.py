@@ -65,9 +65,8 @@ def by_the_rule(rate: int, migration: Precopy) -> Account:
     case = Case(
         "", SameStores(np.array(stores)), migration.bandwidth_bps // 8, migration.downtime_limit_ns // MS, 0
     )
-    return predict(
-        case, Stores(before, rate), Host(migration.line_rate_bps / 8, 0.0, pages, pages), LONGEST_MS
-    )
+    line = migration.line_rate_bps / 8
+    return predict(case, Stores(before, rate), Host(line, line, 0.0, pages, pages), LONGEST_MS)
 
 
 def took_ms(measures: dict[str, Any]) -> float:

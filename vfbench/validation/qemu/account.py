@@ -43,15 +43,17 @@ class Stores:
 
 @dataclass(frozen=True)
 class Host:
-    """What the model has to know of this QEMU on this machine: measured on an idle guest, never on a case.
+    """What the model has to know of this QEMU on this machine: measured on guests of their own, never on a case.
 
-    `line_bytes_per_s` is what QEMU sends without a limit; a bandwidth window lasts `window_late_ms` longer than
-    100 ms, because the migration thread wakes late and doesn't make up for it; of the RAM's `pages`,
-    `nonzero_pages` hold something. `buffer_pages` go into QEMU's buffer before what is in it counts towards a
-    window's share; 1 where each counts at once.
+    `line_bytes_per_s` is what QEMU sends without a limit; `stopped_bytes_per_s` what it sends once the guest stands
+    still, of pages that it sent before: the destination has them already and takes no faults. A bandwidth window
+    lasts `window_late_ms` longer than 100 ms, because the migration thread wakes late and doesn't make up for it; of
+    the RAM's `pages`, `nonzero_pages` hold something. `buffer_pages` go into QEMU's buffer before what is in it counts
+    towards a window's share; 1 where each counts at once.
     """
 
     line_bytes_per_s: float
+    stopped_bytes_per_s: float
     window_late_ms: float
     pages: int
     nonzero_pages: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ BINARY: Final = "qemu-system-x86_64"
 PACKAGE_HINT: Final = "Debian and Ubuntu: the package qemu-system-x86"
 _PRIORITY: Final = ("nice", "-n", "-15")
 """What else runs here is not to slow QEMU down; where the user may not do this, `nice` says so and goes on."""
+_STEAL: Final = 8
+"""The field of a processor's line in /proc/stat, its name counted (proc_stat(5))."""
 _CONNECT_S: Final = 20.0
 _READY_S: Final = 60.0
 
@@ -35,6 +38,15 @@ def qemu_version(binary: str) -> str:
     line = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603 # found by name on the user's PATH
     match = re.search(r"version (.*)", line)
     return match[1].strip() if match else line.strip()
+
+
+def stolen_s() -> float:
+    """Since it booted, for how long this machine's processors wanted to run and their hypervisor ran others."""
+    try:
+        total = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0].split()
+        return int(total[_STEAL]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError):
+        return 0.0
 
 
 class Machine:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 import re
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +18,14 @@ from vfbench.machine.memory import PAGE_BYTES
 from vfbench.migration.precopy import WINDOW_PS
 from vfbench.validation.qemu.account import HEADER_BYTES, Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import Program, boot_sector
-from vfbench.validation.qemu.machine import Machine, qemu_version, started
+from vfbench.validation.qemu.machine import Machine, qemu_version, started, stolen_s
 
 MEMORY_BYTES: Final = 64 << 20
 WINDOW_MS: Final = WINDOW_PS / 10**9
 _UNLIMITED: Final = 1 << 40
 _LIMITED: Final = 32 << 20
-_IDLE_REPEATS: Final = 3
-_ATTEMPTS: Final = 2
+_BUSY: Final = 64 << 20
+_ATTEMPTS: Final = 4
 _DISTURBED: Final = 0.1
 _PATIENCE_MS: Final = 60_000
 _BEFORE_S: Final = 0.3
@@ -35,7 +37,8 @@ _FLOPPY_BYTES: Final = 1_474_560
 class Measured:
     """QEMU's account of a case.
 
-    `waited` is the share of the time for which QEMU wanted a CPU and other processes of the host had it.
+    `waited` is the share of the time for which QEMU wanted a CPU and others had it: other processes of the host, or,
+    where the host is a virtual machine itself, its neighbours.
     """
 
     account: Account
@@ -61,24 +64,34 @@ async def measure(binary: str, case: Case, folder: Path) -> Measured:
     return Measured(_account(run.info), run.stores, run.waited)
 
 
-async def measure_host(binary: str, idle: Program, folder: Path) -> Host:
-    """An idle guest migrated without a limit, and with one; medians, because one wake-up may come very late."""
-    step_bytes = buffer_pages(qemu_version(binary)) * (PAGE_BYTES + HEADER_BYTES)
+async def measure_host(binary: str, idle: Program, busy: Program, folder: Path) -> Host:
+    """An idle guest migrated without a limit, and with one, and a busy guest.
+
+    The busy guest's working set has to fit its downtime limit, and be written so often that the last copy sends it.
+    """
+    step_pages = buffer_pages(qemu_version(binary))
+    step_bytes = step_pages * (PAGE_BYTES + HEADER_BYTES)
     share_bytes = math.ceil(_LIMITED / 10 / step_bytes) * step_bytes
-    rates, late_ms = [], []
-    for _ in range(_IDLE_REPEATS):
-        free = (await _carry_out(binary, Case("idle", idle, _UNLIMITED, 1, _PATIENCE_MS), folder)).info
-        rates.append(free["ram"]["transferred"] * 1000 / free["total-time"])
-        limited = (await _carry_out(binary, Case("idle", idle, _LIMITED, 1, _PATIENCE_MS), folder)).info
-        late_ms.append(_window_late_ms(limited, share_bytes))
-    ram = limited["ram"]
+    free = (await _undisturbed(binary, Case("idle", idle, _UNLIMITED, 1, _PATIENCE_MS), folder)).info
+    limited = (await _undisturbed(binary, Case("idle", idle, _LIMITED, 1, _PATIENCE_MS), folder)).info
+    last = (await _undisturbed(binary, Case("busy", busy, _BUSY, 300, _PATIENCE_MS), folder)).info
     return Host(
-        line_bytes_per_s=statistics.median(rates),
-        window_late_ms=statistics.median(late_ms),
-        pages=ram["total"] // PAGE_BYTES,
-        nonzero_pages=ram["normal"],
-        buffer_pages=buffer_pages(qemu_version(binary)),
+        line_bytes_per_s=free["ram"]["transferred"] * 1000 / free["total-time"],
+        stopped_bytes_per_s=last["ram"]["downtime-bytes"]
+        * 1000
+        / max(1, last["downtime"] - limited["downtime"]),
+        window_late_ms=_window_late_ms(limited, share_bytes),
+        pages=limited["ram"]["total"] // PAGE_BYTES,
+        nonzero_pages=limited["ram"]["normal"],
+        buffer_pages=step_pages,
     )
+
+
+def typical(hosts: Sequence[Host]) -> Host:
+    """The medians of one host looked at several times: it is not always equally busy."""
+    speeds = ("line_bytes_per_s", "stopped_bytes_per_s", "window_late_ms")
+    medians = {name: statistics.median(getattr(host, name) for host in hosts) for name in speeds}
+    return dataclasses.replace(hosts[0], **medians)
 
 
 def buffer_pages(version: str) -> int:
@@ -115,10 +128,14 @@ async def _carry_out(binary: str, case: Case, folder: Path) -> _Run:
     ):
         await source.until_ready()
         port = await _listen(destination)
-        began, waited_s = time.monotonic(), source.waited_s() + destination.waited_s()
+        began, before_s = time.monotonic(), _waited_s(source, destination)
         info, stores = await _migrate(source, port, case)
-        waited_s = source.waited_s() + destination.waited_s() - waited_s
+        waited_s = _waited_s(source, destination) - before_s
         return _Run(info, stores, waited_s / (time.monotonic() - began))
+
+
+def _waited_s(*machines: Machine) -> float:
+    return stolen_s() + sum(machine.waited_s() for machine in machines)
 
 
 async def _listen(destination: Machine) -> str:

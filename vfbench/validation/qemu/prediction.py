@@ -32,6 +32,7 @@ class ConstantGuest:
         self._stores = stores
         self._cancelled_ps = round(cancelled_ms * 10**9)
         self._line_ps = _PS_PER_S / host.line_bytes_per_s
+        self._stopped_ps = _PS_PER_S / host.stopped_bytes_per_s
         self._late_ps = round(host.window_late_ms * 10**9)
         self._buffer_pages = host.buffer_pages
         self._page_bytes = _page_bytes(case, host)
@@ -82,6 +83,7 @@ class ConstantGuest:
     def send_rest(self) -> None:
         """After the stop: what the last sync finds goes without a limit."""
         self.sync_log()
+        self._line_ps = self._stopped_ps
         self._send(self._next_pages())
 
     def _next_pages(self) -> npt.NDArray[np.int64]:
