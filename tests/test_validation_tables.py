@@ -43,6 +43,18 @@ def test_the_worst_error_is_that_of_a_row_with_a_goal():
     assert table(GOOD, UNJUDGED).worst is GOOD
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ((GOOD, BAD), "1 of 2 goals met; worst error +5.0 % (a: time)."),
+        ((GOOD, UNJUDGED), "1 of 1 goals met; worst error +5.0 % (a: time); 1 more rows without a goal."),
+        ((UNJUDGED,), "1 rows; worst error +200.0 % (a: downtime)."),
+    ],
+)
+def test_a_table_says_in_a_line_what_was_met_and_what_has_no_goal(rows, said):
+    assert table(*rows).summary() == said
+
+
 def test_a_stored_table_comes_back_as_it_was(tmp_path):
     stored = table(GOOD, BAD, UNJUDGED)
     assert load(store(stored, tmp_path)) == stored

@@ -95,17 +95,15 @@ class ValidationTable:
         return max(rows, key=lambda row: abs(row.error or 0.0), default=None)
 
     def summary(self) -> str:
-        """One sentence: how many goals were met, and the worst error."""
+        """One sentence: how many goals were met, the worst error, and how many rows have no goal."""
         goals = [row for row in self.rows if row.met is not None]
-        met = (
-            f"{len(goals) - len(self.missed)} of {len(goals)} goals met"
-            if goals
-            else f"{len(self.rows)} rows"
-        )
-        worst = self.worst
-        if worst is None or worst.error is None:
-            return f"{met}."
-        return f"{met}; worst error {format_error(worst)} ({worst.case}: {worst.measure})."
+        met = f"{len(goals) - len(self.missed)} of {len(goals)} goals met"
+        parts = [met if goals else f"{len(self.rows)} rows"]
+        if self.worst is not None and self.worst.error is not None:
+            parts.append(f"worst error {format_error(self.worst)} ({self.worst.case}: {self.worst.measure})")
+        if 0 < len(goals) < len(self.rows):
+            parts.append(f"{len(self.rows) - len(goals)} more rows without a goal")
+        return f"{'; '.join(parts)}."
 
     def to_json(self) -> dict[str, Any]:
         """The table as a JSON document; errors and goals met are in it for readers, and ignored when read back."""
