@@ -20,7 +20,8 @@ from vfbench.testbeds.kvm.guest_code import compile_guest
 from vfbench.testbeds.kvm.own_area import GUEST_CPU
 from workloads import Bulk
 
-LOAD_AND_STORE = re.compile(rb"\x0f\xb6(.)\x88\1", re.DOTALL)  # movzbl (address), %eax; mov %al, (address)
+# movzbl (address), %esi, then mov %sil, (address) twice: after an exit in lockstep (out %eax, %dx), else at once.
+LOAD_AND_STORE = re.compile(rb"\x0f\xb6(.).{1,24}?\xef.{0,4}?\x88\1.{2,3}?\x88\1", re.DOTALL)
 LOCKED = re.compile(rb"\xf0\x80.\x00", re.DOTALL)  # lock orb $0, (address)
 
 x86_guest = pytest.mark.skipif(

@@ -37,6 +37,7 @@ SOURCES = (
     "vfbench/*.py",
     "vfbench/calibration/loops.py",
     "vfbench/validation/known/parts.py",
+    "vfbench/validation/linux/played.py",
     "vfbench/machine/*.py",
     "vfbench/testbeds/**/*.py",
 )
