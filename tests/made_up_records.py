@@ -10,6 +10,9 @@ import pandas
 
 from vfbench.records.read import _PANDAS_TYPES, _frame
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, TRAITS, Column
+from vfbench.verdicts import Verdict, chosen_claims, evaluate
+
+Rows = list[dict[str, Any]]
 
 TRAITS_OF: dict[str, dict[str, Any]] = {
     "untracked": {"dma_visible_by": "none"},
@@ -135,3 +138,15 @@ def _part(rows: list[dict[str, Any]], columns: tuple[Column, ...]) -> pandas.Dat
     known = (*identity, *(each for each in TRAITS), *columns)
     frame = pandas.DataFrame(rows, columns=[column.name for column in known])
     return frame.astype({column.name: _PANDAS_TYPES[column.type] for column in known})
+
+
+def verdict(
+    claim: str,
+    *groups: Rows,
+    rounds: pandas.DataFrame | None = None,
+    intervals: pandas.DataFrame | None = None,
+) -> Verdict:
+    rounds = rounds_frame({}) if rounds is None else rounds
+    intervals = intervals_frame() if intervals is None else intervals
+    (found,) = evaluate(runs_frame(*groups), rounds, intervals, chosen_claims([claim]))
+    return found
