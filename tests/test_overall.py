@@ -48,6 +48,20 @@ def test_what_a_strategy_costs_and_whether_it_ends_is_said_too(tmp_path: Path) -
     assert "its migration never completed in 2 of 2" in careless
 
 
+def test_a_migration_that_completes_with_one_seed_and_not_with_another_is_not_said_to_never_complete(
+    tmp_path: Path,
+) -> None:
+    ends = dataclasses.replace(outcome(10.0), state="not-converged", reason="30 rounds"), outcome(10.0)
+    for size in (64, 1518):
+        work = Steady(frame_bytes=size)
+        for seed, ended in enumerate(ends):
+            write(tmp_path, experiment(strategy=Careless(), workload=work, seed=seed), ended)
+            write(tmp_path, experiment(strategy=Careful(), workload=work, seed=seed), outcome(10.0))
+    (careless,) = (each for each in overall(scenarios(read_records(tmp_path))) if each.startswith("careless"))
+    assert "never completed" not in careless
+    assert "completed, but not every time, in 2 of 2" in careless
+
+
 def test_one_scenario_needs_no_summing_up(tmp_path: Path) -> None:
     assert overall(scenarios(two_sizes(tmp_path, slow=4.0))[:1]) == []
 

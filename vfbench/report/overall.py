@@ -62,9 +62,11 @@ def _of_strategy(name: str, shared: Sequence[dict[str, Group]], testbed: str) ->
     if known:
         whole = f"whole in all {len(known)}" if not damaged else f"damaged in {damaged} of {len(known)}"
         parts.append(f"{whole} scenarios")
-    stuck = sum(any(each.run["state"] == "not-converged" for each in group.records) for group in own)
-    if stuck:
-        parts.append(f"its migration never completed in {stuck} of {len(own)}")
+    stuck = [[each.run["state"] == "not-converged" for each in group.records] for group in own]
+    if never := sum(all(each) for each in stuck):
+        parts.append(f"its migration never completed in {never} of {len(own)}")
+    if at_times := sum(any(each) and not all(each) for each in stuck):
+        parts.append(f"its migration completed, but not every time, in {at_times} of {len(own)}")
     parts += [*_speed(name, shared), *_price(name, shared)]
     place = "" if testbed == "model" else f" on testbed {testbed}"
     return f"{name}{place}: {', '.join(parts) or 'nothing was measured'}."

@@ -77,14 +77,21 @@ async def measure_host(binary: str, idle: Program, busy: Program, folder: Path) 
     last = (await _undisturbed(binary, Case("busy", busy, _BUSY, 300, _PATIENCE_MS), folder)).info
     return Host(
         line_bytes_per_s=free["ram"]["transferred"] * 1000 / free["total-time"],
-        stopped_bytes_per_s=last["ram"]["downtime-bytes"]
-        * 1000
-        / max(1, last["downtime"] - limited["downtime"]),
+        stopped_bytes_per_s=_downtime_bytes(last) * 1000 / max(1, last["downtime"] - limited["downtime"]),
         window_late_ms=_window_late_ms(limited, share_bytes),
         pages=limited["ram"]["total"] // PAGE_BYTES,
         nonzero_pages=limited["ram"]["normal"],
         buffer_pages=step_pages,
     )
+
+
+def _downtime_bytes(info: dict[str, Any]) -> int:
+    try:
+        return int(info["ram"]["downtime-bytes"])
+    except KeyError:
+        raise RunFailed(
+            "QEMU does not tell what it sent after the stop (downtime-bytes); take 7.0 or newer"
+        ) from None
 
 
 def typical(hosts: Sequence[Host]) -> Host:
