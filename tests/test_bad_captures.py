@@ -30,11 +30,7 @@ from vfbench.capture_files import MAX_INTERFACES, MAX_PACKET_BYTES
 from vfbench.captures import read_capture
 from vfbench.errors import UserError
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(captures, "user_cache_path", lambda _name: tmp_path / "cache")
-    return tmp_path / "cache" / "captures"
+pytestmark = pytest.mark.usefixtures("capture_cache")
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -161,9 +157,9 @@ def test_too_many_packets_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "packet 3: there are more than 2 packets; cut the file" in refusal(tmp_path, pcap(PACKETS))
 
 
-def test_a_refused_capture_leaves_nothing_in_the_cache(tmp_path: Path, cache: Path) -> None:
+def test_a_refused_capture_leaves_nothing_in_the_cache(tmp_path: Path, capture_cache: Path) -> None:
     refusal(tmp_path, pcap(PACKETS)[:-1])
-    assert not cache.exists()
+    assert not capture_cache.exists()
 
 
 SAMPLES = [pcap(PACKETS), pcap(PACKETS, ">", nano=True), pcapng(PACKETS), pcapng(PACKETS, ">", 6)]

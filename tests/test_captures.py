@@ -24,11 +24,7 @@ from made_up_captures import (
 from vfbench import captures
 from vfbench.captures import read_capture
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(captures, "user_cache_path", lambda _name: tmp_path / "cache")
-    return tmp_path / "cache" / "captures"
+pytestmark = pytest.mark.usefixtures("capture_cache")
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
@@ -181,20 +177,20 @@ def test_the_shipped_capture_is_whole() -> None:
 
 
 def test_a_second_reading_comes_from_the_cache(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capture_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = read(tmp_path, pcap(PACKETS))
     monkeypatch.setattr(captures, "_parse", None)
     again = read_capture(tmp_path / "a.pcap")
     for name, column in vars(first).items():
         assert np.array_equal(column, getattr(again, name))
-    assert [each.suffix for each in cache.iterdir()] == [".npz"]
+    assert [each.suffix for each in capture_cache.iterdir()] == [".npz"]
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"PK\x03\x04rubbish", b"\x93NUMPY"])
-def test_a_broken_cache_is_read_anew(tmp_path: Path, cache: Path, rubbish: bytes) -> None:
+def test_a_broken_cache_is_read_anew(tmp_path: Path, capture_cache: Path, rubbish: bytes) -> None:
     first = read(tmp_path, pcap(PACKETS))
-    (entry,) = cache.iterdir()
+    (entry,) = capture_cache.iterdir()
     entry.write_bytes(rubbish)
     assert np.array_equal(read_capture(tmp_path / "a.pcap").length, first.length)
     assert entry.read_bytes() != rubbish
@@ -210,7 +206,7 @@ def test_without_a_place_for_the_cache_captures_are_still_read(tmp_path: Path) -
     assert len(read(tmp_path, pcap(PACKETS)).length) == 3
 
 
-def test_the_cache_does_not_grow_for_ever(tmp_path: Path, cache: Path) -> None:
+def test_the_cache_does_not_grow_for_ever(tmp_path: Path, capture_cache: Path) -> None:
     for length in range(60, 90):
         read(tmp_path, pcap([(0, frame(), length)]))
-    assert len(list(cache.iterdir())) <= 16
+    assert len(list(capture_cache.iterdir())) <= 16

@@ -13,13 +13,7 @@ from vfbench.errors import UserError
 from vfbench.workload import NEVER_PS
 from workloads.pcap import Pcap
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiler's cache is fixed on import; this one is the captures'."""
-    monkeypatch.setattr(
-        "vfbench.captures.user_cache_path", lambda _name: tmp_path_factory.getbasetemp() / "cache"
-    )
+pytestmark = pytest.mark.usefixtures("shared_capture_cache")
 
 
 def write_capture(path: Path, packets: list[tuple[int, int]], destination: int = 1) -> str:

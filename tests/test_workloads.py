@@ -30,12 +30,7 @@ every_workload = pytest.mark.parametrize("kind", ALL_WORKLOADS, ids=lambda kind:
 every_open_loop = pytest.mark.parametrize("kind", OPEN_LOOPS, ids=lambda kind: kind.name)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The compiler's cache is fixed on import; this one is the captures'."""
-    monkeypatch.setattr(
-        "vfbench.captures.user_cache_path", lambda _name: tmp_path_factory.getbasetemp() / "cache"
-    )
+pytestmark = pytest.mark.usefixtures("shared_capture_cache")
 
 
 def test_names_are_unique_and_summaries_fit_a_line() -> None:

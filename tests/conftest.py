@@ -1,0 +1,22 @@
+"""Places for the cache of captures that are the tests' own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vfbench import captures
+
+
+@pytest.fixture
+def capture_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty at the beginning of each test; the folder with its entries."""
+    monkeypatch.setattr(captures, "user_cache_path", lambda _name: tmp_path / "cache")
+    return tmp_path / "cache" / "captures"
+
+
+@pytest.fixture
+def shared_capture_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for all tests that replay captures and don't look at it."""
+    monkeypatch.setattr(captures, "user_cache_path", lambda _name: tmp_path_factory.getbasetemp() / "cache")
