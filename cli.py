@@ -306,7 +306,7 @@ def crosscheck(profile: str, only: tuple[str, ...]) -> int:
     """
     from vfbench.profiles import load_profile
     from vfbench.testbeds import load_testbed
-    from vfbench.testbeds.kvm.crosscheck import as_in_lockstep, crosscheck, describe, planned
+    from vfbench.testbeds.crosscheck import as_in_lockstep, crosscheck, describe, planned
 
     figures = as_in_lockstep(load_profile(profile))
     plan = planned(_strategies(), _workloads(), only)

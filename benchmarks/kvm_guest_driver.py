@@ -21,20 +21,21 @@ from numba import types
 from strategies.dummy_write import DummyWrite
 from vfbench.errors import UserError
 from vfbench.experiment import Driver, Experiment, Guest
-from vfbench.machine.descriptors import DESCRIPTOR_SHIFT, rx_write_back
-from vfbench.machine.memory import CONTENT
-from vfbench.machine.poll import poll_one
-from vfbench.machine.vf_driver import open_vf
+from vfbench.machine.driver.poll import poll_one
+from vfbench.machine.driver.vf_open import open_vf
+from vfbench.machine.memory.guest_memory import CONTENT
+from vfbench.machine.vf.descriptors import DESCRIPTOR_SHIFT, rx_write_back
 from vfbench.machine.wire import APPLICATION
 from vfbench.profiles import load_profile
-from vfbench.testbeds.kvm import boot, own_area
-from vfbench.testbeds.kvm.bench_records import Bench
 from vfbench.testbeds.kvm.doctor import is_emulated, ns_per_instruction_of
-from vfbench.testbeds.kvm.guest import prepare_guest
-from vfbench.testbeds.kvm.guest_code import compile_guest
-from vfbench.testbeds.kvm.guest_program import record_type
-from vfbench.testbeds.kvm.registers import MMIO_BASE, MMIO_BYTES
-from vfbench.testbeds.kvm.site import Site
+from vfbench.testbeds.kvm.guest import guest_abi
+from vfbench.testbeds.kvm.guest.code import compile_guest
+from vfbench.testbeds.kvm.guest.guest import prepare_guest
+from vfbench.testbeds.kvm.guest.program import record_type
+from vfbench.testbeds.kvm.host.bench_records import Bench
+from vfbench.testbeds.kvm.host.endpoint import Site
+from vfbench.testbeds.kvm.sys import boot
+from vfbench.testbeds.kvm.sys.registers import MMIO_BASE, MMIO_BYTES
 from workloads.small_packets import SmallPackets
 
 PACKETS = 400
@@ -42,7 +43,7 @@ NATIVE_REPEATS, GUEST_REPEATS = 50, 5
 MIB = 1 << 20
 LOWEST_GPA = 0x10000
 """Below it a process may map nothing (vm.mmap_min_addr); the guest has only its page tables there."""
-RECORDS = (own_area.CPU_GPA, own_area.PORT_GPA, own_area.APPLICATION_GPA)
+RECORDS = (guest_abi.CPU_GPA, guest_abi.PORT_GPA, guest_abi.APPLICATION_GPA)
 
 _PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
 _MAP_SHARED, _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x01, 0x02, 0x20, 0x100000
@@ -100,7 +101,7 @@ def line(name: str, times: list[float]) -> None:
 
 def measure(site: Site) -> None:
     vm = site.vm
-    records = tuple(map(record_type, (own_area.GUEST_CPU, own_area.GUEST_PORT, APPLICATION)))
+    records = tuple(map(record_type, (guest_abi.GUEST_CPU, guest_abi.GUEST_PORT, APPLICATION)))
     opened = vm.load(compile_guest(open_driver, records, leaves=False))
     silent = vm.load(compile_guest(poll_packets, (*records, types.int64), leaves=False))
     observed = vm.load(compile_guest(poll_packets, (*records, types.int64)))
@@ -114,9 +115,9 @@ def measure(site: Site) -> None:
         vm.memory.bytes[:] = filled
 
     native = times_ns(lambda: natively(silent, *RECORDS, PACKETS), restore, NATIVE_REPEATS)
-    left_behind = vm.memory.bytes[own_area.CPU_GPA :].copy()
+    left_behind = vm.memory.bytes[guest_abi.CPU_GPA :].copy()
     guest = times_ns(lambda: vm.call(silent, *RECORDS, PACKETS) and None, restore, GUEST_REPEATS)
-    if not np.array_equal(left_behind, vm.memory.bytes[own_area.CPU_GPA :]):
+    if not np.array_equal(left_behind, vm.memory.bytes[guest_abi.CPU_GPA :]):
         sys.exit("the guest and the native run left different memories behind")
     watched = times_ns(lambda: vm.call(observed, *RECORDS, PACKETS) and None, restore, GUEST_REPEATS)
     line("the driver, natively", native)

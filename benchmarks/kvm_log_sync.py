@@ -12,10 +12,10 @@ import numpy as np
 from numba import types
 
 from vfbench.errors import UserError
-from vfbench.testbeds.kvm import boot
-from vfbench.testbeds.kvm.guest_code import compile_guest
-from vfbench.testbeds.kvm.raw_memory import store_i64
-from vfbench.testbeds.kvm.vm import VirtualMachine
+from vfbench.testbeds.kvm.guest.code import compile_guest
+from vfbench.testbeds.kvm.sys import boot
+from vfbench.testbeds.kvm.sys.raw_memory import store_i64
+from vfbench.testbeds.kvm.sys.vm import VirtualMachine
 
 MEMORY_BYTES = 1 << 30
 SHARES = (0.0, 0.01, 0.1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vfbench.machine.cpu import load, touch
-from vfbench.machine.descriptors import DESCRIPTOR_BYTES
+from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES
 from vfbench.parameters import parameter
 from vfbench.strategy import (
     FAULT_OF_STOP_ORDER,

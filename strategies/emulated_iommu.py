@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vfbench.machine.costs import IOVA_ALLOC, IOVA_ALLOC_DEFERRED
-from vfbench.machine.driver_state import CALL_LIST_ENTRIES
-from vfbench.machine.exits import CALL_UNMAP
-from vfbench.machine.iommu import (
+from vfbench.machine.driver.state import CALL_LIST_ENTRIES
+from vfbench.machine.iommu.exits import CALL_UNMAP
+from vfbench.machine.iommu.guest import (
     flush_calls,
     in_place_iova,
     is_armed,
@@ -31,8 +31,8 @@ from vfbench.machine.iommu import (
     unmap_page,
     unmap_page_later,
 )
-from vfbench.machine.iommu_table import PAGE_MASK, READ, WRITE
-from vfbench.machine.memory import PAGE_BYTES
+from vfbench.machine.iommu.table import PAGE_MASK, READ, WRITE
+from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.parameters import parameter
 from vfbench.strategy import (
     FAULT_OF_STOP_ORDER,

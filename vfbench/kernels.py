@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ SOURCES = (
     "vfbench/calibration/loops.py",
     "vfbench/validation/known/parts.py",
     "vfbench/validation/linux/played.py",
-    "vfbench/machine/*.py",
+    "vfbench/machine/**/*.py",
     "vfbench/testbeds/**/*.py",
 )
 """Where kernels of vfbench may stand; a test sees to it that none stands elsewhere."""
@@ -101,10 +102,16 @@ def kernel(function: Kernel) -> Kernel:
 
     Division by zero is numpy's, not Python's: a kernel has no way to raise.
     """
+    small = len(inspect.getsource(function).splitlines()) <= FORCED_INLINE_LINES
     with _cached_for(function):
-        compiled: Kernel = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function)
+        compiled: Kernel = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=small)(
+            function
+        )
     return compiled
 
+
+FORCED_INLINE_LINES = 14
+"""Longer functions are inlined where LLVM sees fit: forced everywhere, they multiply the code to compile."""
 
 NO_KERNEL = 0
 """The address that stands for a hook that does nothing."""

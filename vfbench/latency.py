@@ -1,7 +1,8 @@
 """Latency percentiles from the buckets that the kernels count in.
 
-The buckets of ``vfbench.machine.ledger.latency_bucket`` are an HDR histogram's (Tene): linear at first, then half as
-many for each doubling, so that a value is known to 1.6 % over twelve decades. Only the reading is done here.
+The buckets of ``vfbench.machine.oracle.oracle.latency_bucket`` are an HDR histogram's (Tene): linear at first,
+then half as many for each doubling, so that a value is known to 1.6 % over twelve decades. Only the reading is
+done here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ HALF = LATENCY_SUB_BUCKETS // 2
 
 
 def bucket_middle_ns(bucket: int) -> int:
-    """The latency in the middle of a bucket of :func:`vfbench.machine.ledger.latency_bucket`."""
+    """The latency in the middle of a bucket of :func:`vfbench.machine.oracle.oracle.latency_bucket`."""
     if bucket < LATENCY_SUB_BUCKETS:
         return bucket
     shift = (bucket - HALF) // HALF

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfbench.kernels import kernel
-from vfbench.machine.words import load_word
+from vfbench.machine.memory.words import load_word
 from vfbench.workload import next_random
 
 CELL_BITS = 14

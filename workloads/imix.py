@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfbench.kernels import kernel
-from vfbench.machine.words import load_word
+from vfbench.machine.memory.words import load_word
 from vfbench.workload import Workload, may_put, next_flow, next_random, put_frame
 
 SMALL_BYTES, MIDDLE_BYTES, LARGE_BYTES = 64, 594, 1518

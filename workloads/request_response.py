@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vfbench.kernels import kernel
+from vfbench.machine.memory.words import load_word, store_word
 from vfbench.machine.wire import LEAST_FRAME_BYTES, LONGEST_FRAME_BYTES
-from vfbench.machine.words import load_word, store_word
 from vfbench.parameters import parameter
 from vfbench.workload import NEVER_PS, PENDING_ANSWERS, Workload, may_put, put_frame
 

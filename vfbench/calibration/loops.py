@@ -7,8 +7,8 @@ loads, so it shows the latency of each step; the other loops let the processor o
 from __future__ import annotations
 
 from vfbench.kernels import kernel
-from vfbench.testbeds.kvm.guest_primitives import copy_words, touch_atomic, touch_in_two
-from vfbench.testbeds.kvm.raw_memory import load_i64, load_u8, store_i64, store_u8
+from vfbench.testbeds.kvm.guest.primitives import copy_words, touch_atomic, touch_in_two
+from vfbench.testbeds.kvm.sys.raw_memory import load_i64, load_u8, store_i64, store_u8
 
 CYCLES_PER_ROUND = 16
 LINE_SHIFT = 6

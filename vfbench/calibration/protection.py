@@ -21,7 +21,7 @@ from numba import types
 from vfbench.calibration.loops import store_to_pages
 from vfbench.calibration.measurement import Probe
 from vfbench.calibration.memory import PAGE_BYTES, timed_ns
-from vfbench.testbeds.kvm.raw_memory import load_i64
+from vfbench.testbeds.kvm.sys.raw_memory import load_i64
 
 PAGES: Final = 512
 SA_SIGINFO: Final = 4

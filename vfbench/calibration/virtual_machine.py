@@ -18,10 +18,10 @@ from vfbench.calibration.loops import scan_bitmap, store_to_pages
 from vfbench.calibration.measurement import NotMeasured, Probe
 from vfbench.calibration.memory import PAGE_BYTES, timed_ns
 from vfbench.errors import RunFailed, UserError
-from vfbench.testbeds.kvm import boot
 from vfbench.testbeds.kvm.doctor import is_emulated, ns_per_instruction_of
-from vfbench.testbeds.kvm.guest_code import GuestCode, compile_guest
-from vfbench.testbeds.kvm.vm import VirtualMachine
+from vfbench.testbeds.kvm.guest.code import GuestCode, compile_guest
+from vfbench.testbeds.kvm.sys import boot
+from vfbench.testbeds.kvm.sys.vm import VirtualMachine
 
 MEMORY_BYTES: Final = 1 << 30
 EXITS: Final = 1 << 12

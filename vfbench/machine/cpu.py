@@ -24,7 +24,7 @@ from vfbench.machine.costs import (
     TOUCH_CACHED,
     TOUCH_UNCACHED,
 )
-from vfbench.machine.memory import (
+from vfbench.machine.memory.guest_memory import (
     BLOCK_BYTES,
     BLOCK_SHIFT,
     CONTENT,
@@ -33,7 +33,7 @@ from vfbench.machine.memory import (
     PAGE_SHIFT,
     TORN,
 )
-from vfbench.machine.words import load_byte, load_word, store_byte, store_word
+from vfbench.machine.memory.words import load_byte, load_word, store_byte, store_word
 
 OPTIONS = 8
 RACES = 256

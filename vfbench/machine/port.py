@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vfbench.machine.driver_state import HELD_PACKETS
-from vfbench.machine.registers import QUEUE_REGISTERS
+from vfbench.machine.driver.state import HELD_PACKETS
+from vfbench.machine.vf.registers import QUEUE_REGISTERS
 from vfbench.machine.wire import BATCH_FRAMES
 
 MOST_DESCRIPTORS = 4096

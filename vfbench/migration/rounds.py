@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vfbench.machine.memory import PAGE_BYTES
+from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.migration.precopy import Precopy, expected_downtime_ms
 
 Row = dict[str, Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vfbench.machine.registers import COMMON_REGISTERS, QUEUE_REGISTERS
+from vfbench.machine.vf.registers import COMMON_REGISTERS, QUEUE_REGISTERS
 from vfbench.profiles import Profile
 
 CONFIG_REGISTERS = 64

@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from vfbench.errors import RunFailed, UserError
-from vfbench.testbeds.kvm import abi
-from vfbench.testbeds.kvm.device import KvmDevice
-from vfbench.testbeds.kvm.guest_code import GuestCode
-from vfbench.testbeds.kvm.vm import VirtualMachine
+from vfbench.testbeds.kvm.guest.code import GuestCode
+from vfbench.testbeds.kvm.host.device import KvmDevice
+from vfbench.testbeds.kvm.sys import abi
+from vfbench.testbeds.kvm.sys.vm import VirtualMachine
 
 # Above this a guest instruction is emulated, not run: the slowest processor does a two-instruction loop in a
 # nanosecond or two, KVM's emulator needs hundreds.

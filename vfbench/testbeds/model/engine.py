@@ -13,9 +13,9 @@ import numpy as np
 
 from vfbench.kernels import call_hook, kernel
 from vfbench.machine.cpu import sleep_until, store
-from vfbench.machine.memory import CONTENT, PAGE_SHIFT, SENT
-from vfbench.machine.poll import run_queue
-from vfbench.machine.vf import copy_frame
+from vfbench.machine.driver.poll import run_queue
+from vfbench.machine.memory.guest_memory import CONTENT, PAGE_SHIFT, SENT
+from vfbench.machine.vf.device import copy_frame
 from vfbench.machine.wire import BATCH_FRAMES
 from vfbench.workload import next_random
 

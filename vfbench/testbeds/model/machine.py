@@ -11,13 +11,13 @@ from vfbench.experiment import Experiment
 from vfbench.kernels import NO_KERNEL, address_of, kernel
 from vfbench.machine.costs import COSTS
 from vfbench.machine.cpu import CPU, HOOKS
-from vfbench.machine.driver_state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED, WATCHDOG_PS
-from vfbench.machine.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out
-from vfbench.machine.memory import MAPPED, PAGE_BYTES, Memory
+from vfbench.machine.driver.state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED, WATCHDOG_PS
+from vfbench.machine.driver.vf_open import open_vf
+from vfbench.machine.driver.virtio_receive import virtio_refill
+from vfbench.machine.memory.guest_memory import MAPPED, PAGE_BYTES, Memory
+from vfbench.machine.memory.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
-from vfbench.machine.vf_driver import open_vf
-from vfbench.machine.vf_registers import reset_registers
-from vfbench.machine.virtio_receive import virtio_refill
+from vfbench.machine.vf.register_access import reset_registers
 from vfbench.machine.wire import APPLICATION, FRAMES, NEVER_PS, SOURCE
 from vfbench.profiles import Profile
 from vfbench.strategy import do_nothing

@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from vfbench.kernels import kernel
 from vfbench.machine.cpu import sleep_until, store
-from vfbench.machine.driver_state import REGISTER_MIRROR, TRACKING_ARMED
-from vfbench.machine.exits import walk_table
-from vfbench.machine.iommu import flush_calls, flush_unmaps
+from vfbench.machine.driver.state import REGISTER_MIRROR, TRACKING_ARMED
+from vfbench.machine.driver.vf_open import close_vf, open_vf, restore_rings
+from vfbench.machine.driver.vf_transmit import clean_transmitted
+from vfbench.machine.iommu.exits import walk_table
+from vfbench.machine.iommu.guest import flush_calls, flush_unmaps
 from vfbench.machine.port import PATH_VF, PATH_VIRTIO
-from vfbench.machine.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
-from vfbench.machine.transmit import clean_transmitted
-from vfbench.machine.vf_driver import close_vf, open_vf, restore_rings
-from vfbench.machine.vf_registers import reset_registers, set_register
+from vfbench.machine.vf.register_access import reset_registers, set_register
+from vfbench.machine.vf.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
 from vfbench.migration.comparison import Comparison, compare
 from vfbench.migration.precopy import Precopy, precopy_of
 from vfbench.migration.vf_state import state_cost

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vfbench.machine.memory import (
+from vfbench.machine.memory.guest_memory import (
     CPU_WROTE,
     DEVICE_WROTE,
     LOGGED,

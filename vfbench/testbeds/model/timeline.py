@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfbench.latency import latency_percentiles_us
-from vfbench.machine.memory import CPU_WROTE, DEVICE_WROTE
+from vfbench.machine.memory.guest_memory import CPU_WROTE, DEVICE_WROTE
 from vfbench.testbeds.intervals import LOSSES, Row, interval_row
 from vfbench.testbeds.model.machine import Machine
 

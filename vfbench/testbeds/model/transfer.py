@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from vfbench.kernels import kernel
-from vfbench.machine.memory import BLOCKS_PER_PAGE, MAPPED, PAGE_SHIFT, WORDS_PER_PAGE
-from vfbench.machine.words import load_byte, load_word, store_byte, store_word
+from vfbench.machine.memory.guest_memory import BLOCKS_PER_PAGE, MAPPED, PAGE_SHIFT, WORDS_PER_PAGE
+from vfbench.machine.memory.words import load_byte, load_word, store_byte, store_word
 from vfbench.testbeds.model.engine import advance
 
 TRANSFER = np.dtype(

@@ -11,7 +11,7 @@ import numpy as np
 from vfbench.experiment import DEFAULT_PROFILE, Device, Driver, Experiment, Guest, Link
 from vfbench.kernels import kernel
 from vfbench.latency import bucket_middle_ns
-from vfbench.machine.words import load_word
+from vfbench.machine.memory.words import load_word
 from vfbench.parameters import parameter
 from vfbench.profiles import REQUIRED, Profile, load_profile
 from vfbench.strategy import Migration, Strategy, stop_and_copy

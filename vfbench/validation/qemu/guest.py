@@ -20,7 +20,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vfbench.machine.memory import PAGE_BYTES, PAGE_SHIFT
+from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT
 
 Pattern = Literal["sequential", "random"]
 

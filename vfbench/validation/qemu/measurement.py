@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vfbench.errors import RunFailed
-from vfbench.machine.memory import PAGE_BYTES
+from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.migration.precopy import WINDOW_PS
 from vfbench.validation.qemu.account import HEADER_BYTES, Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import Program, boot_sector

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vfbench.machine.memory import PAGE_BYTES, PAGE_SHIFT
+from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT
 from vfbench.migration.precopy import NotConverged, Precopy, Sync, window_share_bytes
 from vfbench.validation.qemu.account import HEADER_BYTES, Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import FILLED_FROM, OWN_PAGE

@@ -1,0 +1,37 @@
+"""README: what its table says of the claims is what the rules say of results/reference."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vfbench.records import intervals_frame, read_records, rounds_frame, runs_frame
+from vfbench.report.verdicts import WORDS
+from vfbench.verdicts import CLAIMS, Verdict, evaluate
+
+ROOT = Path(__file__).parents[2]
+ROW = re.compile(r"^\| (C\d+) [^|]+ \| ([^|]+) \|$", re.MULTILINE)
+FIGURE = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+ROWS = dict(ROW.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, Verdict]:
+    records = read_records(ROOT / "results" / "reference")
+    found = evaluate(runs_frame(records), rounds_frame(records), intervals_frame(records), CLAIMS)
+    return {verdict.claim: verdict for verdict in found}
+
+
+def test_the_readme_shows_every_claim() -> None:
+    assert list(ROWS) == [claim.id for claim in CLAIMS]
+
+
+@pytest.mark.parametrize("claim", ROWS)
+def test_the_readme_says_what_the_rule_says(claim: str, verdicts: dict[str, Verdict]) -> None:
+    assert ROWS[claim].startswith(WORDS[verdicts[claim].outcome].removeprefix("holds ")), verdicts[claim].text
+    known = {*FIGURE.findall(verdicts[claim].text), *FIGURE.findall(claim)}
+    assert [figure for figure in FIGURE.findall(ROWS[claim]) if figure not in known] == [], verdicts[
+        claim
+    ].text

@@ -1,0 +1,143 @@
+"""Two result sets side by side: matched by experiment, warned about, and a gate for CI."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.fakes import Careful, Careless, experiment
+from support.made_up import outcome, write
+
+import cli
+from vfbench.records import Outcome
+from vfbench.report.two_sets import COMPARED
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def put(name: str, gbps: float = 8.0, *, seeds: tuple[int, ...] = (1, 2), **changes: object) -> None:
+    for seed in seeds:
+        write(Path(name), experiment(seed=seed), outcome(gbps, **changes))
+
+
+def compare(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = cli.main(["compare", "a", "b", *words])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_equal_sets_pass_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a")
+    put("b")
+    code, out, _ = compare(capsys, "--fail-over", "5%")
+    assert code == 0
+    assert "gate passed: nothing is worse by more than 5 %" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"gbps": 7.7}, 0),
+        ({"gbps": 7.5}, 1),
+        ({"gbps": 12.0}, 0),
+        ({"service_gap_ms": 15.0}, 1),
+        ({"service_gap_ms": 5.0}, 0),
+        ({"stale_pages_payload": 1}, 1),
+        ({"packets_corrupted": 1}, 1),
+    ],
+)
+def test_the_gate_fails_on_what_got_worse_and_only_on_that(
+    capsys: pytest.CaptureFixture[str], changes: dict[str, float], code: int
+) -> None:
+    put("a")
+    put("b", **{"gbps": 8.0, **changes})  # type: ignore[arg-type]
+    found, out, _ = compare(capsys, "--fail-over", "5%")
+    assert found == code
+    assert ("FAILS" in out) == bool(code)
+
+
+def test_without_a_gate_worse_is_told_and_the_code_is_0(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a")
+    put("b", 4.0)
+    code, out, _ = compare(capsys)
+    assert code == 0
+    assert "50.0% worse" in out
+
+
+def test_seeds_may_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a", seeds=(1, 2))
+    put("b", seeds=(7,))
+    assert "careful: 2 and 1 runs, ok and ok" in compare(capsys)[1]
+
+
+def test_what_is_in_one_set_only_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a")
+    put("b")
+    write(Path("a"), experiment(strategy=Careless()), outcome(1.0))
+    write(Path("b"), experiment(strategy=Careful(mode="deferred")), outcome(1.0))
+    out = compare(capsys)[1]
+    assert "only in A: careless" in out
+    assert "only in B: careful mode=deferred" in out
+
+
+def test_nothing_that_matches_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a")
+    write(Path("b"), experiment(strategy=Careless()), outcome(1.0))
+    code, out, err = compare(capsys)
+    assert (code, out) == (2, "")
+    assert "nothing matches: none of the 1 experiments of A is among the 1 of B" in err
+
+
+def test_environments_that_differ_are_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a")
+    put("b")
+    for manifest in Path("b").glob("*/manifest.json"):
+        document = json.loads(manifest.read_text())
+        document["environment"]["cpu"] = "Z80"
+        document["environment"]["packages"]["numba"] = "9.9"
+        document["profile"]["digest"] = "f" * 64
+        manifest.write_text(json.dumps(document))
+    warnings = [line for line in compare(capsys)[1].splitlines() if line.startswith("warning")]
+    assert [line.split(": ")[2] for line in warnings] == ["cpu", "package numba", "profile digest"]
+    assert warnings[0].endswith("Z80 in B")
+
+
+def test_a_run_that_fails_now_fails_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a")
+    for seed in (1, 2):
+        write(Path("b"), experiment(seed=seed), Outcome("failed", "the ring stalled"))
+    code, out, _ = compare(capsys, "--fail-over", "5%")
+    assert code == 1
+    assert "fewer of its runs were measured" in out
+
+
+def test_times_of_an_emulated_guest_pass_any_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a", functional=True)
+    put("b", 1.0, functional=True)
+    code, out, _ = compare(capsys, "--fail-over", "5%")
+    assert code == 0
+    assert "throughput" not in out
+
+
+def test_json_holds_every_watched_measure_with_its_direction_told_by_worse_by(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put("a")
+    put("b", 4.0)
+    document = json.loads(compare(capsys, "--json", "--fail-over", "5%")[1])
+    changes = {each["measure"]: each for each in document["pairs"][0]["changes"]}
+    assert set(changes) == {each.measure for each in COMPARED}
+    assert changes["gbps"]["worse_by"] == 0.5
+    assert document["failing"] is True
+
+
+@pytest.mark.parametrize("share", ["5", "x", "-1%"])
+def test_a_share_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], share: str) -> None:
+    put("a")
+    put("b")
+    code, _, err = compare(capsys, f"--fail-over={share}")
+    assert (code, "--fail-over" in err) == (2, True)

@@ -1,0 +1,66 @@
+"""The guest's application: takes packets from its socket, keeps each for a while, reads it, lets it go.
+
+What it keeps pins packet memory, and so decides whether the driver may use a page again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.costs import APP_PACKET, RX_RELEASE
+from vfbench.machine.cpu import load_field, now_ps, spend, store_field
+from vfbench.machine.driver.state import HELD_ENTRY_BYTES, HELD_HEAD, HELD_PACKETS, HELD_TAIL
+from vfbench.machine.memory.page_pool import release_page
+from vfbench.machine.oracle.oracle import note_consumed, note_handed_over, note_socket_full
+
+LENGTH_SHIFT = 48
+ADDRESS_MASK = (1 << LENGTH_SHIFT) - 1
+
+
+@kernel
+def held_entry(cpu: Any, position: int) -> int:
+    """Guest-physical address of the socket queue's entry number ``position``."""
+    return cpu.held + (position & (HELD_PACKETS - 1)) * HELD_ENTRY_BYTES
+
+
+@kernel
+def hand_over(cpu: Any, port: Any, slot: int, address: int, length_bytes: int) -> bool:
+    """Queue a received packet on the socket; False, and the packet's page let go, when the socket is full."""
+    tail = load_field(cpu, cpu.driver + HELD_TAIL)
+    if tail - load_field(cpu, cpu.driver + HELD_HEAD) >= HELD_PACKETS:
+        note_socket_full(port, slot)
+        release_page(cpu, address)
+        return False
+    spend(cpu, APP_PACKET)
+    note_handed_over(port, slot, tail & (HELD_PACKETS - 1), now_ps(cpu))
+    store_field(cpu, held_entry(cpu, tail), now_ps(cpu) + cpu.hold_ps)
+    store_field(cpu, held_entry(cpu, tail) + 8, address | length_bytes << LENGTH_SHIFT)
+    store_field(cpu, cpu.driver + HELD_TAIL, tail + 1)
+    return True
+
+
+@kernel
+def next_due_ps(cpu: Any) -> int:
+    """When the application is done with the oldest packet that it keeps; -1 when it keeps none."""
+    head = load_field(cpu, cpu.driver + HELD_HEAD)
+    if head == load_field(cpu, cpu.driver + HELD_TAIL):
+        return -1
+    return load_field(cpu, held_entry(cpu, head))
+
+
+@kernel
+def consume_due(cpu: Any, port: Any) -> None:
+    """Read and let go every kept packet whose time has come."""
+    head = load_field(cpu, cpu.driver + HELD_HEAD)
+    tail = load_field(cpu, cpu.driver + HELD_TAIL)
+    if head == tail or load_field(cpu, held_entry(cpu, head)) > now_ps(cpu):
+        return
+    while head != tail and load_field(cpu, held_entry(cpu, head)) <= now_ps(cpu):
+        packet = load_field(cpu, held_entry(cpu, head) + 8)
+        address = packet & ADDRESS_MASK
+        note_consumed(cpu, port, head & (HELD_PACKETS - 1), address, packet >> LENGTH_SHIFT)
+        spend(cpu, RX_RELEASE)
+        release_page(cpu, address)
+        head += 1
+    store_field(cpu, cpu.driver + HELD_HEAD, head)

@@ -1,0 +1,187 @@
+"""The driver's poll (NAPI) and the vCPU that runs it: interrupt, poll up to the budget, refill, sleep.
+
+One step is one packet. The vCPU's time is spent by whoever acts on it; when the poll takes longer than the
+packets' distance, packets wait in the ring, then in the FIFO, and then there is no room.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.by_testbed import on_model
+from vfbench.machine.costs import INTERRUPT_ENTRY_HOST, INTERRUPT_INJECTION, POLL_START
+from vfbench.machine.cpu import sleep_until, spend
+from vfbench.machine.driver.application import consume_due, next_due_ps
+from vfbench.machine.driver.state import WATCHDOG_PS
+from vfbench.machine.driver.vf_receive import empty_slots, receive_one, refill
+from vfbench.machine.driver.vf_transmit import clean_transmitted, ring_transmit_doorbell
+from vfbench.machine.driver.virtio_receive import (
+    virtio_empty_slots,
+    virtio_receive_interrupts_on,
+    virtio_receive_one,
+    virtio_refill,
+)
+from vfbench.machine.driver.virtio_transmit import (
+    virtio_poll_transmitted,
+    virtio_ring_transmit_doorbell,
+    virtio_take_back_sent,
+)
+from vfbench.machine.port import PATH_VF
+from vfbench.machine.vf.device import vf_advance
+from vfbench.machine.virtio.vhost import vhost_advance
+
+
+@kernel
+def begin_poll(cpu: Any, port: Any) -> None:
+    """A poll starts: the application had its turn on this processor, then clean what was sent."""
+    port.poll_left = cpu.poll_budget
+    consume_due(cpu, port)
+    spend(cpu, POLL_START)
+    if port.path == PATH_VF:
+        clean_transmitted(cpu)
+    elif cpu.transmit_interrupts:
+        virtio_take_back_sent(cpu)
+
+
+@kernel
+def receive_next(cpu: Any, port: Any, application: Any) -> int:
+    """Take one packet and refill when enough slots are empty; returns 1 if there was a packet, else 0."""
+    if port.path == PATH_VF:
+        received = receive_one(cpu, port, application)
+        if empty_slots(cpu) >= cpu.refill_batch:
+            refill(cpu, port)
+    else:
+        received = virtio_receive_one(cpu, port, application)
+        if virtio_empty_slots(cpu) >= cpu.refill_batch:
+            virtio_refill(cpu, port)
+    return received
+
+
+@kernel
+def end_poll(cpu: Any, port: Any) -> None:
+    """A poll ends: tell the device of the frames that were queued meanwhile."""
+    port.poll_left = 0
+    if port.path == PATH_VF:
+        ring_transmit_doorbell(cpu, port)
+    else:
+        virtio_ring_transmit_doorbell(cpu, port)
+
+
+@kernel
+def complete(cpu: Any, port: Any) -> None:
+    """``napi_complete``: nothing left, interrupts on again, unless a packet came meanwhile."""
+    port.polling = 0
+    port.interrupt_pending = 0
+    if port.path != PATH_VF and not virtio_receive_interrupts_on(cpu):
+        port.polling = 1
+
+
+@on_model
+def bring_device_up_to_now(cpu: Any, port: Any) -> None:
+    """What the device has done by now may not have been carried out yet; a real one does not wait to be asked."""
+    advance_device(cpu, port, cpu.clock_ps, False)
+
+
+@kernel
+def poll_one(cpu: Any, port: Any, application: Any) -> None:
+    """One packet's worth of polling."""
+    if port.poll_left == 0:
+        begin_poll(cpu, port)
+    received = receive_next(cpu, port, application)
+    if not received:
+        bring_device_up_to_now(cpu, port)
+        received = receive_next(cpu, port, application)
+    port.poll_left -= received
+    if not received or port.poll_left == 0:
+        end_poll(cpu, port)
+    if not received:
+        complete(cpu, port)
+
+
+@kernel
+def pay_for_interrupt(cpu: Any, time_ps: int) -> None:
+    """An interrupt that was raised at ``time_ps`` reaches the guest."""
+    sleep_until(cpu, time_ps)
+    cpu.interrupts += 1
+    cpu.host_ps += cpu.cost[INTERRUPT_ENTRY_HOST]
+    spend(cpu, INTERRUPT_INJECTION)
+
+
+@kernel
+def take_interrupt(cpu: Any, port: Any) -> None:
+    """The queue's interrupt reaches the guest, and the driver starts to poll."""
+    port.last_interrupt_ps = port.interrupt_ps
+    port.interrupt_pending = 0
+    pay_for_interrupt(cpu, port.interrupt_ps)
+    port.polling = 1
+
+
+@kernel
+def take_transmit_interrupt(cpu: Any, port: Any) -> None:
+    """vhost has sent what the virtio driver wanted to be told of: the driver takes it back."""
+    port.tx_interrupt_pending = 0
+    pay_for_interrupt(cpu, port.tx_interrupt_ps)
+    virtio_poll_transmitted(cpu)
+
+
+@kernel
+def transmit_interrupt_is_next(port: Any, limit_ps: int) -> bool:
+    """Whether the virtio transmit queue's interrupt is due by ``limit_ps``, and before the other one."""
+    if not port.tx_interrupt_pending or port.tx_interrupt_ps > limit_ps:
+        return False
+    return not port.interrupt_pending or port.tx_interrupt_ps < port.interrupt_ps
+
+
+@kernel
+def advance_device(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
+    """Everything that the VF, or vhost in its place, does up to ``until_ps``."""
+    if port.path == PATH_VF:
+        vf_advance(cpu, port, until_ps, stop_at_interrupt)
+    else:
+        vhost_advance(cpu, port, until_ps, stop_at_interrupt)
+
+
+@kernel
+def poll_for_the_watchdog(port: Any) -> None:
+    """A queue without buffers gets no interrupt, and without a poll no buffers: the watchdog polls it all the same."""
+    port.watchdog_ps += WATCHDOG_PS
+    port.polling = 1
+
+
+@kernel
+def rest(cpu: Any, port: Any, until_ps: int) -> None:
+    """The vCPU sleeps until an interrupt, the watchdog, or the time when the application is done with a packet."""
+    due_ps = next_due_ps(cpu)
+    limit_ps = min(until_ps, port.watchdog_ps)
+    limit_ps = limit_ps if due_ps < 0 else min(limit_ps, due_ps)
+    if limit_ps > cpu.clock_ps:
+        advance_device(cpu, port, limit_ps, not port.noticed)
+    if transmit_interrupt_is_next(port, limit_ps) and not port.noticed:
+        take_transmit_interrupt(cpu, port)
+    elif port.interrupt_pending and port.interrupt_ps <= limit_ps and not port.noticed:
+        take_interrupt(cpu, port)
+    else:
+        sleep_until(cpu, limit_ps)
+        consume_due(cpu, port)
+        if limit_ps >= port.watchdog_ps:
+            poll_for_the_watchdog(port)
+
+
+@kernel
+def run_queue(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
+    """Let device and vCPU take turns in the order of their clocks, up to ``until_ps``.
+
+    The VF may lag behind while the driver takes packets that are done: what it does meanwhile changes nothing
+    for them. It catches up before it sees a new tail, and before the driver believes that nothing is left.
+    """
+    while cpu.clock_ps < until_ps and not port.paused:
+        if port.polling and not port.noticed:
+            if port.path != PATH_VF:
+                advance_device(cpu, port, cpu.clock_ps, False)
+            if port.tx_interrupt_pending and port.tx_interrupt_ps <= cpu.clock_ps:
+                take_transmit_interrupt(cpu, port)
+            poll_one(cpu, port, application)
+        else:
+            rest(cpu, port, until_ps)
+    advance_device(cpu, port, until_ps, False)

@@ -1,0 +1,134 @@
+"""The VF driver's receive side, as ixgbevf has it.
+
+Who owns what: the device moves the head and fills buffers; the driver moves the tail and cleans from
+``next_to_clean``. A descriptor is the driver's again once DD is set. The two halves of an Rx page are used in
+turn, and a page only while nobody else holds it (``ixgbevf_can_reuse_rx_page``).
+
+A buffer's entry is two words: the buffer's guest-physical address, and the IOVA that the device knows its page by.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import call_hook, kernel
+from vfbench.machine.costs import DESCRIPTOR_READ, DOORBELL_WRITE, RX_PACKET, SKB_COPY_FIXED
+from vfbench.machine.cpu import copy, load_field, spend, store_field
+from vfbench.machine.driver.application import hand_over
+from vfbench.machine.driver.reply import answer
+from vfbench.machine.driver.state import NEXT_TO_CLEAN, NEXT_TO_USE
+from vfbench.machine.memory.guest_memory import HALF_PAGE_BYTES, PAGE_BYTES
+from vfbench.machine.memory.page_pool import (
+    FRAGMENT_BYTES,
+    alloc_fragment,
+    alloc_page,
+    hold_page,
+    holders_address,
+)
+from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT, rx_is_done, rx_length
+from vfbench.machine.vf.register_access import write_register
+from vfbench.machine.vf.registers import RDT
+
+
+@kernel
+def page_is_free_again(cpu: Any, buffer: int) -> bool:
+    """Only the driver holds the buffer's page: whoever had its other half has let it go."""
+    return load_field(cpu, holders_address(cpu, buffer)) == 1
+
+
+@kernel
+def copy_out(cpu: Any, buffer: int, length_bytes: int) -> int:
+    """Copy a small packet into memory of its own, so that its half page serves again; 0 if there is no memory."""
+    target = alloc_fragment(cpu, FRAGMENT_BYTES)
+    if target != 0:
+        spend(cpu, SKB_COPY_FIXED)
+        copy(cpu, target, buffer, length_bytes)
+    return target
+
+
+@kernel
+def give_up_page(cpu: Any, entry: int) -> None:
+    """Unmap the buffer's page; the driver's hold passes to the packet, and the slot is empty until the refill."""
+    buffer = load_field(cpu, entry)
+    call_hook(cpu.hook_page_unmapped, cpu, load_field(cpu, entry + 8), buffer & -PAGE_BYTES)
+    store_field(cpu, entry, 0)
+
+
+@kernel
+def take_packet(cpu: Any, entry: int, length_bytes: int) -> int:
+    """Take the packet out of its buffer, settle what becomes of the page; returns where the packet is, 0 if nowhere."""
+    buffer = load_field(cpu, entry)
+    if length_bytes <= cpu.copybreak_bytes:
+        return copy_out(cpu, buffer, length_bytes)
+    if cpu.reuse and page_is_free_again(cpu, buffer):
+        hold_page(cpu, buffer)
+        store_field(cpu, entry, buffer ^ HALF_PAGE_BYTES)
+    else:
+        give_up_page(cpu, entry)
+    return buffer
+
+
+@kernel
+def receive_one(cpu: Any, port: Any, application: Any) -> int:
+    """Take the next packet if the device is done with its descriptor; returns 1 if there was one, else 0."""
+    slot = load_field(cpu, cpu.driver + NEXT_TO_CLEAN)
+    descriptor = cpu.rx_ring + (slot << DESCRIPTOR_SHIFT)
+    entry = cpu.rx_buffers + (slot << DESCRIPTOR_SHIFT)
+    status = load_field(cpu, descriptor + 8)
+    if not rx_is_done(status) or load_field(cpu, entry) == 0:
+        return 0
+    spend(cpu, DESCRIPTOR_READ)
+    call_hook(cpu.hook_descriptor_seen_done, cpu, descriptor, DESCRIPTOR_BYTES)
+    length_bytes = rx_length(status)
+    call_hook(cpu.hook_buffer_synced, cpu, load_field(cpu, entry), length_bytes)
+    spend(cpu, RX_PACKET)
+    packet = take_packet(cpu, entry, length_bytes)
+    store_field(cpu, cpu.driver + NEXT_TO_CLEAN, (slot + 1) & (cpu.rx_size - 1))
+    if packet != 0 and hand_over(cpu, port, slot, packet, length_bytes):
+        answer(cpu, port, application, slot, length_bytes)
+    return 1
+
+
+@kernel
+def fill_slot(cpu: Any, slot: int) -> bool:
+    """Give slot's buffer to the device, a fresh page if the slot is empty; False when there is no page."""
+    entry = cpu.rx_buffers + (slot << DESCRIPTOR_SHIFT)
+    buffer = load_field(cpu, entry)
+    if buffer == 0:
+        buffer = alloc_page(cpu)
+        if buffer == 0:
+            return False
+        store_field(cpu, entry, buffer)
+        store_field(cpu, entry + 8, call_hook(cpu.hook_page_mapped, cpu, buffer, PAGE_BYTES))
+    call_hook(cpu.hook_buffer_given, cpu, buffer, HALF_PAGE_BYTES)
+    descriptor = cpu.rx_ring + (slot << DESCRIPTOR_SHIFT)
+    store_field(cpu, descriptor, load_field(cpu, entry + 8) + (buffer & HALF_PAGE_BYTES))
+    store_field(cpu, descriptor + 8, 0)
+    return True
+
+
+@kernel
+def empty_slots(cpu: Any) -> int:
+    """Slots cleaned and not given to the device again."""
+    cleaned = load_field(cpu, cpu.driver + NEXT_TO_CLEAN)
+    return (cleaned - load_field(cpu, cpu.driver + NEXT_TO_USE) - 1) & (cpu.rx_size - 1)
+
+
+@kernel
+def refill(cpu: Any, port: Any) -> None:
+    """Give every empty slot to the device again, then bump the tail once."""
+    slot = load_field(cpu, cpu.driver + NEXT_TO_USE)
+    filled = 0
+    for _ in range(empty_slots(cpu)):
+        if not fill_slot(cpu, slot):
+            break
+        slot = (slot + 1) & (cpu.rx_size - 1)
+        filled += 1
+    if filled == 0:
+        return
+    # The next descriptor still says what it said last time round: clear it, or it would be taken for done.
+    store_field(cpu, cpu.rx_ring + (slot << DESCRIPTOR_SHIFT) + 8, 0)
+    store_field(cpu, cpu.driver + NEXT_TO_USE, slot)
+    call_hook(cpu.hook_doorbell_ready, cpu, filled, 0)
+    spend(cpu, DOORBELL_WRITE)
+    write_register(cpu, port, RDT, slot)

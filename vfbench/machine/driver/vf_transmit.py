@@ -1,0 +1,116 @@
+"""The VF driver's transmit side: one map and one unmap for each frame, as a real driver does it.
+
+The tail is bumped once for the frames of a poll (``xmit_more``). The device writes back nothing but DD.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import call_hook, kernel
+from vfbench.machine.by_testbed import on_model
+from vfbench.machine.costs import DOORBELL_WRITE, TX_PACKET
+from vfbench.machine.cpu import load_field, spend, spend_copy, store, store_field
+from vfbench.machine.driver.state import TX_NEXT_TO_CLEAN, TX_NEXT_TO_USE, TX_SEQUENCE, TX_TAIL_WRITTEN
+from vfbench.machine.memory.guest_memory import BLOCK_BYTES, BLOCK_SHIFT, BLOCKS_SHIFT, CONTENT, SENT
+from vfbench.machine.memory.page_pool import alloc_page, release_page
+from vfbench.machine.oracle.oracle import note_refused, note_sending
+from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT, tx_command, tx_is_done
+from vfbench.machine.vf.register_access import write_register
+from vfbench.machine.vf.registers import TDT
+
+
+@on_model
+def write_block(cpu: Any, address: int, length_bytes: int, word: int) -> None:
+    """A block of a frame to send, by its content word: all that the model's memory keeps of a block."""
+    store(cpu, address, word)
+
+
+@kernel
+def write_frame(cpu: Any, address: int, length_bytes: int, sequence: int) -> None:
+    """The stack writes the frame's bytes, block by block."""
+    spend_copy(cpu, length_bytes)
+    for block in range((length_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT):
+        begin = block << BLOCK_SHIFT
+        word = CONTENT | SENT | sequence << BLOCKS_SHIFT | block
+        write_block(cpu, address + begin, min(BLOCK_BYTES, length_bytes - begin), word)
+
+
+@kernel
+def ring_is_full(cpu: Any) -> bool:
+    """Whether the transmit ring has no free descriptor."""
+    used = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
+    return (used + 1) & (cpu.tx_size - 1) == load_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN)
+
+
+@kernel
+def new_frame(cpu: Any, port: Any, length_bytes: int, flow: int) -> int:
+    """Write the next frame into a page of its own; returns the page, 0 if there is none."""
+    page = alloc_page(cpu)
+    if page == 0:
+        note_refused(port)
+        return 0
+    sequence = load_field(cpu, cpu.driver + TX_SEQUENCE)
+    store_field(cpu, cpu.driver + TX_SEQUENCE, sequence + 1)
+    note_sending(port, sequence, flow)
+    write_frame(cpu, page, length_bytes, sequence)
+    spend(cpu, TX_PACKET)
+    return page
+
+
+@kernel
+def post_frame(cpu: Any, page: int, length_bytes: int) -> None:
+    """Map the frame for the device and describe it in the next free descriptor."""
+    slot = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
+    iova = call_hook(cpu.hook_frame_mapped, cpu, page, length_bytes)
+    entry = cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT)
+    store_field(cpu, entry, page)
+    store_field(cpu, entry + 8, iova)
+    descriptor = cpu.tx_ring + (slot << DESCRIPTOR_SHIFT)
+    store_field(cpu, descriptor, iova)
+    store_field(cpu, descriptor + 8, tx_command(length_bytes))
+    store_field(cpu, cpu.driver + TX_NEXT_TO_USE, (slot + 1) & (cpu.tx_size - 1))
+
+
+@kernel
+def send_one(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
+    """Queue one frame for the device; refused when ring or memory is full, as the queue discipline would."""
+    if ring_is_full(cpu):
+        clean_transmitted(cpu)
+    if ring_is_full(cpu):
+        note_refused(port)
+        return
+    page = new_frame(cpu, port, length_bytes, flow)
+    if page != 0:
+        post_frame(cpu, page, length_bytes)
+
+
+@kernel
+def ring_transmit_doorbell(cpu: Any, port: Any) -> None:
+    """Tell the device of the frames queued since the last time."""
+    slot = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
+    if slot == load_field(cpu, cpu.driver + TX_TAIL_WRITTEN):
+        return
+    call_hook(cpu.hook_doorbell_ready, cpu, 0, 0)
+    store_field(cpu, cpu.driver + TX_TAIL_WRITTEN, slot)
+    spend(cpu, DOORBELL_WRITE)
+    write_register(cpu, port, TDT, slot)
+
+
+@kernel
+def clean_transmitted(cpu: Any) -> None:
+    """Unmap and free the frames that the device has sent."""
+    slot = load_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN)
+    end = load_field(cpu, cpu.driver + TX_TAIL_WRITTEN)
+    started = slot
+    while slot != end:
+        descriptor = cpu.tx_ring + (slot << DESCRIPTOR_SHIFT)
+        if not tx_is_done(load_field(cpu, descriptor + 8)):
+            break
+        call_hook(cpu.hook_descriptor_seen_done, cpu, descriptor, DESCRIPTOR_BYTES)
+        entry = cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT)
+        call_hook(cpu.hook_frame_unmapped, cpu, load_field(cpu, entry + 8), load_field(cpu, entry))
+        release_page(cpu, load_field(cpu, entry))
+        slot = (slot + 1) & (cpu.tx_size - 1)
+    if slot != started:
+        store_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN, slot)

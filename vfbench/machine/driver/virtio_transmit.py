@@ -1,0 +1,105 @@
+"""The virtio-net driver's transmit side.
+
+Frames sent are taken back before the next one is queued, at each receive poll, and in a poll of their own after an
+interrupt (``start_xmit``, ``virtnet_poll_cleantx``, ``virtnet_poll_tx``; drivers/net/virtio_net.c of Linux 6.12 with
+its default, ``napi_tx``). The driver of 2015, which had no such interrupt, does the first of these only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.costs import POLL_START, VIRTIO_QUEUE_PACKET
+from vfbench.machine.cpu import load_field, spend, store_field
+from vfbench.machine.driver.state import VIRTIO_TX_ADDED, VIRTIO_TX_KICKED, VIRTIO_TX_SEEN
+from vfbench.machine.driver.vf_transmit import new_frame
+from vfbench.machine.driver.virtio_notify import TX, interrupt_after, kick_if_wanted
+from vfbench.machine.memory.page_pool import release_page
+from vfbench.machine.oracle.oracle import note_refused
+from vfbench.machine.virtio.virtqueue import (
+    INDEX_MASK,
+    available_index,
+    load16,
+    make_available,
+    store16,
+    used_index,
+)
+
+
+@kernel
+def virtio_ring_is_full(cpu: Any) -> bool:
+    """Whether every transmit descriptor is in use."""
+    added = load_field(cpu, cpu.driver + VIRTIO_TX_ADDED)
+    return added - load_field(cpu, cpu.driver + VIRTIO_TX_SEEN) >= cpu.virtqueue_size
+
+
+@kernel
+def virtio_send_one(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
+    """Queue one frame for vhost; refused when ring or memory is full, as the queue discipline would."""
+    virtio_take_back_sent(cpu)
+    if virtio_ring_is_full(cpu):
+        note_refused(port)
+        return
+    page = new_frame(cpu, port, length_bytes, flow)
+    if page == 0:
+        return
+    spend(cpu, VIRTIO_QUEUE_PACKET)
+    added = load_field(cpu, cpu.driver + VIRTIO_TX_ADDED)
+    make_available(cpu, cpu.tx_queue, added, page, length_bytes)
+    store_field(cpu, cpu.driver + VIRTIO_TX_ADDED, added + 1)
+    store16(cpu, available_index(cpu.tx_queue, cpu.virtqueue_size), (added + 1) & INDEX_MASK)
+
+
+@kernel
+def virtio_ring_transmit_doorbell(cpu: Any, port: Any) -> None:
+    """Kick vhost, if it wants that, for the frames queued since the last time."""
+    added = load_field(cpu, cpu.driver + VIRTIO_TX_ADDED)
+    kicked = load_field(cpu, cpu.driver + VIRTIO_TX_KICKED)
+    if added != kicked:
+        store_field(cpu, cpu.driver + VIRTIO_TX_KICKED, added)
+        kick_if_wanted(cpu, port, cpu.tx_queue, TX, kicked, added)
+
+
+@kernel
+def virtio_clean_transmitted(cpu: Any) -> None:
+    """Free the frames that vhost has sent."""
+    queue, size = cpu.tx_queue, cpu.virtqueue_size
+    seen = load_field(cpu, cpu.driver + VIRTIO_TX_SEEN)
+    used = load16(cpu, used_index(queue, size))
+    if seen & INDEX_MASK == used:
+        return
+    while seen & INDEX_MASK != used:
+        release_page(cpu, load_field(cpu, queue + 16 * (seen & (size - 1))))
+        seen += 1
+    store_field(cpu, cpu.driver + VIRTIO_TX_SEEN, seen)
+
+
+@kernel
+def virtio_take_back_sent(cpu: Any) -> None:
+    """Free what was sent, then ask for an interrupt when three quarters of the rest are (``enable_cb_delayed``).
+
+    With nothing on its way that is the next frame: one that goes alone has an interrupt of its own.
+    """
+    virtio_clean_transmitted(cpu)
+    while cpu.transmit_interrupts:
+        seen = load_field(cpu, cpu.driver + VIRTIO_TX_SEEN)
+        on_its_way = load_field(cpu, cpu.driver + VIRTIO_TX_ADDED) - seen
+        if interrupt_after(cpu, cpu.tx_queue, seen, on_its_way * 3 // 4):
+            break
+        virtio_clean_transmitted(cpu)
+
+
+@kernel
+def virtio_poll_transmitted(cpu: Any) -> None:
+    """After an interrupt of the transmit queue: free what was sent, then wait for the next frame (``virtnet_poll_tx``).
+
+    Linux runs it after the receive poll that is under way; here it is at once. Without ``napi_tx`` the interrupt only
+    restarts a queue that was full, which is refused frames here (``skb_xmit_done``).
+    """
+    if not cpu.transmit_interrupts:
+        return
+    spend(cpu, POLL_START)
+    virtio_clean_transmitted(cpu)
+    while not interrupt_after(cpu, cpu.tx_queue, load_field(cpu, cpu.driver + VIRTIO_TX_SEEN), 0):
+        virtio_clean_transmitted(cpu)

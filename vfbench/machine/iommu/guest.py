@@ -1,0 +1,192 @@
+"""An IOMMU as the guest sees it: a page table and a list of free addresses in guest memory, and calls to tell of both.
+
+The table is flat: one word for each IOVA page of the queue's range, the guest-physical page and two bits. Calls
+are written to a list in guest memory and handed over with one exit, as H_PUT_TCE_INDIRECT does (PAPR); with one
+entry a call that is VT-d's caching mode, where each map and each unmap is an invalidation that exits (VT-d 6.1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.costs import DEFERRED_QUEUE, IOVA_FREE, PAGE_TABLE_MAP, PAGE_TABLE_UNMAP
+from vfbench.machine.cpu import load_field, now_ps, spend, store_field
+from vfbench.machine.driver.state import (
+    CALL_COUNT,
+    FLUSH_COUNT,
+    FLUSH_QUEUE_ENTRIES,
+    FLUSH_SINCE,
+    FLUSH_TIMEOUT_JIFFIES,
+    IOVA_FREE_COUNT,
+    JIFFY_PS,
+    TRACKING_ARMED,
+)
+from vfbench.machine.iommu.exits import (
+    CALL_ENTRY_BYTES,
+    CALL_MAP,
+    CALL_UNMAP,
+    EXIT_CALLS,
+    EXIT_FLUSH,
+    INVALIDATE_ALL,
+    exit_to_hypervisor,
+    invalidate,
+)
+from vfbench.machine.iommu.table import PAGE_MASK, READ, WRITE, entry_address
+from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT
+
+
+@kernel
+def alloc_iova(cpu: Any, search: int) -> int:
+    """Take a free IOVA page; the range is as large as packet memory and rings, so there always is one.
+
+    ``search``: the cost of finding it, IOVA_ALLOC or, where addresses come back many at once, IOVA_ALLOC_DEFERRED.
+    """
+    spend(cpu, search)
+    count = load_field(cpu, cpu.driver + IOVA_FREE_COUNT) - 1
+    store_field(cpu, cpu.driver + IOVA_FREE_COUNT, count)
+    return load_field(cpu, cpu.iova_free + count * 8)
+
+
+@kernel
+def free_iova(cpu: Any, iova: int) -> None:
+    """Give an IOVA page back."""
+    spend(cpu, IOVA_FREE)
+    count = load_field(cpu, cpu.driver + IOVA_FREE_COUNT)
+    store_field(cpu, cpu.iova_free + count * 8, iova)
+    store_field(cpu, cpu.driver + IOVA_FREE_COUNT, count + 1)
+
+
+@kernel
+def set_entry(cpu: Any, iova: int, page: int, access: int) -> None:
+    """Point ``iova`` at guest-physical ``page`` with READ and WRITE bits of ``access``."""
+    spend(cpu, PAGE_TABLE_MAP)
+    store_field(cpu, entry_address(cpu, iova), page | access)
+
+
+@kernel
+def clear_entry(cpu: Any, iova: int) -> None:
+    """Take the translation of ``iova`` out of the table; the device may still hold it in its IOTLB."""
+    spend(cpu, PAGE_TABLE_UNMAP)
+    store_field(cpu, entry_address(cpu, iova), 0)
+
+
+@kernel
+def is_armed(cpu: Any) -> bool:
+    """Whether the hypervisor wants to be told of mappings."""
+    return load_field(cpu, cpu.driver + TRACKING_ARMED) != 0
+
+
+@kernel
+def flush_calls(cpu: Any) -> None:
+    """Hand the calls collected so far to the hypervisor in one exit."""
+    count = load_field(cpu, cpu.driver + CALL_COUNT)
+    if count != 0:
+        store_field(cpu, cpu.driver + CALL_COUNT, 0)
+        exit_to_hypervisor(cpu, EXIT_CALLS, count)
+
+
+@kernel
+def tell(cpu: Any, kind: int, iova: int, page: int, entries_per_call: int) -> None:
+    """Tell the hypervisor that ``iova`` was mapped to, or unmapped from, ``page``; by the next doorbell."""
+    count = load_field(cpu, cpu.driver + CALL_COUNT)
+    entry = cpu.call_list + count * CALL_ENTRY_BYTES
+    store_field(cpu, entry, iova | kind)
+    store_field(cpu, entry + 8, page)
+    store_field(cpu, cpu.driver + CALL_COUNT, count + 1)
+    if count + 1 >= entries_per_call:
+        flush_calls(cpu)
+
+
+@kernel
+def map_page(cpu: Any, page: int, access: int, entries_per_call: int, search: int) -> int:
+    """Map one page for the device, ``dma_map_page``; returns its IOVA. ``search`` as for ``alloc_iova``."""
+    iova = alloc_iova(cpu, search)
+    set_entry(cpu, iova, page & PAGE_MASK, access)
+    if is_armed(cpu):
+        tell(cpu, CALL_MAP, iova, page & PAGE_MASK | access, entries_per_call)
+    return iova
+
+
+@kernel
+def unmap_page(cpu: Any, iova: int, page: int, access: int, entries_per_call: int) -> None:
+    """Unmap one page strictly: translation and IOTLB entry are gone before the address is used again."""
+    clear_entry(cpu, iova)
+    if is_armed(cpu):
+        tell(cpu, CALL_UNMAP, iova, page & PAGE_MASK | access, entries_per_call)
+    else:
+        invalidate(cpu, iova)
+    free_iova(cpu, iova)
+
+
+@kernel
+def unmap_page_later(cpu: Any, iova: int, page: int, access: int) -> None:
+    """Unmap one page lazily: the IOTLB is flushed for many at once, and until then the device can still write.
+
+    Source: ``queue_iova`` and ``fq_flush_timeout`` (drivers/iommu/dma-iommu.c): 256 entries, or a timer that the
+    first of them starts. The timer's flush is done at the first unmap after it was due, without that unmap.
+    """
+    clear_entry(cpu, iova)
+    spend(cpu, DEFERRED_QUEUE)
+    if (
+        now_ps(cpu) // JIFFY_PS
+        >= load_field(cpu, cpu.driver + FLUSH_SINCE) // JIFFY_PS + FLUSH_TIMEOUT_JIFFIES
+    ):
+        flush_unmaps(cpu)
+    count = load_field(cpu, cpu.driver + FLUSH_COUNT)
+    if count == 0:
+        store_field(cpu, cpu.driver + FLUSH_SINCE, now_ps(cpu))
+    entry = cpu.flush_queue + count * CALL_ENTRY_BYTES
+    store_field(cpu, entry, iova | CALL_UNMAP)
+    store_field(cpu, entry + 8, page & PAGE_MASK | access)
+    store_field(cpu, cpu.driver + FLUSH_COUNT, count + 1)
+    if count + 1 >= FLUSH_QUEUE_ENTRIES:
+        flush_unmaps(cpu)
+
+
+@kernel
+def flush_unmaps(cpu: Any) -> None:
+    """Flush the IOTLB once for all unmaps queued, then give their addresses back."""
+    count = load_field(cpu, cpu.driver + FLUSH_COUNT)
+    if count == 0:
+        return
+    store_field(cpu, cpu.driver + FLUSH_COUNT, 0)
+    if is_armed(cpu):
+        exit_to_hypervisor(cpu, EXIT_FLUSH, count)
+    else:
+        invalidate(cpu, INVALIDATE_ALL)
+    for i in range(count):
+        free_iova(cpu, load_field(cpu, cpu.flush_queue + i * CALL_ENTRY_BYTES) & PAGE_MASK)
+
+
+@kernel
+def map_in_place(cpu: Any, page: int, access: int, entries_per_call: int) -> int:
+    """Map a page of packet memory for good, at an address that follows from the page's own."""
+    iova = in_place_iova(cpu, page)
+    set_entry(cpu, iova, page & PAGE_MASK, access)
+    if is_armed(cpu):
+        tell(cpu, CALL_MAP, iova, page & PAGE_MASK | access, entries_per_call)
+    return iova
+
+
+@kernel
+def in_place_iova(cpu: Any, page: int) -> int:
+    """The IOVA under which a page of packet memory is mapped in place."""
+    return cpu.iova_base + ((page - cpu.first_page) & PAGE_MASK)
+
+
+@kernel
+def map_rings(cpu: Any, entries_per_call: int) -> None:
+    """Map the pages of both descriptor rings for good, both ways, as ``dma_alloc_coherent`` does.
+
+    They take the last addresses of the range, which are never handed out.
+    """
+    iova = cpu.iova_base + (cpu.iova_pages << PAGE_SHIFT)
+    for ring, size in ((cpu.rx_ring, cpu.rx_size), (cpu.tx_ring, cpu.tx_size)):
+        page = ring
+        while page < ring + size * 16:
+            set_entry(cpu, iova, page, READ | WRITE)
+            if is_armed(cpu):
+                tell(cpu, CALL_MAP, iova, page | READ | WRITE, entries_per_call)
+            page += PAGE_BYTES
+            iova += PAGE_BYTES

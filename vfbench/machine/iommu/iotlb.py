@@ -1,0 +1,68 @@
+"""The device's address translation: an IOTLB in front of the guest's IOMMU table.
+
+The IOTLB keeps a translation until it is told to drop it: that is what makes an early unmap dangerous.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.cpu import model_load
+from vfbench.machine.iommu.exits import INVALIDATE_ALL
+from vfbench.machine.iommu.table import ACCESS_MASK, PAGE_MASK, covers, entry_address
+from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT
+
+FAULT = -1
+
+
+@kernel
+def honour_invalidations(cpu: Any, port: Any) -> None:
+    """Drop what the guest or the hypervisor invalidated since the last look."""
+    kept = len(cpu.invalidated_iova)
+    everything = cpu.invalidations - port.iotlb_seen > kept
+    for i in range(max(port.iotlb_seen, cpu.invalidations - kept), cpu.invalidations):
+        iova = cpu.invalidated_iova[i & (kept - 1)]
+        everything |= iova == INVALIDATE_ALL
+        slot = (iova >> PAGE_SHIFT) % port.iotlb_entries
+        if port.iotlb_iova[slot] == iova:
+            port.iotlb_iova[slot] = FAULT
+    if everything:
+        port.iotlb_iova[:] = FAULT
+    port.iotlb_seen = cpu.invalidations
+
+
+@kernel
+def walk(cpu: Any, port: Any, iova_page: int, access: int) -> int:
+    """Look ``iova_page`` up in the guest's table and keep the translation; FAULT where access is not granted."""
+    if not covers(cpu, iova_page):
+        return FAULT
+    entry = model_load(cpu, entry_address(cpu, iova_page))
+    if entry & access != access:
+        return FAULT
+    slot = (iova_page >> PAGE_SHIFT) % port.iotlb_entries
+    port.iotlb_iova[slot] = iova_page
+    port.iotlb_page[slot] = entry & (PAGE_MASK | ACCESS_MASK)
+    port.iotlb_misses += 1
+    return entry & PAGE_MASK
+
+
+@kernel
+def translate(cpu: Any, port: Any, iova: int, access: int) -> int:
+    """The guest-physical address behind ``iova`` for READ or WRITE access, or FAULT."""
+    if not port.translates:
+        return iova
+    if cpu.invalidations != port.iotlb_seen:
+        honour_invalidations(cpu, port)
+    iova_page = iova & PAGE_MASK
+    slot = (iova_page >> PAGE_SHIFT) % port.iotlb_entries
+    if port.iotlb_iova[slot] == iova_page and port.iotlb_page[slot] & access == access:
+        return (port.iotlb_page[slot] & PAGE_MASK) | (iova & (PAGE_BYTES - 1))
+    page = walk(cpu, port, iova_page, access)
+    return page if page == FAULT else page | (iova & (PAGE_BYTES - 1))
+
+
+@kernel
+def is_packet_memory(cpu: Any, address: int) -> bool:
+    """Whether the queue's packet memory holds ``address``; a device that is led elsewhere has gone astray."""
+    return cpu.first_page <= address < cpu.first_page + (cpu.pool_pages << PAGE_SHIFT)

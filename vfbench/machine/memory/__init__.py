@@ -1,0 +1,1 @@
+"""Guest memory: contents and marks, where structures lie, the guest's page pool."""

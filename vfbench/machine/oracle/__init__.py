@@ -1,0 +1,1 @@
+"""The observer: what became of every packet, told from memory contents."""

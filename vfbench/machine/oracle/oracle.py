@@ -1,0 +1,194 @@
+"""The observer: what became of every packet, told from memory contents.
+
+A packet is delivered when the application has read it whole and every block of it held what was sent for that
+descriptor; corrupted when a block held anything else; lost when it never got that far. A packet handed over
+for a descriptor that carried nothing new is a duplicate (its content is an earlier packet's) or a phantom.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.by_testbed import on_model
+from vfbench.machine.cpu import after_races, word_index
+from vfbench.machine.memory.guest_memory import (
+    BLOCK_BYTES,
+    BLOCK_SHIFT,
+    BLOCKS_SHIFT,
+    CONTENT,
+    DEVICE_WROTE,
+    MAPPED,
+    MAPPED_WRITTEN,
+    PAGE_SHIFT,
+    SENT,
+    TORN,
+)
+from vfbench.machine.memory.words import bit_length, load_byte, load_word, store_byte, store_word
+from vfbench.machine.port import LATENCY_BITS, LATENCY_BUCKETS, LATENCY_SUB_BUCKETS
+from vfbench.machine.wire import WIRE_OVERHEAD_BYTES
+
+NOTHING = -1
+"""The sequence number of a packet that was never sent."""
+
+
+@kernel
+def content(sequence: int, block: int) -> int:
+    """The content word of one 512-byte block of packet ``sequence``."""
+    return CONTENT | sequence << BLOCKS_SHIFT | block
+
+
+@kernel
+def content_sequence(word: int) -> int:
+    """The packet that a received content word belongs to, or NOTHING when the word is not a whole packet's."""
+    if word & CONTENT == 0 or word & (TORN | SENT) != 0:
+        return NOTHING
+    return (word & (SENT - 1)) >> BLOCKS_SHIFT
+
+
+@kernel
+def blocks_of(length_bytes: int) -> int:
+    """How many blocks a packet of ``length_bytes`` covers."""
+    return (length_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT
+
+
+@kernel
+def mark_device_write(cpu: Any, address: int) -> None:
+    """Remember that the device's side wrote to the page; the dirty log does not see it."""
+    page = address >> PAGE_SHIFT
+    marks = load_byte(cpu.marks, page)
+    if marks & DEVICE_WROTE == 0 or marks & (MAPPED | MAPPED_WRITTEN) == MAPPED:
+        written = MAPPED_WRITTEN if marks & MAPPED else 0
+        store_byte(cpu.marks, page, marks | DEVICE_WROTE | written)
+
+
+@kernel
+def write_content(cpu: Any, address: int, length_bytes: int, sequence: int, time_ps: int) -> None:
+    """DMA: the device writes packet ``sequence`` at guest-physical ``address``."""
+    first = word_index(cpu, address)
+    for block in range(blocks_of(length_bytes)):
+        word = content(sequence, block)
+        store_word(cpu.words, first + block, after_races(cpu, first + block, word, time_ps))
+    mark_device_write(cpu, address)
+
+
+@kernel
+def holds_packet(cpu: Any, address: int, length_bytes: int, sequence: int) -> bool:
+    """Whether every block at ``address`` holds packet ``sequence``."""
+    first = word_index(cpu, address)
+    for block in range(blocks_of(length_bytes)):
+        if load_word(cpu.words, first + block) != content(sequence, block):
+            return False
+    return True
+
+
+@kernel
+def note_loss_of_slot(port: Any, slot: int) -> None:
+    """A packet that was written for ``slot`` and never handed over is lost when the slot is used again."""
+    port.lost_ring += port.slot[slot].pending
+    port.slot[slot].pending = 0
+
+
+@kernel
+def note_written(port: Any, slot: int, frame: Any) -> None:
+    """The device used ``slot`` for ``frame``."""
+    note_loss_of_slot(port, slot)
+    used = port.slot[slot]
+    used.pending = 1
+    used.sequence = frame.sequence
+    used.length = frame.length
+    used.arrival_ps = frame.arrival_ps
+    used.flow = frame.flow
+    used.tag = frame.tag
+
+
+@kernel
+def latency_bucket(latency_ns: int) -> int:
+    """Index of an HDR-style bucket: 128 linear steps, then 64 for each doubling (below 1.6 % wide)."""
+    shift = max(0, bit_length(latency_ns) - LATENCY_BITS)
+    return min(shift * (LATENCY_SUB_BUCKETS // 2) + (latency_ns >> shift), LATENCY_BUCKETS - 1)
+
+
+@kernel
+def note_seen_by_peer(port: Any, time_ps: int) -> None:
+    """A packet got through; the peer's longest wait grows if this one took longest."""
+    if port.seen_ps > 0 and time_ps - port.seen_ps > port.longest_gap_ps:
+        port.longest_gap_ps = time_ps - port.seen_ps
+    port.seen_ps = time_ps
+
+
+@on_model
+def note_handed_over(port: Any, slot: int, position: int, now_ps: int) -> None:
+    """The driver handed the packet of ``slot`` to the application, which keeps it at ``position`` of its queue."""
+    port.rx_handed_over += 1
+    held, sent = port.held[position], port.slot[slot]
+    held.sequence = NOTHING
+    if sent.pending == 0:
+        return
+    sent.pending = 0
+    held.sequence = sent.sequence
+    held.length = sent.length
+    if port.measures_latency:
+        port.latency[latency_bucket((now_ps - sent.arrival_ps) // 1000)] += 1
+    if not port.seen_by_answers:
+        note_seen_by_peer(port, now_ps)
+
+
+@on_model
+def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes: int) -> None:
+    """The application read the packet that it kept at ``position`` and found this at ``address``."""
+    sent = port.held[position]
+    sequence = sent.sequence
+    if sequence == NOTHING:
+        earlier = content_sequence(load_word(cpu.words, word_index(cpu, address)))
+        if earlier == NOTHING:
+            port.rx_phantom += 1
+        else:
+            port.rx_duplicated += 1
+    elif length_bytes == sent.length and holds_packet(cpu, address, length_bytes, sequence):
+        port.rx_delivered += 1
+        port.rx_delivered_bytes += length_bytes + WIRE_OVERHEAD_BYTES
+    else:
+        port.rx_corrupted += 1
+
+
+@on_model
+def note_sending(port: Any, sequence: int, flow: int) -> None:
+    """The guest's stack took frame ``sequence`` for sending."""
+    port.tx_offered += 1
+    port.sent_flow[sequence & (len(port.sent_flow) - 1)] = flow
+
+
+@on_model
+def note_socket_full(port: Any, slot: int) -> None:
+    """The packet of ``slot`` found no room in its socket."""
+    port.lost_socket += port.slot[slot].pending
+    port.slot[slot].pending = 0
+
+
+@on_model
+def note_refused(port: Any) -> None:
+    """The guest's stack had no room for a frame that the application wanted to send."""
+    port.tx_refused += 1
+
+
+@kernel
+def note_at_peer(port: Any, sequence: int, whole: bool, length_bytes: int, time_ps: int) -> None:
+    """A frame that the guest sent reached the peer, which expects them in order."""
+    if sequence < port.tx_expected:
+        port.tx_duplicated += 1
+        return
+    port.tx_expected = sequence + 1
+    if not whole:
+        port.tx_corrupted += 1
+        return
+    port.tx_delivered += 1
+    port.tx_delivered_bytes += length_bytes + WIRE_OVERHEAD_BYTES
+    if port.seen_by_answers:
+        note_seen_by_peer(port, time_ps)
+    if port.reports_answers and port.answers < len(port.answer_ps):
+        i = port.answers
+        port.answer_ps[i] = time_ps
+        port.answer_length[i] = length_bytes
+        port.answer_flow[i] = port.sent_flow[sequence & (len(port.sent_flow) - 1)]
+        port.answers = i + 1

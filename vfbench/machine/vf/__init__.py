@@ -1,0 +1,1 @@
+"""The VF: FIFO, DMA, descriptors, registers."""

@@ -1,0 +1,289 @@
+"""The virtual function: FIFO, DMA, descriptor write-back, interrupts.
+
+The device owns the head and the descriptors from head to tail. It writes memory behind the processor's back:
+no store here touches the dirty log. Order on PCIe: a payload lands before the descriptor that announces it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.by_testbed import on_model
+from vfbench.machine.costs import DESCRIPTOR_WRITE_BACK_TIMEOUT, DMA_LATENCY, DMA_PACKET, DMA_RATE, IOTLB_MISS
+from vfbench.machine.cpu import after_races, word_index
+from vfbench.machine.iommu.iotlb import is_packet_memory, translate
+from vfbench.machine.iommu.table import READ, WRITE
+from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, CONTENT, SENT
+from vfbench.machine.memory.words import load_word, store_word
+from vfbench.machine.oracle.oracle import (
+    blocks_of,
+    mark_device_write,
+    note_at_peer,
+    note_written,
+    write_content,
+)
+from vfbench.machine.port import FIFO_FRAMES
+from vfbench.machine.vf.descriptors import DESCRIPTOR_SHIFT, TX_STATUS_DONE, rx_write_back, tx_length
+from vfbench.machine.vf.registers import QUEUE_ENABLE, RDT, RXDCTL, TDT, TXDCTL
+from vfbench.machine.wire import NEVER_PS, WIRE_OVERHEAD_BYTES
+
+
+@kernel
+def dma_store(cpu: Any, address: int, value: int, time_ps: int) -> None:
+    """The device writes a word of a structure in guest memory at ``time_ps``."""
+    store_word(cpu.words + address, 0, after_races(cpu, address >> 3, value, time_ps))
+    mark_device_write(cpu, address)
+
+
+@kernel
+def dma_load(cpu: Any, address: int) -> int:
+    """The device reads a word of a structure in guest memory."""
+    return load_word(cpu.words + address, 0)
+
+
+@kernel
+def write_back_descriptor(cpu: Any, address: int, status: int, time_ps: int) -> None:
+    """The device writes back both words of a receive descriptor."""
+    word = address >> 3
+    store_word(cpu.words, word, after_races(cpu, word, 0, time_ps))
+    store_word(cpu.words, word + 1, after_races(cpu, word + 1, status, time_ps))
+    mark_device_write(cpu, address)
+
+
+@kernel
+def request_interrupt(cpu: Any, port: Any, time_ps: int) -> None:
+    """Raise the queue's interrupt, no sooner than the throttle allows (EITR, datasheet 7.3.1.2)."""
+    if not port.interrupt_pending:
+        port.interrupt_pending = 1
+        port.interrupt_ps = max(time_ps, port.last_interrupt_ps + port.interrupt_interval_ps)
+
+
+@kernel
+def write_back(cpu: Any, port: Any, time_ps: int) -> None:
+    """Write back every descriptor used since the last time, then ask for an interrupt."""
+    size_mask = cpu.rx_size - 1
+    slot = (port.rx_head - port.unwritten) & size_mask
+    for _ in range(port.unwritten):
+        descriptor = port.rx_base + (slot << DESCRIPTOR_SHIFT)
+        write_back_descriptor(cpu, descriptor, rx_write_back(port.slot[slot].length), time_ps)
+        slot = (slot + 1) & size_mask
+    port.unwritten = 0
+    port.write_back_due_ps = NEVER_PS
+    request_interrupt(cpu, port, time_ps)
+
+
+@kernel
+def landing_ps(cpu: Any, port: Any, frame: Any) -> int:
+    """When the FIFO's oldest frame will be in memory."""
+    begin_ps = max(max(frame.ready_ps, port.rx_free_ps), port.rx_ready_ps)
+    return begin_ps + dma_occupancy_ps(cpu, frame.length) + cpu.cost[DMA_LATENCY]
+
+
+@kernel
+def dma_occupancy_ps(cpu: Any, length_bytes: int) -> int:
+    """How long a frame takes the DMA engine and the PCIe link."""
+    return cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * length_bytes) >> 10)
+
+
+@kernel
+def translated_buffer(cpu: Any, port: Any, slot: int) -> int:
+    """Where the descriptor of ``slot`` points, in guest-physical memory, or less than 0."""
+    iova = dma_load(cpu, port.rx_base + (slot << DESCRIPTOR_SHIFT))
+    misses = port.iotlb_misses
+    address = translate(cpu, port, iova, WRITE)
+    port.rx_free_ps += (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
+    return address if is_packet_memory(cpu, address) else -1
+
+
+@kernel
+def land_frame(cpu: Any, port: Any, frame: Any, time_ps: int) -> None:
+    """The frame's payload reaches memory; its descriptor follows, at once or with others."""
+    port.rx_free_ps = time_ps - cpu.cost[DMA_LATENCY]
+    slot = port.rx_head
+    address = translated_buffer(cpu, port, slot)
+    if address < 0:
+        port.dma_faults += 1
+        port.lost_dma += 1
+        return
+    write_content(cpu, address, frame.length, frame.sequence, time_ps)
+    note_written(port, slot, frame)
+    port.rx_head = (slot + 1) & (cpu.rx_size - 1)
+    port.unwritten += 1
+    if port.unwritten >= port.write_back_batch:
+        write_back(cpu, port, time_ps)
+    elif port.unwritten == 1:
+        port.write_back_due_ps = time_ps + cpu.cost[DESCRIPTOR_WRITE_BACK_TIMEOUT]
+
+
+@kernel
+def has_descriptor(port: Any) -> bool:
+    """Whether the driver has given the device a receive descriptor that it has not used."""
+    return port.rx_head != port.register[RDT] and port.register[RXDCTL] & QUEUE_ENABLE != 0
+
+
+@kernel
+def take_oldest(port: Any) -> Any:
+    """Take the oldest frame out of the FIFO."""
+    frame = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
+    port.fifo_head += 1
+    port.fifo_bytes -= frame.length
+    return frame
+
+
+@kernel
+def land_next(cpu: Any, port: Any, time_ps: int) -> None:
+    """Take the oldest frame out of the FIFO and put it into memory."""
+    frame = take_oldest(port)
+    land_frame(cpu, port, frame, time_ps)
+
+
+@kernel
+def copy_frame(target: Any, frame: Any) -> None:
+    """Copy one record of a frame to another."""
+    target.arrival_ps = frame.arrival_ps
+    target.ready_ps = frame.ready_ps
+    target.sequence = frame.sequence
+    target.length = frame.length
+    target.flow = frame.flow
+    target.tag = frame.tag
+
+
+@kernel
+def admit(port: Any) -> None:
+    """The next frame on the wire is in: into the FIFO if this port takes it and there is room."""
+    frame = port.incoming[port.incoming_head]
+    port.incoming_head += 1
+    if not port.enabled or frame.arrival_ps < port.admits_from_ps:
+        port.lost_blackout += 1
+    elif (
+        port.fifo_bytes + frame.length > port.fifo_limit_bytes
+        or port.fifo_tail - port.fifo_head >= port.fifo_limit_frames
+    ):
+        port.lost_fifo += 1
+    else:
+        if port.fifo_head == port.fifo_tail:
+            # An empty FIFO starts at its first entry again: the few entries in use stay in the cache.
+            port.fifo_head = port.fifo_tail = 0
+        copy_frame(port.fifo[port.fifo_tail & (FIFO_FRAMES - 1)], frame)
+        port.fifo_tail += 1
+        port.fifo_bytes += frame.length
+
+
+@kernel
+def next_arrival_ps(port: Any) -> int:
+    """When the next frame's last bit is in."""
+    if port.incoming_head < port.incoming_count:
+        return port.incoming[port.incoming_head].arrival_ps
+    return NEVER_PS
+
+
+@kernel
+def next_landing_ps(cpu: Any, port: Any) -> int:
+    """When the oldest frame of the FIFO will be in memory, as far as descriptors allow."""
+    if port.fifo_head == port.fifo_tail or not port.enabled or not has_descriptor(port):
+        return NEVER_PS
+    return landing_ps(cpu, port, port.fifo[port.fifo_head & (FIFO_FRAMES - 1)])
+
+
+@kernel
+def can_land_at_once(port: Any) -> bool:
+    """Nothing waits in the FIFO and nothing keeps the next frame from memory: it need not be queued."""
+    return (
+        port.fifo_head == port.fifo_tail
+        and port.incoming_head < port.incoming_count
+        and port.write_back_due_ps == NEVER_PS
+        and port.enabled
+        and has_descriptor(port)
+        and port.incoming[port.incoming_head].arrival_ps >= port.admits_from_ps
+    )
+
+
+@kernel
+def vf_receive(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
+    """Receive up to ``until_ps``, or up to the first request for an interrupt."""
+    while not (stop_at_interrupt and port.interrupt_pending):
+        if can_land_at_once(port):
+            frame = port.incoming[port.incoming_head]
+            landing = landing_ps(cpu, port, frame)
+            if landing <= until_ps:
+                port.incoming_head += 1
+                land_frame(cpu, port, frame, landing)
+            elif frame.arrival_ps <= until_ps:
+                admit(port)
+            else:
+                break
+            continue
+        landing, arrival = next_landing_ps(cpu, port), next_arrival_ps(port)
+        due = min(min(landing, arrival), port.write_back_due_ps)
+        if due > until_ps:
+            break
+        if due == port.write_back_due_ps:
+            write_back(cpu, port, due)
+        elif due == landing:
+            land_next(cpu, port, landing)
+        else:
+            admit(port)
+
+
+@kernel
+def frame_is_whole(cpu: Any, address: int, length_bytes: int, first: int) -> bool:
+    """Whether every block of a frame to send is of the frame that its first word names."""
+    if first & (CONTENT | SENT) != CONTENT | SENT:
+        return False
+    word = word_index(cpu, address)
+    for block in range(blocks_of(length_bytes)):
+        if load_word(cpu.words, word + block) != first + block:
+            return False
+    return True
+
+
+@kernel
+def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
+    """The frame of the descriptor at the head is on the wire; DD is written back."""
+    descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
+    iova = dma_load(cpu, descriptor)
+    command = dma_load(cpu, descriptor + 8)
+    misses = port.iotlb_misses
+    address = translate(cpu, port, iova, READ)
+    port.tx_free_ps = time_ps + (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
+    if is_packet_memory(cpu, address):
+        first = load_word(cpu.words, word_index(cpu, address))
+        whole = frame_is_whole(cpu, address, tx_length(command), first)
+        sequence = (first & (SENT - 1)) >> BLOCKS_SHIFT
+        note_at_peer(port, sequence, whole, tx_length(command), time_ps)
+    else:
+        port.dma_faults += 1
+    dma_store(cpu, descriptor + 8, TX_STATUS_DONE, time_ps)
+    port.tx_head = (port.tx_head + 1) & (cpu.tx_size - 1)
+    request_interrupt(cpu, port, time_ps)
+
+
+@kernel
+def next_sent_ps(cpu: Any, port: Any) -> int:
+    """When the last bit of the frame at the head will be on the wire."""
+    if not port.enabled or port.tx_head == port.register[TDT] or port.register[TXDCTL] & QUEUE_ENABLE == 0:
+        return NEVER_PS
+    descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
+    length_bytes = tx_length(dma_load(cpu, descriptor + 8))
+    begin_ps = max(port.tx_free_ps, port.tx_ready_ps + cpu.cost[DMA_LATENCY])
+    return begin_ps + (length_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
+
+
+@kernel
+def vf_advance(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
+    """Everything that the VF does up to ``until_ps``, both ways in the order of time; one vector serves both."""
+    sent_ps = next_sent_ps(cpu, port)
+    while sent_ps <= until_ps:
+        vf_receive(cpu, port, sent_ps, stop_at_interrupt)
+        if stop_at_interrupt and port.interrupt_pending:
+            return
+        send_frame(cpu, port, sent_ps)
+        sent_ps = next_sent_ps(cpu, port)
+    vf_receive(cpu, port, until_ps, stop_at_interrupt)
+
+
+@on_model
+def bring_vf_up_to_now(cpu: Any, port: Any) -> None:
+    """Everything that the VF does up to the processor's time; a real device does not wait to be asked."""
+    vf_advance(cpu, port, cpu.clock_ps, False)

@@ -1,0 +1,1 @@
+"""Split virtqueues, and the vhost worker that serves them."""

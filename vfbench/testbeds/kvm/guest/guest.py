@@ -1,0 +1,133 @@
+"""The guest before its first instruction.
+
+Its code, its records, and what its kernel set up before the driver opened.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vfbench.experiment import Experiment
+from vfbench.machine.driver.state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED
+from vfbench.machine.memory.guest_memory import PAGE_BYTES
+from vfbench.machine.memory.layout import STRUCTURES
+from vfbench.machine.port import PATH_VF, PATH_VIRTIO
+from vfbench.machine.wire import APPLICATION
+from vfbench.testbeds.kvm.guest import guest_abi
+from vfbench.testbeds.kvm.guest.guest_abi import EXIT_CLASSES, GUEST_CPU, GUEST_PORT
+from vfbench.testbeds.kvm.guest.program import compile_hooks, compile_main
+from vfbench.testbeds.kvm.host.endpoint import IOVA_BASE, Site
+from vfbench.testbeds.kvm.sys import boot
+
+COPYBREAK_BYTES = 256
+"""Packets up to here were copied out (IXGBEVF_RX_HDR_SIZE, 2015)."""
+COPIED_OPTIONS = (
+    "rx_size",
+    "tx_size",
+    "first_page",
+    "pool_pages",
+    "iova_base",
+    "iova_pages",
+    "virtqueue_size",
+)
+
+
+def random_state(seed: int, stream: int) -> int:
+    """A seed for one of the run's independent streams of random numbers; never 0."""
+    return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]) | 1
+
+
+def path_of(experiment: Experiment) -> int:
+    """The way that packets take before a migration."""
+    return PATH_VF if experiment.strategy.path == "vf" else PATH_VIRTIO
+
+
+def prepare_guest(site: Site) -> None:
+    """Put the guest's program and everything that it finds in memory in place, and point the vCPU at it."""
+    vm, experiment = site.vm, site.experiment
+    entry = vm.load(compile_main())
+    _fill_cpu(site)
+    _fill_port(site)
+    _fill_application(site)
+    _fill_memory(site)
+    strategy = experiment.strategy
+    records = (guest_abi.CPU_GPA, guest_abi.PORT_GPA, guest_abi.APPLICATION_GPA)
+    vm.start(entry, *records, int(strategy.path == "vf"), int(strategy.has_virtio))
+
+
+def record(site: Site, gpa: int, dtype: np.dtype[Any]) -> Any:
+    """A record in guest memory."""
+    return site.vm.memory.view(gpa, dtype).view(np.recarray)[0]
+
+
+def busy_ticks(site: Site) -> int:
+    """What the guest's driver, hooks and application took so far, in ticks of its time-stamp counter."""
+    return int(record(site, guest_abi.PORT_GPA, GUEST_PORT).busy_ticks)
+
+
+def _fill_cpu(site: Site) -> None:
+    experiment, driver = site.experiment, site.experiment.driver
+    cpu = record(site, guest_abi.CPU_GPA, GUEST_CPU)
+    for name in (*STRUCTURES, *COPIED_OPTIONS):
+        cpu[name] = site.cpu[name]
+    cpu.copybreak_bytes = COPYBREAK_BYTES if driver.rx_mode == "copybreak" else 0
+    cpu.reuse = driver.page_reuse == "flip"
+    cpu.pages_fifo = driver.page_order == "fifo"
+    cpu.refill_batch, cpu.poll_budget = driver.refill_batch, driver.poll_budget
+    cpu.kick_suppression = experiment.strategy.kick_suppression
+    cpu.stops_in_touch = experiment.kvm.clock == "lockstep"
+    cpu.transmit_interrupts = experiment.strategy.transmit_interrupts
+    cpu.mirror_registers = experiment.migration.vf_state == "self-emulated"
+    cpu.hold_ps = experiment.workload.hold_ns * 1000
+    for i, value in enumerate(experiment.strategy.options):
+        cpu.option[i] = value
+    for name, code in compile_hooks(experiment.strategy, experiment.workload).items():
+        cpu[name] = site.vm.load(code)
+    if experiment.strategy.exit_class in EXIT_CLASSES:
+        cpu.exit_class = EXIT_CLASSES.index(experiment.strategy.exit_class)
+    _fill_writer(site, cpu)
+
+
+def _fill_writer(site: Site, cpu: Any) -> None:
+    rate = site.experiment.workload.dirty_rate_pages_per_s
+    cpu.random = random_state(site.experiment.seed, 1)
+    cpu.writer_base, cpu.writer_pages = site.layout.working_set.base, site.layout.working_set.pages
+    cpu.writer_gap_ps = round(1e12 / rate) if rate else 0
+    cpu.writer_next_ps = 0 if rate else np.iinfo(np.int64).max
+
+
+def _fill_port(site: Site) -> None:
+    port = record(site, guest_abi.PORT_GPA, GUEST_PORT)
+    port.path = path_of(site.experiment)
+    port.polling = 1
+
+
+def _fill_application(site: Site) -> None:
+    experiment, heap = site.experiment, site.layout.heaps[0]
+    application = record(site, guest_abi.APPLICATION_GPA, APPLICATION)
+    application.random = random_state(experiment.seed, 2)
+    application.send_share_65536 = round(65536 * experiment.workload.send_ratio)
+    application.heap, application.heap_pages = heap.base, heap.pages
+    experiment.workload.prepare_application(application)
+
+
+def _fill_memory(site: Site) -> None:
+    """Free pages and free addresses; and a word in every page above, so that none is all zeros."""
+    layout = site.layout.queues[0]
+    count = layout.packets.pages
+    pages = layout.packets.base + np.arange(count, dtype=np.int64) * PAGE_BYTES
+    site.word(layout.free_pages.base, count)[:] = pages[::-1]
+    site.word(layout.iova_free.base, count)[:] = (
+        IOVA_BASE + np.arange(count, dtype=np.int64)[::-1] * PAGE_BYTES
+    )
+    site.word(layout.driver.base + FREE_TAIL)[0] = count
+    site.word(layout.driver.base + IOVA_FREE_COUNT)[0] = count
+    strategy = site.experiment.strategy
+    site.word(layout.driver.base + TRACKING_ARMED)[0] = int(strategy.guest_iommu and strategy.tracks_always)
+    words = site.vm.memory.bytes[site.layout.backed_bytes :].view(np.int64).reshape(-1, PAGE_BYTES // 8)
+    words[:, 0] = np.arange(len(words)) + site.experiment.seed
+
+
+assert boot.FREE_BASE >= guest_abi.END_GPA

@@ -1,0 +1,113 @@
+"""The testbed's own part of guest memory: the guest's records, its mailbox to the hypervisor, and its clock.
+
+It lies in the first 2 MiB beside page tables, stack and code, below everything that the experiment laid out.
+It stands for what a guest has in its registers and in pages shared with its hypervisor: it travels with the
+vCPU's state and is neither counted nor compared.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vfbench.machine.cpu import GUEST_FIELDS
+from vfbench.machine.port import MOST_DESCRIPTORS
+from vfbench.testbeds.kvm.sys import boot
+
+GUEST_CPU = np.dtype(
+    [
+        *GUEST_FIELDS,
+        ("exit_class", "i8"),  # how the guest reaches the hypervisor: one of EXIT_CLASSES
+        ("kicks", "i8"),
+        ("stops_in_touch", "i8"),  # a dummy write in two instructions leaves the guest between them
+        # the guest's other work
+        ("random", "u8"),
+        ("writer_gap_ps", "i8"),  # 0: it writes nothing
+        ("writer_next_ps", "i8"),
+        ("writer_base", "i8"),
+        ("writer_pages", "i8"),
+        ("writer_count", "i8"),
+    ]
+)
+"""A real guest's processor: what guest code may read on every testbed, and what only a real one needs."""
+
+GUEST_SLOT = np.dtype([("flow", "i8"), ("tag", "i8")])
+
+GUEST_PORT = np.dtype(
+    [
+        ("path", "i8"),
+        ("polling", "i8"),
+        ("poll_left", "i8"),
+        ("interrupt_pending", "i8"),
+        ("noticed", "i8"),  # the driver knows of the migration and polls no more
+        # the guest's own time, in ticks of its time-stamp counter: up to when it last stopped counting, and since when
+        ("busy_ticks", "i8"),
+        ("since_ticks", "i8"),
+        # of the packet handed over last, in its slot: the observer fills it in
+        ("slot", GUEST_SLOT, (MOST_DESCRIPTORS,)),
+    ]
+)
+"""The driver's side of a port. What the observer knows and what the device holds are outside the guest."""
+
+EXIT_CLASSES = ("user-space", "kernel", "other-core")
+USER_SPACE, KERNEL, OTHER_CORE = range(len(EXIT_CLASSES))
+
+CPU_GPA = boot.RECORDS_BASE
+PORT_GPA = CPU_GPA + boot.PAGE_BYTES
+_port_fields: Any = GUEST_PORT.fields
+NOTICED = PORT_GPA + _port_fields["noticed"][1]
+APPLICATION_GPA = PORT_GPA + 0x20000
+MAILBOX_GPA = APPLICATION_GPA + boot.PAGE_BYTES
+COMMAND_GPA = MAILBOX_GPA + boot.PAGE_BYTES
+CLOCK_GPA = COMMAND_GPA + boot.PAGE_BYTES
+END_GPA = CLOCK_GPA + boot.PAGE_BYTES
+assert GUEST_CPU.itemsize <= boot.PAGE_BYTES
+assert GUEST_PORT.itemsize <= 0x20000
+assert END_GPA <= boot.FREE_BASE
+
+# The mailbox: three words of arguments, and a word that is 1 while a call waits to be served on another core.
+ARGUMENT_0, ARGUMENT_1, ARGUMENT_2, CALL_PENDING = (MAILBOX_GPA + 8 * n for n in range(4))
+
+# The clock: the wire's time, and the wall clock's, in picoseconds since the run began.
+WIRE_CLOCK, WALL_CLOCK = CLOCK_GPA, CLOCK_GPA + 8
+
+# What the hypervisor wants the driver to do: a code, 0 when it is done, and two arguments.
+COMMAND, COMMAND_ARGUMENT_0, COMMAND_ARGUMENT_1 = (COMMAND_GPA + 8 * n for n in range(3))
+(
+    NO_COMMAND,
+    NOTICE,
+    DRAIN,
+    ARM,
+    DISARM,
+    OPEN_VF,
+    CLOSE_VF,
+    SET_PATH,
+    RESTORE_RINGS,
+    LEAVE,
+    HANG,
+    FAULT,
+    REPORT,  # nothing but that it is done with what it was about
+) = range(13)
+
+# Ports by which the guest tells something, or asks to sleep.
+(
+    IDLE,
+    HANDED_OVER,
+    CONSUMED,
+    SENDING,
+    REFUSED,
+    SOCKET_FULL,
+    HYPERCALL,
+    INVALIDATE,
+    KICK_VHOST,
+    RINGS_ROTATED,
+    ARMED,
+    TOUCHING,
+) = range(8, 20)
+KERNEL_EXIT = 1
+"""An ioeventfd: the write is done with inside KVM."""
+SERVED_PORTS = range(IDLE, TOUCHING + 1)
+
+INTERRUPT, TRANSMIT_INTERRUPT = 1, 2
+"""What a read of IDLE gives, together, when the queue's interrupt came, and the virtio transmit queue's."""

@@ -1,0 +1,247 @@
+"""The guest's program.
+
+The driver's poll, the application, the guest's other work, and what the hypervisor asks for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from numba import types
+
+from vfbench.kernels import CACHE_FOLDER, call_hook, kernel, source_hash
+from vfbench.machine.cpu import HOOKS, store
+from vfbench.machine.driver.application import consume_due, next_due_ps
+from vfbench.machine.driver.poll import poll_one
+from vfbench.machine.driver.state import TRACKING_ARMED
+from vfbench.machine.driver.vf_open import close_vf, open_vf, restore_rings
+from vfbench.machine.driver.vf_transmit import clean_transmitted
+from vfbench.machine.driver.virtio_receive import virtio_refill
+from vfbench.machine.driver.virtio_transmit import virtio_poll_transmitted
+from vfbench.machine.iommu.guest import flush_calls, flush_unmaps
+from vfbench.machine.memory.guest_memory import CONTENT, PAGE_SHIFT, SENT
+from vfbench.machine.port import PATH_VF
+from vfbench.machine.wire import APPLICATION
+from vfbench.strategy import do_nothing
+from vfbench.testbeds.kvm.guest import primitives as _primitives  # noqa: F401 - their overloads
+from vfbench.testbeds.kvm.guest.code import GuestCode, compile_guest_cached
+from vfbench.testbeds.kvm.guest.guest_abi import (
+    ARGUMENT_0,
+    ARGUMENT_1,
+    ARM,
+    ARMED,
+    CLOSE_VF,
+    COMMAND,
+    COMMAND_ARGUMENT_0,
+    COMMAND_ARGUMENT_1,
+    DISARM,
+    DRAIN,
+    FAULT,
+    GUEST_CPU,
+    GUEST_PORT,
+    HANG,
+    IDLE,
+    INTERRUPT,
+    LEAVE,
+    NO_COMMAND,
+    NOTICE,
+    OPEN_VF,
+    RESTORE_RINGS,
+    RINGS_ROTATED,
+    SET_PATH,
+    TRANSMIT_INTERRUPT,
+    WALL_CLOCK,
+)
+from vfbench.testbeds.kvm.guest.instructions import port_in, port_out
+from vfbench.testbeds.kvm.guest.primitives import go_on_counting, stop_counting
+from vfbench.testbeds.kvm.sys.raw_memory import load_i64, store_i64
+from vfbench.workload import next_random
+
+if TYPE_CHECKING:
+    from vfbench.strategy import Strategy
+    from vfbench.workload import Workload
+
+MOST_PAGES_AT_ONCE = 16
+OUTSIDE_THE_MAP = -8
+
+
+@kernel
+def write_due_pages(cpu: Any, port: Any) -> None:
+    """The guest's other work, whose time counts for no packet.
+
+    Stores to pages of its working set, drawn evenly, at its own pace on the wall clock.
+    """
+    if load_i64(WALL_CLOCK) < cpu.writer_next_ps:
+        return
+    stop_counting(port)
+    write_pages(cpu)
+    go_on_counting(port)
+
+
+@kernel
+def write_pages(cpu: Any) -> None:
+    """As many as are due, but no more than MOST_PAGES_AT_ONCE."""
+    for _ in range(MOST_PAGES_AT_ONCE):
+        if load_i64(WALL_CLOCK) < cpu.writer_next_ps:
+            return
+        page = cpu.writer_base + ((next_random(cpu) % cpu.writer_pages) << PAGE_SHIFT)
+        cpu.writer_count += 1
+        store(cpu, page, CONTENT | SENT | cpu.writer_count)
+        cpu.writer_next_ps += cpu.writer_gap_ps
+
+
+@kernel
+def settle(cpu: Any, port: Any) -> None:
+    """What a notified driver does last: take sent frames back and tell what it has not told yet."""
+    if port.path == PATH_VF:
+        clean_transmitted(cpu)
+    flush_unmaps(cpu)
+    flush_calls(cpu)
+
+
+@kernel
+def drain(cpu: Any, port: Any, application: Any) -> None:
+    """Poll until there is nothing more; the device is stopped, so that is soon."""
+    port.polling = 1
+    while port.polling:
+        poll_one(cpu, port, application)
+    settle(cpu, port)
+
+
+@kernel
+def obey_vf(cpu: Any, port: Any, command: int) -> None:
+    """Open, close, or put right the VF's queue."""
+    if command == OPEN_VF:
+        open_vf(cpu, port)
+    elif command == CLOSE_VF:
+        close_vf(cpu, port)
+        settle(cpu, port)
+    elif command == RESTORE_RINGS:
+        rx_head = load_i64(COMMAND_ARGUMENT_0)
+        restore_rings(cpu, port, rx_head, load_i64(COMMAND_ARGUMENT_1))
+        store_i64(ARGUMENT_0, rx_head)
+        port_out(RINGS_ROTATED, 0)
+
+
+@kernel
+def obey_tracking(cpu: Any, command: int) -> None:
+    """The hypervisor wants to be told of mappings, or no longer does."""
+    if command == ARM:
+        store(cpu, cpu.driver + TRACKING_ARMED, 1)
+        call_hook(cpu.hook_tracking_armed, cpu, 0, 0)
+        port_out(ARMED, 1)
+    elif command == DISARM:
+        store(cpu, cpu.driver + TRACKING_ARMED, load_i64(COMMAND_ARGUMENT_0))
+        call_hook(cpu.hook_tracking_disarmed, cpu, 0, 0)
+        port_out(ARMED, 0)
+
+
+@kernel
+def misbehave(command: int) -> None:
+    """A guest that hangs or faults, to see what becomes of the other side."""
+    if command == HANG:
+        # Whatever it is asked for from here on.
+        while load_i64(COMMAND) != NO_COMMAND:
+            pass
+    elif command == FAULT:
+        store_i64(OUTSIDE_THE_MAP, 0)
+
+
+@kernel
+def obey(cpu: Any, port: Any, application: Any, command: int) -> None:
+    """Do what the hypervisor asks for, then say that it is done."""
+    if command == NOTICE:
+        port.noticed = 1
+    elif command == DRAIN:
+        drain(cpu, port, application)
+    elif command == SET_PATH:
+        port.path = load_i64(COMMAND_ARGUMENT_0)
+        port.polling = 1
+    obey_vf(cpu, port, command)
+    obey_tracking(cpu, command)
+    misbehave(command)
+    store_i64(COMMAND, NO_COMMAND)
+
+
+@kernel
+def rest(cpu: Any, port: Any) -> None:
+    """Sleep until an interrupt, a command, or the time when the application is done with a packet."""
+    store_i64(ARGUMENT_0, next_due_ps(cpu))
+    store_i64(ARGUMENT_1, cpu.writer_next_ps)
+    stop_counting(port)
+    woken_by = port_in(IDLE)
+    go_on_counting(port)
+    if woken_by & INTERRUPT:
+        port.polling = 1
+    if woken_by & TRANSMIT_INTERRUPT:
+        virtio_poll_transmitted(cpu)
+    consume_due(cpu, port)
+
+
+@kernel
+def bring_up(cpu: Any, port: Any, vf: int, virtio: int) -> None:
+    """Bring up the devices that the guest has."""
+    if vf:
+        open_vf(cpu, port)
+    if virtio:
+        virtio_refill(cpu, port)
+
+
+@kernel
+def guest_main(cpu: Any, port: Any, application: Any, vf: int, virtio: int) -> None:
+    """Everything that the guest does, until it is told to leave."""
+    go_on_counting(port)
+    bring_up(cpu, port, vf, virtio)
+    command = NO_COMMAND
+    while command != LEAVE:
+        write_due_pages(cpu, port)
+        if port.polling and not port.noticed:
+            poll_one(cpu, port, application)
+        else:
+            rest(cpu, port)
+        command = load_i64(COMMAND)
+        if command != NO_COMMAND:
+            obey(cpu, port, application, command)
+
+
+def record_type(dtype: np.dtype[Any]) -> Any:
+    """numba's type of one record."""
+    return numba.typeof(np.recarray(1, dtype)[0])
+
+
+_KEY = source_hash()
+
+
+def _compiled(function: Callable[..., Any], *argument_types: Any) -> GuestCode:
+    # A plug-in's sources are not among those of the package, so its own file is part of the key.
+    own_source = hashlib.sha256(
+        Path(getattr(function, "py_func", function).__code__.co_filename).read_bytes()
+    ).hexdigest()
+    return compile_guest_cached(function, argument_types, CACHE_FOLDER, _KEY + own_source)
+
+
+def compile_main() -> GuestCode:
+    """The guest's entry: three records, then whether it has a VF and a virtio-net device."""
+    records = (record_type(GUEST_CPU), record_type(GUEST_PORT), record_type(APPLICATION))
+    return _compiled(guest_main, *records, types.int64, types.int64)
+
+
+def compile_hooks(strategy: Strategy, workload: Workload) -> dict[str, GuestCode]:
+    """The strategy's hooks and the workload's ``delivered``, by the field that is to hold their address.
+
+    A hook that does nothing has no code, and its field stays NO_KERNEL.
+    """
+    cpu, word = record_type(GUEST_CPU), types.int64
+    hooks = {name: getattr(strategy.hooks, name) for name in HOOKS}
+    codes = {
+        f"hook_{name}": _compiled(hook, cpu, word, word)
+        for name, hook in hooks.items()
+        if hook is not do_nothing
+    }
+    delivered = _compiled(type(workload).delivered, cpu, record_type(APPLICATION), word, word)
+    return codes | {"hook_delivered": delivered}

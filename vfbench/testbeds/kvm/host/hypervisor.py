@@ -1,0 +1,354 @@
+"""What the hypervisor does when the guest leaves: IOMMU calls, device registers, the observer's notes.
+
+The observer checks each packet while the guest waits, byte by byte through the host's mapping, so nothing
+can have changed in between.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vfbench.kernels import kernel
+from vfbench.machine.iommu.exits import CALL_ENTRY_BYTES, CALL_MAP, EXIT_CALLS, INVALIDATE_ALL
+from vfbench.machine.iommu.table import PAGE_MASK, RING_IOVA_PAGES, WRITE
+from vfbench.machine.memory.guest_memory import PAGE_SHIFT
+from vfbench.machine.oracle.oracle import (
+    NOTHING,
+    content_sequence,
+    note_handed_over,
+    note_refused,
+    note_sending,
+    note_socket_full,
+)
+from vfbench.machine.vf.register_access import read_register, set_register
+from vfbench.machine.vf.registers import QUEUE_REGISTERS
+from vfbench.machine.wire import WIRE_OVERHEAD_BYTES
+from vfbench.testbeds.kvm.guest.guest_abi import (
+    ARGUMENT_0,
+    ARGUMENT_1,
+    ARGUMENT_2,
+    ARMED,
+    CALL_PENDING,
+    CONSUMED,
+    GUEST_PORT,
+    GUEST_SLOT,
+    HANDED_OVER,
+    HYPERCALL,
+    IDLE,
+    INTERRUPT,
+    INVALIDATE,
+    REFUSED,
+    RINGS_ROTATED,
+    SENDING,
+    SOCKET_FULL,
+    TRANSMIT_INTERRUPT,
+)
+from vfbench.testbeds.kvm.guest.payload import holds_payload
+from vfbench.testbeds.kvm.host.lockstep import pass_exit, sleep_till_work
+from vfbench.testbeds.kvm.host.peer import has_work, is_held_up, sleep_us
+from vfbench.testbeds.kvm.sys.raw_memory import load_i64, load_u8, store_i64, store_u8
+from vfbench.testbeds.kvm.sys.registers import PORTS
+
+IDLE_STEP_US = 50
+LONGEST_IDLE_STEPS = 100
+INVALIDATION_STEP_US = 10
+LONGEST_INVALIDATION_STEPS = 100_000
+
+_fields: Any = GUEST_PORT.fields
+_SLOTS, _SLOT_BYTES = _fields["slot"][1], GUEST_SLOT.itemsize
+
+NO_REGISTER = -1
+
+
+def _queue_register_of() -> Any:
+    """For each register of the window, which register of the queue pair it is, or NO_REGISTER."""
+    table = np.full(PORTS + 0x1000, NO_REGISTER, np.int64)
+    for index, (_, offset) in enumerate(QUEUE_REGISTERS):
+        table[PORTS + offset // 4] = index
+    return table
+
+
+QUEUE_REGISTER_OF = _queue_register_of()
+
+
+@kernel
+def argument(host: Any, address: int) -> int:
+    """What the guest left in its mailbox."""
+    return load_i64(host.memory + address)
+
+
+# -- the emulated IOMMU
+
+
+@kernel
+def note_mapped(host: Any, page: int) -> None:
+    """The device may write ``page``."""
+    store_u8(host.mapped_written + page, 0)
+    store_u8(host.mapped + page, 1)
+
+
+@kernel
+def note_unmapped(host: Any, page: int) -> None:
+    """The device is done with ``page``: it counts as dirty from now on."""
+    if load_u8(host.mapped + page):
+        host.unwritten_unmaps += load_u8(host.mapped_written + page) == 0
+        store_u8(host.logged + page, 1)
+        store_u8(host.mapped + page, 0)
+
+
+@kernel
+def invalidate(host: Any, cpu: Any, port: Any, iova: int, device_waits: bool) -> None:
+    """Queue an IOTLB invalidation, and wait until the device has honoured it (VT-d 6.5.2.8).
+
+    A device that waits for the caller honours it before it does anything else.
+    """
+    cpu.invalidated_iova[cpu.invalidations & (len(cpu.invalidated_iova) - 1)] = iova
+    cpu.invalidations += 1
+    if device_waits:
+        return
+    for _ in range(LONGEST_INVALIDATION_STEPS):
+        if port.iotlb_seen == cpu.invalidations or not host.running:
+            break
+        sleep_us(INVALIDATION_STEP_US)
+
+
+@kernel
+def carry_out_call(host: Any, cpu: Any, port: Any, entry: int, device_waits: bool) -> None:
+    """One entry of the guest's call list."""
+    call, target = load_i64(host.memory + entry), load_i64(host.memory + entry + 8)
+    page = target >> PAGE_SHIFT
+    if call & CALL_MAP:
+        if target & WRITE and host.notes_maps:
+            note_mapped(host, page)
+        return
+    invalidate(host, cpu, port, call & PAGE_MASK, device_waits)
+    if target & WRITE:
+        note_unmapped(host, page)
+
+
+@kernel
+def carry_out_flush(host: Any, cpu: Any, port: Any, count: int, device_waits: bool) -> None:
+    """All queued unmaps, with one invalidation of everything."""
+    invalidate(host, cpu, port, INVALIDATE_ALL, device_waits)
+    for i in range(count):
+        target = load_i64(host.memory + cpu.flush_queue + i * CALL_ENTRY_BYTES + 8)
+        if target & WRITE:
+            note_unmapped(host, target >> PAGE_SHIFT)
+
+
+@kernel
+def hypercall(host: Any, cpu: Any, port: Any, device_waits: bool) -> None:
+    """What the guest asks for in its mailbox."""
+    count = argument(host, ARGUMENT_1)
+    if argument(host, ARGUMENT_0) == EXIT_CALLS:
+        for i in range(count):
+            carry_out_call(host, cpu, port, cpu.call_list + i * CALL_ENTRY_BYTES, device_waits)
+    else:
+        carry_out_flush(host, cpu, port, count, device_waits)
+
+
+@kernel
+def serve_pending_call(host: Any, cpu: Any, port: Any) -> int:
+    """On the host thread.
+
+    A call that the guest made without leaving for user space; it waits for the word to be 0.
+    """
+    if load_i64(host.memory + CALL_PENDING) == 0:
+        return 0
+    hypercall(host, cpu, port, True)
+    store_i64(host.memory + CALL_PENDING, 0)
+    return 1
+
+
+@kernel
+def set_tracking(host: Any, cpu: Any, armed: int) -> None:
+    """Tracking starts.
+
+    The hypervisor walks the guest's table, and learns of each page that the device may write.
+    """
+    if not armed:
+        return
+    for i in range(cpu.iova_pages + RING_IOVA_PAGES):
+        entry = load_i64(host.memory + cpu.page_table + i * 8)
+        if entry & WRITE:
+            note_mapped(host, entry >> PAGE_SHIFT)
+
+
+# -- the observer
+
+
+@kernel
+def hand_over(host: Any, wire: Any, port: Any) -> None:
+    """The application was handed the packet of a slot, and is told what it may know of it."""
+    slot = argument(host, ARGUMENT_0)
+    note_handed_over(port, slot, argument(host, ARGUMENT_1), wire.time_ps)
+    shown = host.guest_port + _SLOTS + _SLOT_BYTES * slot
+    store_i64(shown, port.slot[slot].flow)
+    store_i64(shown + 8, port.slot[slot].tag)
+
+
+@kernel
+def consume(host: Any, wire: Any, port: Any) -> None:
+    """The application reads a packet that it kept: every byte of it is checked."""
+    position = argument(host, ARGUMENT_0)
+    address, length_bytes = host.memory + argument(host, ARGUMENT_1), argument(host, ARGUMENT_2)
+    sequence = port.held[position].sequence
+    if sequence == NOTHING:
+        if content_sequence(load_i64(address)) == NOTHING:
+            port.rx_phantom += 1
+        else:
+            port.rx_duplicated += 1
+    elif length_bytes == port.held[position].length and holds_payload(
+        address, length_bytes, wire.seed, sequence
+    ):
+        port.rx_delivered += 1
+        port.rx_delivered_bytes += length_bytes + WIRE_OVERHEAD_BYTES
+    else:
+        port.rx_corrupted += 1
+
+
+@kernel
+def swap_slots(port: Any, first: int, second: int) -> None:
+    """Exchange what the observer knows of two descriptors."""
+    a, b = port.slot[first], port.slot[second]
+    a.pending, b.pending = b.pending, a.pending
+    a.sequence, b.sequence = b.sequence, a.sequence
+    a.length, b.length = b.length, a.length
+    a.arrival_ps, b.arrival_ps = b.arrival_ps, a.arrival_ps
+    a.flow, b.flow = b.flow, a.flow
+    a.tag, b.tag = b.tag, a.tag
+
+
+@kernel
+def reverse_slots(port: Any, first: int, end: int) -> None:
+    """Reverse the order from ``first`` up to ``end``."""
+    for i in range((end - first) >> 1):
+        swap_slots(port, first + i, end - 1 - i)
+
+
+@kernel
+def rotate_slots(cpu: Any, port: Any, rx_head: int) -> None:
+    """What the observer knows of each descriptor moves along with the rings (three reversals)."""
+    reverse_slots(port, 0, rx_head)
+    reverse_slots(port, rx_head, cpu.rx_size)
+    reverse_slots(port, 0, cpu.rx_size)
+
+
+@kernel
+def take_note(host: Any, cpu: Any, wire: Any, port: Any, register: int) -> None:
+    """The guest told the observer something."""
+    if register == HANDED_OVER:
+        hand_over(host, wire, port)
+    elif register == CONSUMED:
+        consume(host, wire, port)
+    elif register == SENDING:
+        note_sending(port, argument(host, ARGUMENT_0), argument(host, ARGUMENT_1))
+    elif register == REFUSED:
+        note_refused(port)
+    elif register == SOCKET_FULL:
+        note_socket_full(port, argument(host, ARGUMENT_0))
+    elif register == RINGS_ROTATED:
+        rotate_slots(cpu, port, argument(host, ARGUMENT_0))
+
+
+# -- the exits
+
+
+@kernel
+def take_interrupt(wire: Any, port: Any) -> int:
+    """INTERRUPT if the queue's interrupt is due, else 0.
+
+    It is not waited for where the wire's clock stands still.
+    """
+    if port.interrupt_pending == 0 or (port.interrupt_ps > wire.time_ps and not is_held_up(wire, port)):
+        return 0
+    port.last_interrupt_ps = port.interrupt_ps
+    port.interrupt_pending = 0
+    return INTERRUPT
+
+
+@kernel
+def take_transmit_interrupt(port: Any) -> int:
+    """TRANSMIT_INTERRUPT if the virtio transmit queue's interrupt is there, else 0; nothing throttles it."""
+    if port.tx_interrupt_pending == 0:
+        return 0
+    port.tx_interrupt_pending = 0
+    return TRANSMIT_INTERRUPT
+
+
+@kernel
+def take_interrupts(wire: Any, port: Any) -> int:
+    """What woke a guest that slept: one of the two, both, or neither."""
+    return take_interrupt(wire, port) | take_transmit_interrupt(port)
+
+
+@kernel
+def idle(host: Any, wire: Any, port: Any) -> int:
+    """The guest sleeps.
+
+    Until an interrupt, a command, its own timer, or 5 ms, so that a kick finds it running.
+    """
+    for _ in range(LONGEST_IDLE_STEPS):
+        if has_work(host, wire, port):
+            break
+        sleep_us(IDLE_STEP_US)
+    return take_interrupts(wire, port)
+
+
+@kernel
+def read(port: Any, register: int) -> int:
+    """The value of a device's register."""
+    index = QUEUE_REGISTER_OF[register]
+    return read_register(port, index) if index != NO_REGISTER else 0
+
+
+@kernel
+def serve_write(host: Any, cpu: Any, wire: Any, port: Any, register: int, value: int) -> None:
+    """The guest wrote a served register."""
+    if register >= PORTS:
+        index = QUEUE_REGISTER_OF[register]
+        if index != NO_REGISTER:
+            set_register(port, index, value, wire.time_ps)
+    elif register == HYPERCALL:
+        hypercall(host, cpu, port, wire.lockstep != 0)
+    elif register == INVALIDATE:
+        invalidate(host, cpu, port, argument(host, ARGUMENT_0), wire.lockstep != 0)
+    elif register == ARMED:
+        set_tracking(host, cpu, value)
+    else:
+        take_note(host, cpu, wire, port, register)
+
+
+@kernel
+def serve_idle(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
+    """The guest sleeps; returns INTERRUPT if that is what woke it."""
+    if not wire.lockstep:
+        return idle(host, wire, port)
+    sleep_till_work(host, cpu, wire, source, frames, port)
+    return 0 if host.leaves else take_interrupts(wire, port)
+
+
+@kernel
+def serve(
+    host: Any,
+    cpu: Any,
+    wire: Any,
+    source: Any,
+    frames: Any,
+    port: Any,
+    register: int,
+    value: int,
+    is_write: int,
+) -> int:
+    """One exit of the guest; returns the value of a read."""
+    if register == IDLE and not is_write:
+        return serve_idle(host, cpu, wire, source, frames, port)
+    if is_write:
+        serve_write(host, cpu, wire, port, register, value)
+    else:
+        value = read(port, register)
+    if wire.lockstep:
+        pass_exit(host, cpu, wire, source, frames, port)
+    return value

@@ -1,0 +1,31 @@
+"""What goes on outside the guest in one turn: frames come in as time passes, and the device does what it can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.port import PATH_VF
+from vfbench.testbeds.kvm.host.peer import admit_due, next_frames, pass_time
+from vfbench.testbeds.kvm.host.vf_device import vf_turn
+from vfbench.testbeds.kvm.host.vhost_worker import vhost_turn
+
+
+@kernel
+def bring_wire_to(host: Any, wire: Any, source: Any, frames: Any, port: Any, until_ps: int) -> int:
+    """Frames arrive and time passes up to ``until_ps``; returns how many."""
+    total, admitted = 0, 1
+    while admitted:
+        next_frames(host, wire, source, frames, port, until_ps)
+        admitted = admit_due(wire, port, until_ps)
+        total += admitted
+    pass_time(host, wire, port, until_ps)
+    return total
+
+
+@kernel
+def device_turn(host: Any, cpu: Any, wire: Any, port: Any) -> int:
+    """The VF's turn, or vhost's; returns how many frames it moved."""
+    if port.path == PATH_VF:
+        return vf_turn(host, cpu, wire, port)
+    return vhost_turn(host, cpu, wire, port)

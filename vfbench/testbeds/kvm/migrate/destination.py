@@ -1,0 +1,238 @@
+"""The destination: a process of its own, with a VM of its own, that takes a guest in and runs it on.
+
+It is started by the source, which hands it over standard input what it is to expect: the experiment, the
+run's token, and the descriptors of the memory that it is to use and of the bench's records. It prints the
+port that it listens on. When standard input ends, the source is gone, and so is it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vfbench.errors import RunFailed, UserError
+from vfbench.machine.memory.guest_memory import PAGE_BYTES
+from vfbench.machine.port import PATH_VF
+from vfbench.machine.vf.register_access import reset_registers, set_register
+from vfbench.machine.vf.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
+from vfbench.testbeds.kvm.guest import guest_abi
+from vfbench.testbeds.kvm.guest.guest_abi import ARM, DISARM, DRAIN, OPEN_VF, SET_PATH
+from vfbench.testbeds.kvm.host.endpoint import Site
+from vfbench.testbeds.kvm.host.host_records import BenchRecords
+from vfbench.testbeds.kvm.migrate import stream
+from vfbench.testbeds.kvm.migrate.stream import StrangerRefused, Stream, StreamBroken
+from vfbench.testbeds.kvm.sys import boot
+
+if TYPE_CHECKING:
+    from vfbench.experiment import Experiment
+
+CONNECT_LIMIT_S = 600.0
+EXIT_FAILED = 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the source tells its destination at the start."""
+
+    experiment: Experiment
+    token: bytes
+    memory_fd: int
+    bench_fd: int
+    table_bytes: int
+    refuse: str = ""
+
+
+class Destination:
+    """Takes one guest in; `serve` returns when the source says that it is over."""
+
+    def __init__(self, site: Site, connection: Stream, order: Order) -> None:
+        self._site = site
+        self._stream = connection
+        self._order = order
+        self._port = site.bench.port
+        self._memory = site.vm.memory.bytes.reshape(-1, PAGE_BYTES)
+        self._running = False
+        self._verbs: dict[int, Callable[[Any], Any]] = {
+            stream.VF_STATE: self._take_vf_state,
+            stream.RESTORE_RINGS: self._restore_rings,
+            stream.RESUME: self._resume,
+            stream.TAKE_WIRE: self._take_wire,
+            stream.PLUG_VF: self._plug_vf,
+            stream.TRACKING: self._set_tracking,
+            stream.PING: self._ping,
+        }
+
+    def serve(self) -> None:
+        """Message after message until QUIT."""
+        while True:
+            kind, length = self._stream.receive_header()
+            if kind == stream.QUIT:
+                return
+            try:
+                self._obey(kind, length)
+            except StreamBroken:
+                raise
+            except RunFailed as failure:
+                self._stream.send(stream.ERROR, str(failure).encode())
+                raise
+
+    def _obey(self, kind: int, length: int) -> None:
+        if kind == stream.PAGES:
+            self._stream.receive_pages(self._memory, length)
+            return
+        payload = bytearray(length)
+        self._stream.fill(memoryview(payload))
+        if self._order.refuse:
+            raise RunFailed(self._order.refuse)
+        if kind == stream.GUEST_STATE:
+            self._take_guest_state(payload)
+            answer = None
+        elif kind in self._verbs:
+            answer = self._verbs[kind](json.loads(payload))
+        else:
+            raise RunFailed(f"message {kind} means nothing here")
+        self._stream.send_json(stream.DONE, answer)
+
+    def _take_guest_state(self, payload: bytearray) -> None:
+        """The testbed's own part of memory, then the vCPU."""
+        self._site.vm.memory.bytes[: boot.FREE_BASE] = np.frombuffer(payload, np.uint8, boot.FREE_BASE)
+        self._site.vm.vcpu.restore(bytes(payload[boot.FREE_BASE :]))
+
+    def _take_vf_state(self, state: dict[str, Any]) -> None:
+        """Write each register back to a VF that was just reset.
+
+        The queues stay off until the rings are right.
+        """
+        reset_registers(self._port)
+        self._port.iotlb_iova[:] = -1
+        self._port.iotlb_seen = 0
+        for index, value in enumerate(state["registers"]):
+            if index not in READ_ONLY:
+                enables = index in (RXDCTL, TXDCTL)
+                set_register(self._port, index, value & ~QUEUE_ENABLE if enables else value, 0)
+
+    def _run_guest(self) -> None:
+        if not self._running:
+            self._site.start_host_thread(drives_wire=False)
+            self._site.start_vcpu()
+            self._running = True
+
+    def _restore_rings(self, heads: list[int]) -> None:
+        """The guest's own code does it, as soon as it is done with what it was about when it was paused."""
+        self._run_guest()
+        self._site.command(guest_abi.RESTORE_RINGS, *heads)
+
+    def _resume(self, _: None) -> None:
+        self._run_guest()
+        self._site.word(guest_abi.NOTICED)[0] = 0
+        self._raise_interrupt()
+        self._site.settle()
+
+    def _take_wire(self, _: None) -> None:
+        """From here on the peer's frames come to this process.
+
+        Those since the source let go of the wire are lost.
+        """
+        wire = self._site.bench.wire
+        self._site.bench.adopt_table()
+        wire.admit_watch = 1
+        self._site.host.drives_wire = 1
+        self._site.await_turn()
+        self._port.enabled = 1
+
+    def _plug_vf(self, _: None) -> None:
+        """Give the guest a VF and fail over to it."""
+        self._port.enabled = 0
+        self._site.await_turn()
+        reset_registers(self._port)
+        self._site.command(OPEN_VF)
+        self._site.command(DRAIN)
+        self._site.command(SET_PATH, PATH_VF)
+
+    def _set_tracking(self, request: dict[str, int]) -> None:
+        self._site.host.notes_maps = request["notes_maps"]
+        self._site.command(ARM if request["armed"] else DISARM, request["armed"])
+
+    def _ping(self, _: None) -> dict[str, int]:
+        if self._running:
+            self._site.check()
+        return {"exits": self._site.vm.vcpu.exits}
+
+    def _raise_interrupt(self) -> None:
+        """As after any migration: an interrupt that was on its way must not be missed."""
+        self._port.interrupt_ps = 0
+        self._port.interrupt_pending = 1
+        self._port.tx_interrupt_pending = int(self._site.experiment.strategy.has_virtio)
+
+
+def say(reason: str) -> None:
+    """Tell the source, which reads what this process writes to its standard error."""
+    sys.stderr.write(f"{reason}\n")
+    sys.stderr.flush()
+
+
+def _end_with_the_source() -> None:
+    """Standard input ends when the source does, however it ended."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    say("the source is gone")
+    os._exit(EXIT_FAILED)
+
+
+def _accept(server: socket.socket, token: bytes) -> Stream:
+    """Wait for the run's source; anybody else is refused and reported."""
+    until = time.monotonic() + CONNECT_LIMIT_S
+    while time.monotonic() < until:
+        try:
+            connection, _ = server.accept()
+        except TimeoutError:
+            continue
+        try:
+            return stream.admit(connection, token)
+        except StrangerRefused as refusal:
+            say(str(refusal))
+    raise RunFailed(f"no source came within {CONNECT_LIMIT_S:g} s")
+
+
+def main() -> int:
+    """Run by ``python -m``; returns the exit code."""
+    length = int.from_bytes(sys.stdin.buffer.read(8), "little")
+    order: Order = pickle.loads(sys.stdin.buffer.read(length))
+    threading.Thread(target=_end_with_the_source, daemon=True).start()
+    try:
+        bench = BenchRecords(order.bench_fd, order.table_bytes)
+        with (
+            Site(order.experiment, bench, order.memory_fd) as site,
+            stream.listen(order.experiment.kvm.listen) as server,
+        ):
+            sys.stdout.write(f"{server.getsockname()[1]}\n")
+            sys.stdout.flush()
+            connection = _accept(server, order.token)
+            try:
+                Destination(site, connection, order).serve()
+            finally:
+                connection.close()
+    except (RunFailed, UserError) as failure:
+        say(str(failure))
+        return EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    # Under its own name, so that what was pickled for this module is found in it.
+    from vfbench.testbeds.kvm.migrate import destination
+
+    exit_code = destination.main()
+    sys.stdout.flush()
+    # At once: the thread that reads standard input never ends by itself.
+    os._exit(exit_code)

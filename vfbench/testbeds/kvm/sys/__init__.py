@@ -1,0 +1,1 @@
+"""KVM's interface: ioctls, structs, a VM, its vCPU, its dirty log."""
