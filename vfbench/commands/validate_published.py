@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 def published(registries: Registries, only: str, commands: bool, results: Path, as_json: bool) -> int:
     """Run an experiment for each published result and compare.
 
-    No cost is ever set by a result. One that is off by more than 25 % misses its goal, unless its entry says what
-    its source had that the suite has not.
+    No cost is ever set by a result. One that is off by more than 25 % misses its goal, and so does one whose
+    mechanism is not modelled yet; what explains a miss stands beside it and changes nothing.
     """
     import fnmatch
 

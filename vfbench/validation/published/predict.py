@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vfbench.errors import RunFailed
-from vfbench.migration.precopy import expected_downtime_ms
 from vfbench.options import Options, command_line, experiments
 from vfbench.profiles import load_profile
 from vfbench.testbeds import load_testbed
@@ -18,16 +17,8 @@ if TYPE_CHECKING:
     from vfbench.strategy import Strategy
     from vfbench.workload import Workload
 
-LARGEST_ERROR: Final = 0.25
-"""Beyond it an entry has to say why."""
 SHORT: Final = ("phases.after=1ms", "phases.steady=20ms", "migration.downtime-limit=2s")
 """Only the steady state is looked at."""
-
-FORMULAS: Final[Mapping[str, Callable[[Mapping[str, float]], float]]] = {
-    "expected-downtime": lambda inputs: (
-        expected_downtime_ms(int(inputs["dirty_bytes"]), inputs["bandwidth_bps"]) / 1000
-    ),
-}
 
 Measures = Callable[["Experiment"], Mapping[str, object]]
 """Runs an experiment and gives its measures."""
@@ -35,17 +26,12 @@ Measures = Callable[["Experiment"], Mapping[str, object]]
 
 @dataclass(frozen=True)
 class Prediction:
-    """An entry, what the suite predicts (None where nothing is run or a run failed), and the relative error."""
+    """An entry, what the suite predicts (None where it is pending or a run failed), and the relative error."""
 
     published: Published
     predicted: float | None
     error: float | None
     failure: str = ""
-
-    @property
-    def is_off(self) -> bool:
-        """Whether the error is larger than may go unexplained."""
-        return self.error is not None and abs(self.error) > LARGEST_ERROR
 
 
 def measures_on_model(experiment: Experiment) -> Mapping[str, object]:
@@ -101,7 +87,7 @@ def commands_of(
         for run in entry.runs:
             yield f"    {command_line(experiment_of(run, strategies, workloads))}"
         if not entry.runs:
-            yield f"    no run: {entry.formula or entry.lacks}"
+            yield f"    not modelled yet: {entry.needs}"
 
 
 def _taken(entry: Published, found: list[float]) -> float | None:
@@ -110,9 +96,9 @@ def _taken(entry: Published, found: list[float]) -> float | None:
             return entry.times * found[0]
         case "ratio":
             return entry.times * found[0] / found[1]
+        case "loss":
+            return 1 - found[0] / found[1]
         case "share":
             return entry.times * (found[0] - found[1]) / (found[2] - found[1])
-        case "formula":
-            return FORMULAS[entry.formula](entry.inputs)
-        case "nothing":
+        case "pending":
             return None
