@@ -6,7 +6,6 @@ migration link as fast as the guest's.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -192,14 +191,6 @@ class Kvm(Settings):
         help="what migration, wire and the guest's other writes go by: the wall clock, or one that waits for the "
         "guest and for the migration, so that what a run counts does not depend on the host's speed",
     )
-    listen: str = parameter("127.0.0.1", help="IPv4 address that the destination's migration port listens on")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        try:
-            ipaddress.IPv4Address(self.listen)
-        except ValueError:
-            raise UserError(f"kvm.listen: {self.listen!r} is no IPv4 address") from None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from vfbench.profiles import load_profile
 from vfbench.records import Outcome
 from vfbench.testbeds import kvm
 from vfbench.testbeds.kvm.guest.payload import SENT_WORD_STEP, holds_sent_frame
-from vfbench.testbeds.kvm.run import Run
+from vfbench.testbeds.kvm.one_run import Run
 
 LEDGER = ("packets_offered", "packets_delivered", "packets_corrupted", "packets_lost")
 FRESH_PAGES = ("driver.page-reuse=none", "driver.page-order=fifo")

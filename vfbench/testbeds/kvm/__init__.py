@@ -1,4 +1,4 @@
-"""A real VM on /dev/kvm, migrated over TCP into a second process.
+"""A real VM on /dev/kvm, migrated over a socket into a second process.
 
 Wall clock, and the kernel's own dirty log.
 """
@@ -21,6 +21,6 @@ __all__ = ["refusals", "run"]
 def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome:
     """Run ``experiment``. UserError where there is no /dev/kvm, RunFailed for a run that can't go on."""
     # Only now: the kernels need numba's compiler, which a look at what is refused does not.
-    from vfbench.testbeds.kvm.run import run as run_on_kvm
+    from vfbench.testbeds.kvm.one_run import run as run_on_kvm
 
     return run_on_kvm(experiment, profile, progress)

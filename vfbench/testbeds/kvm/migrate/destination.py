@@ -1,8 +1,8 @@
 """The destination: a process of its own, with a VM of its own, that takes a guest in and runs it on.
 
-It is started by the source, which hands it over standard input what it is to expect: the experiment, the
-run's token, and the descriptors of the memory that it is to use and of the bench's records. It prints the
-port that it listens on. When standard input ends, the source is gone, and so is it.
+It is started by the source (see ``destination_main``), whose first message says what it is to expect: the experiment,
+and the descriptors of the memory that it is to use and of the bench's records. It answers when its VM is ready. When
+standard input ends, the source is gone, and so is it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,13 +28,12 @@ from vfbench.testbeds.kvm.guest.guest_abi import ARM, DISARM, DRAIN, OPEN_VF, SE
 from vfbench.testbeds.kvm.host.endpoint import Site
 from vfbench.testbeds.kvm.host.host_records import BenchRecords
 from vfbench.testbeds.kvm.migrate import stream
-from vfbench.testbeds.kvm.migrate.stream import StrangerRefused, Stream, StreamBroken
+from vfbench.testbeds.kvm.migrate.stream import Stream, StreamBroken
 from vfbench.testbeds.kvm.sys import boot
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
 
-CONNECT_LIMIT_S = 600.0
 EXIT_FAILED = 1
 
 
@@ -45,7 +42,6 @@ class Order:
     """What the source tells its destination at the start."""
 
     experiment: Experiment
-    token: bytes
     memory_fd: int
     bench_fd: int
     table_bytes: int
@@ -184,55 +180,33 @@ def say(reason: str) -> None:
 def _end_with_the_source() -> None:
     """Standard input ends when the source does, however it ended."""
     while os.read(sys.stdin.fileno(), 1):
-        pass
+        continue
     say("the source is gone")
     os._exit(EXIT_FAILED)
 
 
-def _accept(server: socket.socket, token: bytes) -> Stream:
-    """Wait for the run's source; anybody else is refused and reported."""
-    until = time.monotonic() + CONNECT_LIMIT_S
-    while time.monotonic() < until:
-        try:
-            connection, _ = server.accept()
-        except TimeoutError:
-            continue
-        try:
-            return stream.admit(connection, token)
-        except StrangerRefused as refusal:
-            say(str(refusal))
-    raise RunFailed(f"no source came within {CONNECT_LIMIT_S:g} s")
+def _take_order(connection: Stream) -> Order:
+    kind, document = connection.receive()
+    if kind != stream.ORDER:
+        raise StreamBroken(f"message {kind} where the order was due")
+    order: Order = pickle.loads(document)
+    return order
 
 
-def main() -> int:
-    """Run by ``python -m``; returns the exit code."""
-    length = int.from_bytes(sys.stdin.buffer.read(8), "little")
-    order: Order = pickle.loads(sys.stdin.buffer.read(length))
+def take_in(connection: Stream) -> int:
+    """Take the guest that the source orders and run it until the source says that it is over; the exit code."""
     threading.Thread(target=_end_with_the_source, daemon=True).start()
     try:
+        order = _take_order(connection)
         bench = BenchRecords(order.bench_fd, order.table_bytes)
-        with (
-            Site(order.experiment, bench, order.memory_fd) as site,
-            stream.listen(order.experiment.kvm.listen) as server,
-        ):
-            sys.stdout.write(f"{server.getsockname()[1]}\n")
-            sys.stdout.flush()
-            connection = _accept(server, order.token)
-            try:
-                Destination(site, connection, order).serve()
-            finally:
-                connection.close()
+        with Site(order.experiment, bench, order.memory_fd) as site:
+            connection.send_json(stream.DONE, None)
+            Destination(site, connection, order).serve()
+        # Only now: the guest and its device have come to rest.
+        connection.send_json(stream.DONE, None)
     except (RunFailed, UserError) as failure:
         say(str(failure))
         return EXIT_FAILED
+    finally:
+        connection.close()
     return 0
-
-
-if __name__ == "__main__":
-    # Under its own name, so that what was pickled for this module is found in it.
-    from vfbench.testbeds.kvm.migrate import destination
-
-    exit_code = destination.main()
-    sys.stdout.flush()
-    # At once: the thread that reads standard input never ends by itself.
-    os._exit(exit_code)

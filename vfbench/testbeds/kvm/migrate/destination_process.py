@@ -5,9 +5,9 @@ A child process, its memory as the bench sees it, and the stream to it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
-import select
 import subprocess
 import sys
 import tempfile
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from vfbench.experiment import Experiment
     from vfbench.testbeds.kvm.host.bench_records import Bench
 
-READY_LIMIT_S = 300.0
 LEAVE_LIMIT_S = 3.0
 
 
@@ -43,20 +42,21 @@ class DestinationProcess:
     """
 
     def __init__(self, experiment: Experiment, bench: Bench, refuse: str = "") -> None:
-        self._token = stream.new_token()
-        self._address = experiment.kvm.listen
-        self._stream: Stream | None = None
-        self._may_leave = False
+        self._ready = False
         size = vm_bytes(experiment)
         with ExitStack() as stack:
             memory_fd = os.memfd_create("vfbench-destination", os.MFD_CLOEXEC)
             stack.callback(os.close, memory_fd)
             os.ftruncate(memory_fd, size)
             self.memory: npt.NDArray[np.uint8] = map_shared(memory_fd, size).reshape(-1, PAGE_BYTES)
-            order = Order(experiment, self._token, memory_fd, bench.fd, bench.table_bytes, refuse)
+            order = Order(experiment, memory_fd, bench.fd, bench.table_bytes, refuse)
             self._errors = stack.enter_context(tempfile.TemporaryFile())
-            self._process = self._start(order)
+            self._stream, theirs = stream.source_pair()
+            stack.callback(self._stream.close)
+            with theirs:
+                self._process = self._start(order, theirs.fileno())
             stack.callback(self._end)
+            self._stream.send(stream.ORDER, pickle.dumps(order))
             self._resources = stack.pop_all()
 
     def __enter__(self) -> DestinationProcess:
@@ -74,25 +74,19 @@ class DestinationProcess:
 
     @property
     def stream(self) -> Stream:
-        """The connection; made on first use, when the destination must be ready."""
-        if self._stream is None:
-            self._stream = stream.connect(self.port, self._token, self._address)
+        """The connection; on first use the destination must become ready, RunFailed if it does not."""
+        if not self._ready:
+            self._stream.answer(stream.READY_LIMIT_S)
+            self._ready = True
+            self._stream.start_beating()
         return self._stream
 
-    @property
-    def connected(self) -> Stream | None:
-        """The connection, if it was made."""
-        return self._stream
-
-    @property
-    def port(self) -> int:
-        """The port it listens on; waits until it does."""
-        if not hasattr(self, "_port"):
-            self._port = self._read_port()
-        return self._port
+    def check(self) -> None:
+        """StreamBroken if the destination is gone or stands still."""
+        self._stream.check()
 
     def words(self) -> list[str]:
-        """What it said: whom it refused, and why it ended."""
+        """What it said: why it ended, above all."""
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace").strip().splitlines()
 
@@ -110,47 +104,30 @@ class DestinationProcess:
         return RunFailed(f"{failure}; the destination ended: {words}")
 
     def quit(self) -> None:
-        """Let it end by itself, and report what it said meanwhile: whom it refused."""
-        self.stream.send(stream.QUIT)
-        self._may_leave = True
-        self._process.wait(LEAVE_LIMIT_S)
+        """Let it end by itself, its guest at rest, and report what it said meanwhile."""
+        self.stream.ask(stream.QUIT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(LEAVE_LIMIT_S)
         for line in self.words():
             sys.stderr.write(f"destination: {line}\n")
 
-    def _start(self, order: Order) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vfbench.testbeds.kvm.migrate.destination"],
+    def _start(self, order: Order, connection: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - this interpreter, a module of ours, and a number
+            [sys.executable, "-m", "vfbench.testbeds.kvm.migrate.destination_main", str(connection)],
+            # Nothing is ever written to it: it ends when this process does.
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=self._errors,
-            pass_fds=(order.memory_fd, order.bench_fd),
+            pass_fds=(connection, order.memory_fd, order.bench_fd),
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
             # Ctrl-C is the source's to handle; it ends its destination itself.
             start_new_session=True,
         )
-        document = pickle.dumps(order)
-        assert process.stdin is not None
-        process.stdin.write(len(document).to_bytes(8, "little") + document)
-        process.stdin.flush()
-        return process
-
-    def _read_port(self) -> int:
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], READY_LIMIT_S)
-        line = self._process.stdout.readline() if ready else b""
-        if not line.strip():
-            raise RunFailed(f"the destination did not start: {self.last_words() or 'it said nothing'}")
-        return int(line)
 
     def _end(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        # Nobody waits for one that was not told to leave: what it had to say has been read by now.
-        try:
-            self._process.wait(LEAVE_LIMIT_S if self._may_leave else 0)
-        except subprocess.TimeoutExpired:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        # One that was told to leave has left; what another had to say has been read by now.
+        if self._process.poll() is None:
             self._process.kill()
-            self._process.wait()
+        self._process.wait()

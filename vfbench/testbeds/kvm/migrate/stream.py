@@ -1,21 +1,23 @@
-"""The migration stream: framed messages over TCP between two processes that know the run's token.
+"""The migration stream: framed messages over a socket that only the run's two processes have.
 
-A message is a magic word, a kind and a length, then its payload. The first one carries the token; whoever
-sends anything else is refused. A side that hears nothing for ``SILENCE_LIMIT_S`` gives up; one that lives but is
-busy, or starved on a busy host, says so every ``BEAT_EVERY_S``.
+Both ends are the run's own, so the source makes the pair (``socketpair``) and its destination inherits an end: there
+is no address to connect to, and nobody to be refused. A message is a magic word, a kind and a length, then its
+payload. A side that hears nothing for ``SILENCE_LIMIT_S`` gives up; one that lives but is busy, or starved on a busy
+host, says so every ``BEAT_EVERY_S``. The source listens all the time, whatever else it does, so that a destination
+that stands still is found out in time from its first moment to its last.
+
+This module loads quickly: the destination's first beat comes after it, and before everything else.
 """
 
 from __future__ import annotations
 
-import hmac
+import contextlib
 import json
-import math
-import secrets
+import queue
 import socket
 import struct
 import threading
 import time
-from ipaddress import IPv4Address
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,6 @@ import numpy.typing as npt
 from vfbench.errors import RunFailed
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 
-LOOPBACK = "127.0.0.1"
 SILENCE_LIMIT_S = 4.0
 """Only a process that is gone, or stands still, is silent for so long; with half a second to see what became of it and
 the rest to clean up, the side that is left ends within 5 s. What a live side is busy with has limits of its own, which
@@ -32,7 +33,9 @@ may be longer (``site.WAIT_LIMIT_S``): a command to a guest on a starved host, o
 BEAT_EVERY_S = 0.5
 ANSWER_LIMIT_S = 180.0
 """For an answer from a side that lives: longer than all that any verb waits for together."""
-TOKEN_BYTES = 32
+READY_LIMIT_S = 300.0
+"""For the answer to the order, before which the destination may have kernels to compile."""
+_LISTENER_LEAVES_S = 1.0
 MOST_PAGES = 256
 
 _MAGIC = b"vfb1"
@@ -40,7 +43,7 @@ _HEADER = struct.Struct("<4sIQ")
 _LONGEST_MESSAGE = 1 << 26
 
 (
-    HELLO,
+    ORDER,
     PAGES,
     GUEST_STATE,
     VF_STATE,
@@ -66,15 +69,6 @@ class StreamBroken(RunFailed):
     """The connection is of no more use."""
 
 
-class StrangerRefused(StreamBroken):
-    """Whoever connected is not the run's source."""
-
-
-def new_token() -> bytes:
-    """What both sides of one run know, and nobody else."""
-    return secrets.token_bytes(TOKEN_BYTES)
-
-
 class Stream:
     """One end of a connection; `sent_bytes` counts what went out, headers included."""
 
@@ -84,10 +78,11 @@ class Stream:
         self.sent_bytes = 0
         self._sent_at = time.monotonic()
         connection.settimeout(SILENCE_LIMIT_S)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sending = threading.Lock()
         self._closed = threading.Event()
-        self._answer_due = math.inf
+        self._broken: StreamBroken | None = None
+        self._listener: threading.Thread | None = None
+        self._inbox: queue.SimpleQueue[tuple[int, bytearray] | StreamBroken] = queue.SimpleQueue()
 
     @property
     def quiet_s(self) -> float:
@@ -97,7 +92,17 @@ class Stream:
     def close(self) -> None:
         """Close the connection."""
         self._closed.set()
+        # Whoever waits in it, to send or to receive, comes back before its number may belong to another file.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._listener is not None:
+            self._listener.join(_LISTENER_LEAVES_S)
         self._socket.close()
+
+    def check(self) -> None:
+        """StreamBroken if the other side is gone or silent; only an end that listens notices by itself."""
+        if self._broken is not None:
+            raise self._broken
 
     def start_beating(self) -> None:
         """From now on the other side hears that this one lives, whatever it is busy with."""
@@ -110,6 +115,27 @@ class Stream:
                     self.send(BEAT)
             except StreamBroken:
                 return  # whoever uses the stream finds out, and says it
+
+    def start_listening(self) -> None:
+        """From now on messages are received as they come, and silence is noticed, whatever this side is busy with."""
+        self._listener = threading.Thread(target=self._listen, name="listener", daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                self._inbox.put(self._receive_now())
+            except StreamBroken as broken:
+                self._inbox.put(self._break(broken))
+                return
+
+    def _break(self, broken: StreamBroken) -> StreamBroken:
+        """The first reason why the stream is of no more use; whoever waits to send is not kept waiting."""
+        if self._broken is None:
+            self._broken = broken
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        return self._broken
 
     def send(self, kind: int, payload: bytes = b"") -> None:
         """One message."""
@@ -129,17 +155,30 @@ class Stream:
         self._send(_HEADER.pack(_MAGIC, PAGES, length), head.tobytes(), _bytes_of(content))
 
     def _send(self, *parts: bytes | memoryview) -> None:
-        try:
-            with self._sending:
+        with self._sending:
+            self.check()
+            try:
                 for part in parts:
                     self._socket.sendall(part)
                     self.sent_bytes += len(part)
-        except OSError as error:
-            raise StreamBroken(f"{self._other_side} takes nothing more: {error}") from error
+            except OSError as error:
+                raise self._break(StreamBroken(f"{self._other_side} takes nothing more: {error}")) from error
         self._sent_at = time.monotonic()
 
-    def receive(self) -> tuple[int, bytearray]:
-        """The next message: kind and payload."""
+    def receive(self, limit_s: float = ANSWER_LIMIT_S) -> tuple[int, bytearray]:
+        """The next message: kind and payload; StreamBroken if none comes within the limit from a side that lives."""
+        if self._listener is None:
+            return self._receive_now()
+        try:
+            received = self._inbox.get(timeout=limit_s)
+        except queue.Empty:
+            raise StreamBroken(f"{self._other_side} did not answer for {limit_s:g} s") from None
+        if isinstance(received, StreamBroken):
+            self._inbox.put(received)  # for whoever asks again
+            raise received
+        return received
+
+    def _receive_now(self) -> tuple[int, bytearray]:
         kind, length = self.receive_header()
         payload = bytearray(length)
         self.fill(memoryview(payload))
@@ -155,8 +194,6 @@ class Stream:
                 raise StreamBroken(f"{self._other_side} sent what is no migration stream: {bytes(header)!r}")
             if kind != BEAT:
                 return kind, length
-            if time.monotonic() > self._answer_due:
-                raise StreamBroken(f"{self._other_side} did not answer for {ANSWER_LIMIT_S:g} s")
 
     def receive_pages(self, memory: npt.NDArray[np.uint8], length: int) -> int:
         """Put the pages of a PAGES message where they belong; returns how many."""
@@ -200,13 +237,9 @@ class Stream:
         self.send_json(kind, document)
         return self.answer()
 
-    def answer(self) -> Any:
+    def answer(self, limit_s: float = ANSWER_LIMIT_S) -> Any:
         """The other side's DONE. RunFailed with its reason if it could not."""
-        self._answer_due = time.monotonic() + ANSWER_LIMIT_S
-        try:
-            kind, payload = self.receive()
-        finally:
-            self._answer_due = math.inf
+        kind, payload = self.receive(limit_s)
         if kind == ERROR:
             raise RunFailed(f"{self._other_side}: {payload.decode(errors='replace')}")
         if kind != DONE:
@@ -214,56 +247,14 @@ class Stream:
         return json.loads(payload)
 
 
-def connect(port: int, token: bytes, address: str = LOOPBACK) -> Stream:
-    """The source's end, for a destination that listens on `address`."""
-    try:
-        connection = socket.create_connection((_reachable(address), port), timeout=SILENCE_LIMIT_S)
-    except OSError as error:
-        raise StreamBroken(f"the destination can't be reached: {error}") from error
-    stream = Stream(connection, "the destination")
-    try:
-        stream.send(HELLO, token)
-        stream.answer()
-    except BaseException:
-        stream.close()
-        raise
-    stream.start_beating()
-    return stream
+def source_pair() -> tuple[Stream, socket.socket]:
+    """The source's end, which listens, and the other, to be inherited by the destination (and closed here)."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    stream = Stream(here, "the destination")
+    stream.start_listening()
+    return stream, there
 
 
-def admit(connection: socket.socket, token: bytes) -> Stream:
-    """The destination's end of a connection just accepted. StrangerRefused if it is not the run's source."""
-    stream = Stream(connection, "the source")
-    try:
-        _check_token(stream, token)
-    except StreamBroken as error:
-        stream.close()
-        raise StrangerRefused(f"refused a connection: {error}") from error
-    stream.send_json(DONE, None)
-    stream.start_beating()
-    return stream
-
-
-def _check_token(stream: Stream, token: bytes) -> None:
-    kind, length = stream.receive_header()
-    if kind != HELLO or length != TOKEN_BYTES:
-        raise StreamBroken(f"message {kind} of {length} bytes where a token was due")
-    given = bytearray(length)
-    stream.fill(memoryview(given))
-    if not hmac.compare_digest(bytes(given), token):
-        raise StreamBroken("a wrong token")
-
-
-def _reachable(address: str) -> str:
-    """Where one that listens on `address` is found; on every address means on loopback too."""
-    return LOOPBACK if IPv4Address(address).is_unspecified else address
-
-
-def listen(address: str = LOOPBACK) -> socket.socket:
-    """A port at `address` that the kernel chooses; RunFailed if this machine does not have the address."""
-    try:
-        server = socket.create_server((address, 0))
-    except OSError as error:
-        raise RunFailed(f"can't listen on {address}: {error.strerror}") from error
-    server.settimeout(0.5)
-    return server
+def inherited(descriptor: int) -> Stream:
+    """The destination's end, from the number of the descriptor that it was started with."""
+    return Stream(socket.socket(fileno=descriptor), "the source")

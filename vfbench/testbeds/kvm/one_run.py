@@ -96,9 +96,10 @@ class Run:
         """Everybody is well, or the run has failed."""
         if self._migration is None or not self._migration.at_destination:
             self._site.check()
-        connection = self.destination and self.destination.connected
-        if connection and connection.quiet_s > PING_EVERY_S:
-            connection.ask(stream.PING)
+        assert self.destination is not None
+        self.destination.check()
+        if self.destination.stream.quiet_s > PING_EVERY_S:
+            self.destination.stream.ask(stream.PING)
         self._progress(self._fraction(), self._timeline.phase)
 
     def _fraction(self) -> float:
