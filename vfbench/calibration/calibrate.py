@@ -93,6 +93,7 @@ def _profile(base: Profile, results: list[Result], missed: list[NotMeasured], da
         name=f"calibrated-{base.name}",
         summary=f"Measured on {host} on {date}; what was not measured is that of {base.name}",
         figures=figures,
+        machine=base.machine,
     )
 
 

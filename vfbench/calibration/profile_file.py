@@ -35,6 +35,11 @@ def _lines(profile: Profile, beside: tuple[Result, ...]) -> Iterator[str]:
     yield f"schema = {SCHEMA}"
     yield f"name = {_text(profile.name)}"
     yield f"summary = {_text(profile.summary)}"
+    for name, feature in profile.machine.items():
+        yield from ("", f"[machine.{name}]")
+        yield f"has = {json.dumps(feature.has, ensure_ascii=False)}"
+        yield f"sure = {_text(feature.sure)}"
+        yield f"source = {_text(feature.source)}"
     for name, figure in profile.figures.items():
         yield from _figure_lines(name, figure)
 

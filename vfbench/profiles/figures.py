@@ -1,4 +1,4 @@
-"""Which figures a profile must hold, and of which dimension each is.
+"""Which figures a profile must hold, of which dimension each is, and which belong to some machines only.
 
 Order is reading order: the clock, the guest's stack, dummy writes, interrupts, exits, registers, the dirty
 log, the IOMMU, the device, vhost, the VF's state, the migration.
@@ -103,4 +103,12 @@ FIGURES: Final[tuple[tuple[str, Dimension], ...]] = (
     ("switch_learn", "time"),
 )
 
-REQUIRED: Final[Mapping[str, Dimension]] = MappingProxyType(dict(FIGURES))
+CAPABILITY_OF: Final[Mapping[str, str]] = MappingProxyType({})
+"""Costs that only a machine with this capability has: stated where it is offered, and nowhere else."""
+
+DIMENSIONS: Final[Mapping[str, Dimension]] = MappingProxyType(dict(FIGURES))
+"""Every cost, in reading order."""
+REQUIRED: Final[Mapping[str, Dimension]] = MappingProxyType(
+    {name: dimension for name, dimension in FIGURES if name not in CAPABILITY_OF}
+)
+"""The costs that every machine has."""

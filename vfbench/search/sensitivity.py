@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vfbench.errors import UserError
 from vfbench.experiment import Experiment
-from vfbench.profiles import Figure, Measured, Profile
+from vfbench.profiles import Figure, Profile
 from vfbench.records import Record, ResultSet, intervals_frame, read_records, rounds_frame, runs_frame
 from vfbench.runner import run_all
 from vfbench.search.ranking import Ranking, ranking, turned_pairs
@@ -183,14 +183,7 @@ def _first_seeds(records: Sequence[Record]) -> list[Record]:
 
 def _profile_of(record: Record) -> Profile:
     """The profile as the record holds it: the file may have changed since."""
-    content = record.manifest["profile"]["figures"]
-    figures = {name: _figure(figure) for name, figure in content["costs"].items()}
-    return Profile(content["name"], content["summary"], figures)
-
-
-def _figure(document: Mapping[str, Any]) -> Figure:
-    how = document.get("measured")
-    return Figure(**{**document, "measured": None if how is None else Measured(**how)})
+    return Profile.from_json(record.manifest["profile"]["figures"])
 
 
 def _variations(profile: Profile, globs: Sequence[str]) -> Iterator[Variation]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
 from vfbench.experiment import Experiment
-from vfbench.profiles import Figure, Profile
+from vfbench.profiles import Profile
 
 if TYPE_CHECKING:
     from vfbench.sweeps.cells import Cell
@@ -35,9 +35,7 @@ def read_specification(document: dict[str, Any]) -> tuple[Experiment, Profile]:
     experiment = Experiment.from_json(
         document["experiment"], {strategy.name: strategy}, {workload.name: workload}
     )
-    content = document["profile"]
-    figures = {name: Figure(**figure) for name, figure in content["costs"].items()}
-    return experiment, Profile(content["name"], content["summary"], figures)
+    return experiment, Profile.from_json(document["profile"])
 
 
 def _place(named: type) -> str:
