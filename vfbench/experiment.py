@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vfbench import parameters
 from vfbench.errors import UserError
-from vfbench.settings import Device, Driver, Guest, Kvm, Link, Phases, Precopy, Settings
+from vfbench.settings import Device, Driver, Guest, Kvm, Link, Phases, Precopy, Qemu, Settings
 
 if TYPE_CHECKING:
     from vfbench.strategy import Strategy
@@ -27,11 +27,12 @@ __all__ = [
     "Link",
     "Phases",
     "Precopy",
+    "Qemu",
     "Settings",
 ]
 
 GROUPS: dict[str, type[Settings]] = {
-    group.name: group for group in (Guest, Link, Driver, Device, Precopy, Phases, Kvm)
+    group.name: group for group in (Guest, Link, Driver, Device, Precopy, Phases, Kvm, Qemu)
 }
 """The groups by the name that they have in `--set`, in JSON, and as fields of an experiment."""
 
@@ -53,6 +54,7 @@ class Experiment:
     migration: Precopy = field(default_factory=Precopy)
     phases: Phases = field(default_factory=Phases)
     kvm: Kvm = field(default_factory=Kvm)
+    qemu: Qemu = field(default_factory=Qemu)
     profile: str = DEFAULT_PROFILE
     testbed: str = DEFAULT_TESTBED
     seed: int = 1
@@ -109,8 +111,15 @@ class Experiment:
 
     @property
     def digest(self) -> str:
-        """First 12 hex digits of the SHA-256 of the canonical JSON: equal for equal experiments."""
-        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """First 12 hex digits of the SHA-256 of the canonical JSON: equal for equal experiments.
+
+        A group that says so is left out where it is wholly at its defaults, so a new one changes no digest.
+        """
+        document = self.to_json()
+        for name, group in GROUPS.items():
+            if group.left_out_of_identity_at_default and not parameters.changed(getattr(self, name)):
+                del document[name]
+        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @property

@@ -29,6 +29,9 @@ class Settings:
     """Base of the groups; `name` is what stands before the dot in `--set guest.memory=4GiB`."""
 
     name: ClassVar[str]
+    left_out_of_identity_at_default: ClassVar[bool] = False
+    """Whether a group that is wholly at its defaults is no part of an experiment's digest: true for a group that came
+    later than the records that people keep."""
 
     def __post_init__(self) -> None:
         validate(self)
@@ -190,6 +193,36 @@ class Kvm(Settings):
         choices=("wall", "lockstep"),
         help="what migration, wire and the guest's other writes go by: the wall clock, or one that waits for the "
         "guest and for the migration, so that what a run counts does not depend on the host's speed",
+    )
+
+
+@dataclass(frozen=True)
+class Qemu(Settings):
+    """What only the qemu testbed has: a stock QEMU with a real Linux."""
+
+    name: ClassVar[str] = "qemu"
+    left_out_of_identity_at_default: ClassVar[bool] = True
+
+    accelerator: str = parameter(
+        "auto",
+        choices=("auto", "kvm", "tcg"),
+        help="auto takes kvm where /dev/kvm runs guests natively; under tcg times don't count",
+    )
+    binary: str = parameter("auto", help="qemu-system-x86_64; auto: the fetched one, else the host's own")
+    kernel: str = parameter(
+        "auto",
+        help="the guest's kernel: a file, a version like 6.12, newest, or auto (6.12 where it is there)",
+    )
+    device_id: str = parameter(
+        "82599",
+        choices=("82599", "X540", "X550"),
+        help="which VF the guest's ixgbevf sees; for the X540 and X550 it builds packets in place",
+    )
+    memory_bytes: int = parameter(
+        256 * MIB, unit="bytes", low=128 * MIB, high=64 * GIB, multiple_of=MIB, help="the real guest's memory"
+    )
+    nested: bool = parameter(
+        False, help="an L1 with an SR-IOV igb runs an L2 with the kernel's own vfio-pci, which is migrated"
     )
 
 

@@ -14,7 +14,8 @@ import pytest
 import cli
 from strategies import ALL_STRATEGIES
 from vfbench.errors import RunFailed, UserError
-from vfbench.validation.linux import counts, cpio, frames
+from vfbench.testbeds.qemu.boot import cpio
+from vfbench.validation.linux import counts, frames
 from vfbench.validation.linux.drivers import DRIVERS, IOMMUS
 from vfbench.validation.linux.echo import EchoPeer, Gap, echo_request, is_echo_reply
 from vfbench.validation.linux.guest import Guest, GuestSetup

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vfbench.errors import UserError
-from vfbench.validation.linux.cpio import archive, character_device, folder, plain_file, program
+from vfbench.testbeds.qemu.boot.cpio import archive, character_device, folder, plain_file, program
 from vfbench.validation.linux.parts import Parts
 
 FOLDERS = ("bin", "dev", "proc", "sys", "modules", "tmp")

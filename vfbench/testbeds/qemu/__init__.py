@@ -1,0 +1,1 @@
+"""Real Linux guests on a stock QEMU."""

@@ -1,0 +1,55 @@
+"""A folder for a run's sockets, consoles and logs: of mode 0700, with a short path, gone when the run ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PREFIX = "vfbench-qemu-"
+LOCK = "lock"
+LONGEST_PARENT = 40
+"""A socket's path has 107 bytes at most (unix(7)); what lies in the folder wants some of them."""
+
+
+@contextmanager
+def run_folder(*, keep: bool = False, say: Callable[[str], None] | None = None) -> Iterator[Path]:
+    """Make it, and remove it at the end; with ``keep`` it stays and ``say`` is told where.
+
+    First removes what runs that were killed left behind: a folder of this user that nobody holds a lock in.
+    """
+    parent = _parent()
+    _sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    try:
+        with (folder / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+    finally:
+        if keep:
+            (folder / LOCK).unlink(missing_ok=True)
+            if say is not None:
+                say(f"kept the consoles and logs of this run in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parent() -> Path:
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= LONGEST_PARENT else Path("/tmp")  # noqa: S108 - mkdtemp makes it private
+
+
+def _sweep(parent: Path) -> None:
+    for folder in parent.glob(f"{PREFIX}*"):
+        try:
+            if folder.stat().st_uid != os.getuid():
+                continue
+            with (folder / LOCK).open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # in use, kept on purpose, or just being made

@@ -1,0 +1,126 @@
+"""One real guest in one QEMU process: started, spoken to, and ended, whatever happens."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from vfbench.errors import RunFailed
+from vfbench.testbeds.qemu.boot.console import BOOT_S, Console
+from vfbench.testbeds.qemu.boot.monitor import Monitor, Qtest
+from vfbench.testbeds.qemu.boot.setup import CONSOLE, QMP, QTEST, SAID, SHELL, GuestSetup
+
+TERMINATE_S, KILL_S = 3.0, 3.0
+LAST_LINES = 6
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Guest:
+    """A context: enter starts QEMU and returns once it answers, leave ends it.
+
+    ``console`` is a shell in the guest, ``qmp`` QEMU's monitor, ``qtest`` its qtest socket (where the setup asks for
+    it). QEMU dies with the thread that entered, also if that is killed. A RunFailed that leaves the context says what
+    QEMU and the guest's kernel wrote last.
+    """
+
+    def __init__(self, setup: GuestSetup) -> None:
+        self.setup = setup
+
+    def __enter__(self) -> Self:
+        self.setup.folder.mkdir(mode=0o700, exist_ok=True)
+        environment = {**os.environ, **dict(self.setup.parts.qemu.environment)}
+        with self.setup.path(SAID).open("wb") as said:
+            self.process = subprocess.Popen(
+                self.setup.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the suite, which ends QEMU in order
+                preexec_fn=_die_with_parent,
+            )
+        try:
+            self.qmp = Monitor(self.setup.path(QMP), self.setup.name, self.ended)
+            self.console = Console(self.setup.path(SHELL), self.ended)
+        except RunFailed as error:
+            self.close()
+            raise RunFailed(f"QEMU does not start: {self.last_words() or error}") from None
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        code = self.process.poll()
+        self.close()
+        if isinstance(error, RunFailed) and not getattr(error, "explained", False):
+            failure = RunFailed(f"{error}{self._obituary(code)}")
+            failure.explained = True  # type: ignore[attr-defined]
+            raise failure from error
+
+    @cached_property
+    def qtest(self) -> Qtest:
+        """The qtest socket."""
+        return Qtest(self.setup.path(QTEST), self.setup.name, self.ended)
+
+    def ended(self) -> bool:
+        """Whether QEMU is gone."""
+        return self.process.poll() is not None
+
+    def wait_until_booted(self, timeout_s: float = BOOT_S) -> None:
+        """Wait for the guest's init."""
+        self.console.wait_until_booted(timeout_s)
+
+    def ask(self, command: str) -> list[str]:
+        """The lines that a line of shell printed in the guest."""
+        return self.console.ask(command)
+
+    def close(self) -> None:
+        """End QEMU, by force after ``TERMINATE_S``, and hang up. May be called more than once."""
+        self.process.terminate()
+        try:
+            self.process.wait(TERMINATE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(KILL_S)
+        for each in ("console", "qmp", "qtest"):
+            if each in self.__dict__:
+                self.__dict__.pop(each).close()
+
+    def last_words(self) -> str:
+        """The last lines that QEMU and the guest's kernel wrote."""
+        written = [self.setup.path(name) for name in (SAID, CONSOLE)]
+        lines = [
+            line.strip()
+            for path in written
+            if path.exists()
+            for line in path.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        ]
+        return " / ".join(filter(None, lines))
+
+    def _obituary(self, code: int | None) -> str:
+        how = "" if code is None else f"; the {self.setup.name} QEMU {_how_it_ended(code)}"
+        return f"{how}; the last words of QEMU and of the guest's kernel: {self.last_words() or 'nothing'}"
+
+
+def load_modules(guest: Guest, *modules: str) -> None:
+    """Load modules that the initramfs was made with, each after what it needs."""
+    for name in modules:
+        guest.ask(f"load {name}")
+
+
+def _how_it_ended(code: int) -> str:
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed when the thread that started it ends (prctl(2))."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
