@@ -201,11 +201,11 @@ def _run(
     from vfbench.profiles import load_profile
     from vfbench.records import ResultSet, read_record
     from vfbench.report.progress import progress_bar
-    from vfbench.runner import refuse_what_cannot_be_honoured, repeats_of, run_all
+    from vfbench.runner import repeats_of, run_all, to_skip
 
     each = experiments(options, _strategies(), _workloads())
-    refuse_what_cannot_be_honoured(each)
     planned = repeats_of(each, repeat)
+    skip = to_skip(planned)
     profile = load_profile(options.profile)
     names = [experiment.strategy.name for experiment in each]
     if baseline is not None and baseline not in names:
@@ -216,7 +216,7 @@ def _run(
     exit_code = 0
     try:
         with progress_bar(len(planned)) as progress:
-            for done in run_all(planned, profile, result_set, progress):
+            for done in run_all(planned, profile, result_set, progress, skip):
                 finished.append(done)
                 if done.error is not None and debug:
                     traceback.print_exception(done.error)

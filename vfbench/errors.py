@@ -1,4 +1,4 @@
-"""The two ways a run ends that are no fault of the program."""
+"""The ways a run ends that are no fault of the program."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ class UserError(Exception):
 
     The message is one line that names the offending value and what would do. The command line prints it
     without a traceback (`--debug` shows one) and exits with code 2.
+    """
+
+
+class Unavailable(UserError):
+    """A strategy that this testbed or machine can't have, in one line.
+
+    Asked for alone it is an error like any other; among several strategies it is a row with state `skipped`.
     """
 
 

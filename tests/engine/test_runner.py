@@ -12,9 +12,9 @@ from support import fakes
 from support.fakes import Careful, Careless, Figures, experiment
 
 from vfbench import runner
-from vfbench.errors import UserError
+from vfbench.errors import Unavailable, UserError
 from vfbench.records import ResultSet, read_records
-from vfbench.runner import refuse_what_cannot_be_honoured, repeats_of, run_all
+from vfbench.runner import refuse_what_cannot_be_honoured, repeats_of, run_all, to_skip
 
 BOTH = [experiment(strategy=Careful()), experiment(strategy=Careless())]
 
@@ -87,3 +87,44 @@ def test_what_a_testbed_cannot_honour_is_refused_before_anything_runs(
     with pytest.raises(UserError, match=r"testbed 'model', strategy 'careful': guest.queues=16 is more"):
         refuse_what_cannot_be_honoured(BOTH)
     assert testbed.runs == []
+
+
+def refusing(name: str) -> SimpleNamespace:
+    """A testbed that can't have one strategy."""
+    good = fakes.pretend_testbed()
+    return SimpleNamespace(
+        run=good.run, runs=good.runs, refusals=lambda made: ["no PML"] if made.strategy.name == name else []
+    )
+
+
+def test_among_several_a_strategy_that_cannot_be_had_is_a_skipped_row_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, refusing("careless"))
+    results = ResultSet(tmp_path / "set")
+    list(run_all(BOTH, cast("Any", Figures()), results, lambda *_: None, to_skip(BOTH)))
+    found = [(each.run["strategy"], each.run["state"], each.run["reason"]) for each in read_records(tmp_path)]
+    assert found == [("careful", "ok", ""), ("careless", "skipped", "no PML")]
+
+
+def test_asked_for_alone_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, refusing("careless"))
+    with pytest.raises(Unavailable, match="strategy 'careless': no PML"):
+        to_skip([each for each in BOTH if each.strategy.name == "careless"])
+
+
+def test_what_turns_out_to_be_missing_while_it_runs_is_skipped_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = fakes.pretend_testbed()
+
+    def run_or_not(made: Any, *rest: Any) -> Any:
+        if made.strategy.name == "careless":
+            raise Unavailable("this QEMU has no such device")
+        return good.run(made, *rest)
+
+    use(monkeypatch, SimpleNamespace(run=run_or_not))
+    assert [done.outcome.state for done in run(tmp_path)] == ["ok", "skipped"]
+    alone = [each for each in BOTH if each.strategy.name == "careless"]
+    with pytest.raises(Unavailable, match="no such device"):
+        list(run_all(alone, cast("Any", Figures()), ResultSet(tmp_path / "alone"), lambda *_: None))

@@ -132,7 +132,7 @@ def test_the_answer_names_who_damaged_and_who_is_fastest_of_the_rest(tmp_path: P
     (scenario,) = scenarios(read_records(tmp_path))
     found = answer(scenario)
     assert found.facts[0] == "18 runs of 2 strategies in 3 variants under workload steady on testbed model."
-    assert found.facts[1] == "careless damaged what it migrated: 7 stale payload pages (medians per run)."
+    assert found.facts[1] == "careless is DAMAGED in 6 of 6 runs (at worst 7 stale payload pages)."
     assert found.among == "Of those that arrived whole"
     assert found.ranking[0] == (
         "careful mode=deferred delivers the most in the steady state: 9.00 Gb/s; careful mode=strict 11 % less."
@@ -143,14 +143,14 @@ def test_one_damaged_run_of_many_is_damage(tmp_path: Path) -> None:
     for seed, corrupted in enumerate((0, 0, 0, 1), start=1):
         write(tmp_path, experiment(seed=seed), outcome(8.0, packets_corrupted=corrupted))
     (scenario,) = scenarios(read_records(tmp_path))
-    assert "careful damaged what it migrated: in some runs (medians per run)." in answer(scenario).facts
+    assert "careful is DAMAGED in 1 of 4 runs (at worst 1 corrupted packet)." in answer(scenario).facts
 
 
 def test_what_was_not_compared_is_not_called_whole(tmp_path: Path) -> None:
     write(tmp_path, experiment(), Outcome("ok", measures={"gbps": 9.0}))
     (scenario,) = scenarios(read_records(tmp_path))
     assert "Whether memory arrived whole is not known of careful." in answer(scenario).facts
-    assert not any("arrived whole: no stale page" in fact for fact in answer(scenario).facts)
+    assert not any("arrived WHOLE: no stale page" in fact for fact in answer(scenario).facts)
 
 
 def test_a_failed_run_is_told_and_is_in_no_figure(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_names_from_records_cannot_become_markup(tmp_path: Path) -> None:
 
 def test_markdown_has_the_answer_the_table_and_the_commands(records: list[Record]) -> None:
     page = render(records, "md")
-    assert "careless damaged what it migrated" in page
+    assert "careless is DAMAGED" in page
     header = next(line for line in page.splitlines() if line.startswith("| strategy"))
     row = next(line for line in page.splitlines() if line.startswith("| careless"))
     assert header.count("|") == row.count("|")

@@ -6,16 +6,9 @@ import pytest
 from support.runs import DRIVER, MIB, STRATEGIES, changed, measured
 
 from vfbench.experiment import Guest
+from vfbench.records.damage import damage_of
 from workloads import Bulk
 
-DAMAGE = (
-    "stale_pages_payload",
-    "stale_pages_descriptor",
-    "stale_pages_other",
-    "packets_corrupted",
-    "packets_phantom",
-    "packets_duplicated",
-)
 GUEST = Guest(memory_bytes=128 * MIB, packet_memory_bytes=32 * MIB)
 FRESH_PAGES = changed(DRIVER, page_reuse="none", page_order="fifo")
 MBPS = 10**6
@@ -61,7 +54,7 @@ def damage(strategy, driver, rate_bps, parameters):
     measures = measured(
         STRATEGIES[strategy](**parameters), Bulk(rate_bps=rate_bps), driver=driver, guest=GUEST
     )
-    return sum(measures[name] for name in DAMAGE)
+    return sum(damage_of(measures).values())
 
 
 @pytest.mark.parametrize("fault", FAULTS)

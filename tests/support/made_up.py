@@ -10,6 +10,7 @@ from support.fakes import Careful, Careless, Figures, Steady, experiment
 
 from vfbench.experiment import Experiment
 from vfbench.records import MEASURES, Outcome, Record, ResultSet, read_record, read_records
+from vfbench.records.damage import MEASURES as DAMAGE
 from vfbench.strategy import Strategy
 
 PHASES = ["steady", "steady", "migrating", "migrating", "blackout", "after"]
@@ -23,9 +24,7 @@ def measures(gbps: float, **changes: Any) -> dict[str, Any]:
         column.name: {"int64": 1, "float64": 1.0, "bool": True, "string": ""}[column.type]
         for column in MEASURES
     }
-    for name in values:
-        if name.startswith(("stale", "packets_corrupted", "packets_phantom", "packets_duplicated")):
-            values[name] = 0
+    values.update(dict.fromkeys(DAMAGE, 0))
     parts = dict.fromkeys(PARTS, 2.0)
     made = {"gbps": gbps, "downtime_ms": 12.0, "service_gap_ms": 13.0, "functional": False}
     return {**values, **parts, **made, **changes}

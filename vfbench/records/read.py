@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
+from vfbench.records.damage import verdict_of
 from vfbench.records.pack import PACKED, SHARED, TABLES, unpacked
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
 from vfbench.records.tables import broken, read_tables
@@ -96,10 +97,20 @@ def read_intervals(path: str | Path) -> pandas.DataFrame:
 
 
 def runs_frame(records: Sequence[Record]) -> pandas.DataFrame:
-    """What `read_runs` gives, of records that have been read; `record` is the run's folder."""
-    extra = [{"wall_s": record.manifest["wall_s"], "record": str(record.path)} for record in records]
+    """What `read_runs` gives, of records that have been read.
+
+    `integrity` is `WHOLE` or `DAMAGED` (`vfbench.records.damage`), `record` the run's folder.
+    """
+    extra = [
+        {
+            "integrity": verdict_of(record.run),
+            "wall_s": record.manifest["wall_s"],
+            "record": str(record.path),
+        }
+        for record in records
+    ]
     rows = [{**record.run, **more, **record.settings} for record, more in zip(records, extra, strict=True)]
-    return _frame(rows, RUNS, ["wall_s", "record", *_setting_names(records)])
+    return _frame(rows, RUNS, ["integrity", "wall_s", "record", *_setting_names(records)])
 
 
 def rounds_frame(records: Sequence[Record]) -> pandas.DataFrame:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vfbench.records import Record
+from vfbench.records.damage import DAMAGED, WHOLE
 from vfbench.report.groups import Group
 from vfbench.report.scenarios import Scenario
-from vfbench.report.watched import DAMAGE, GBPS, LATENCY_P99, SERVICE_GAP, WATCHED, Watched
+from vfbench.report.watched import GBPS, LATENCY_P99, SERVICE_GAP, WATCHED, Watched
 from vfbench.statistics import compare, estimate
 
 MOST_NAMED = 6
@@ -39,7 +39,7 @@ def answer(scenario: Scenario) -> Answer:
     measured = [group for group in scenario.groups if group.measured]
     if not measured:
         return Answer((*facts, "No run was measured."))
-    whole = [group for group in measured if damage(group) == 0]
+    whole = [group for group in measured if group.damage.verdict == WHOLE]
     facts += _arrived(measured, whole)
     if all(len(group.records) == 1 for group in scenario.groups):
         facts.append("Each ran once: how far repeats would spread is not known.")
@@ -52,18 +52,6 @@ def answer(scenario: Scenario) -> Answer:
     ranked = [group for group in typical.groups if group in whole]
     ranking = [sentence for watched, best in RANKED for sentence in _ranking(watched, best, ranked)]
     return Answer(tuple(facts), among, tuple(ranking))
-
-
-def damage(group: Group) -> float | None:
-    """The worst run's stale pages and packets that are not what was sent; None where nothing was compared."""
-    found = [_damage_of(record) for record in group.measured]
-    known = [each for each in found if each is not None]
-    return max(known, default=None)
-
-
-def _damage_of(record: Record) -> float | None:
-    values = [value for each in DAMAGE for value in each.values([record])]
-    return sum(values) if values else None
 
 
 def _what_ran(scenario: Scenario) -> str:
@@ -90,27 +78,18 @@ def _ended_otherwise(groups: Iterable[Group]) -> Iterable[str]:
 
 
 def _arrived(measured: Sequence[Group], whole: Sequence[Group]) -> Iterable[str]:
-    unknown = [group for group in measured if damage(group) is None]
+    unknown = [group for group in measured if group.damage.verdict is None]
     if unknown:
         yield f"Whether memory arrived whole is not known of {_names(unknown)}."
-    damaged = [group for group in measured if damage(group)]
+    damaged = [group for group in measured if group.damage.verdict == DAMAGED]
     if len(damaged) > MOST_NAMED:
         yield f"{len(damaged)} of {len(measured)} variants damaged what they migrated; the table says which."
     else:
         for group in damaged:
-            yield f"{group.label} damaged what it migrated: {_kinds(group)} (medians per run)."
+            yield f"{group.label} is {group.damage}."
     if whole:
         everything = "Every strategy" if len(whole) == len(measured) else _names(whole)
-        yield f"{everything} arrived whole: no stale page, no corrupted packet in any run."
-
-
-def _kinds(group: Group) -> str:
-    kinds = [
-        f"{each.text(found.median)} {each.title}"
-        for each in DAMAGE
-        if (found := estimate(each.values(group.measured))).median > 0
-    ]
-    return ", ".join(kinds) or "in some runs"
+        yield f"{everything} arrived {WHOLE}: no stale page, no corrupted packet in any run that was compared."
 
 
 def _names(groups: Sequence[Group]) -> str:

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from vfbench.parameters import unit_of, user_name
 from vfbench.records import Record
+from vfbench.records.damage import Damage, damage
 from vfbench.units import format_quantity
 
 MEASURED = ("ok", "not-converged")
@@ -42,6 +43,11 @@ class Group:
     def measured(self) -> list[Record]:
         """The repeats that count."""
         return [record for record in self.records if record.run["state"] in MEASURED]
+
+    @property
+    def damage(self) -> Damage:
+        """Of all its repeats: the worst, and in how many; a median would hide it."""
+        return damage(record.run for record in self.records)
 
     def median(self, measure: str) -> float | None:
         """Median over the repeats that have a value; of a yes-or-no measure the share of yes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 
-from vfbench.report.answer import damage
+from vfbench.records.damage import DAMAGED
 from vfbench.report.groups import Group
 from vfbench.report.scenarios import Scenario
 from vfbench.report.watched import GBPS
@@ -56,8 +56,8 @@ def _faults(group: Group) -> bool:
 
 def _of_strategy(name: str, shared: Sequence[dict[str, Group]], testbed: str) -> str:
     own = [groups[name] for groups in shared]
-    known = [found for group in own if (found := damage(group)) is not None]
-    damaged = sum(found > 0 for found in known)
+    known = [verdict for group in own if (verdict := group.damage.verdict)]
+    damaged = known.count(DAMAGED)
     parts = []
     if known:
         whole = f"whole in all {len(known)}" if not damaged else f"damaged in {damaged} of {len(known)}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vfbench.records import Record
+from vfbench.records.damage import KINDS
 from vfbench.report.table import number, size, whole
 
 
@@ -27,7 +28,7 @@ class Watched:
     def values(self, records: tuple[Record, ...] | list[Record]) -> list[float]:
         """What was measured, of the records that count for it."""
         counting = [record for record in records if not (self.timed and record.run["functional"])]
-        found = [record.run[self.measure] for record in counting]
+        found = [record.run.get(self.measure) for record in counting]
         return [float(value) for value in found if isinstance(value, int | float)]
 
     def with_unit(self, value: float) -> str:
@@ -61,12 +62,5 @@ _IN_FULL_ONLY = ("latency_p50_us", "latency_p999_us", "total_time_ms")
 HEADLINE = tuple(each for each in WATCHED if each.measure not in _IN_FULL_ONLY)
 """Those that a page has room for."""
 
-DAMAGE = (
-    Watched("stale_pages_payload", "stale payload pages", "", "lower", whole, timed=False),
-    Watched("stale_pages_descriptor", "stale descriptor pages", "", "lower", whole, timed=False),
-    Watched("stale_pages_other", "stale other pages", "", "lower", whole, timed=False),
-    Watched("packets_corrupted", "corrupted packets", "", "lower", whole, timed=False),
-    Watched("packets_phantom", "phantom packets", "", "lower", whole, timed=False),
-    Watched("packets_duplicated", "packets delivered twice", "", "lower", whole, timed=False),
-)
+DAMAGE = tuple(Watched(kind.measure, kind.many, "", "lower", whole, timed=False) for kind in KINDS)
 """Wrong: what arrived is not what was sent. Anything but zero is damage."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vfbench.options import Options, experiments
+from vfbench.records.damage import KINDS, PACKETS, STALE
 from vfbench.settings import Kvm
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 TOLERANCE = 0.01
 FEW_PAGES = 8
 """A difference of so few pages is no more than where in a packet's life a sync happened to fall."""
-STALE = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
-DAMAGE = ("packets_corrupted", "packets_duplicated", "packets_phantom")
 PACKET_BITS = 8 * (64 + 20)
 STOPPING = ("mailbox_round_trip", "device_stop", "guest_pause")
 
@@ -127,7 +126,7 @@ def differences(model: Outcome, kvm: Outcome) -> Iterator[str]:
     for number, (expected, seen) in enumerate(zip(dirty_pages(model), dirty_pages(kvm), strict=False)):
         if abs(seen - expected) > max(FEW_PAGES, TOLERANCE * expected):
             yield f"dirty pages of round {number}: {expected}, {seen}"
-    for name in (*STALE, *DAMAGE):
+    for name in (kind.measure for kind in KINDS):
         expected, seen = _count(model.measures.get(name)), _count(kvm.measures.get(name))
         if (expected > 0) != (seen > 0):
             yield f"{name}: {expected}, {seen}"
@@ -143,10 +142,10 @@ def describe(check: Check) -> list[str]:
     lines = [f"{check.strategy}, {check.variant}: {verdict}"]
     for name, outcome in (("model", check.model), ("kvm", check.kvm)):
         rounds = " ".join(str(pages) for pages in dirty_pages(outcome))
-        stale = "/".join(str(_count(outcome.measures.get(each))) for each in STALE)
-        damage = "/".join(str(_count(outcome.measures.get(each))) for each in DAMAGE)
+        stale = "/".join(str(_count(outcome.measures.get(each.measure))) for each in STALE)
+        packets = "/".join(str(_count(outcome.measures.get(each.measure))) for each in PACKETS)
         lines.append(
             f"  {name:5}  {outcome.state}, dirty pages by round {rounds or '-'}, "
-            f"stale payload/descriptor/other {stale}, corrupted/duplicated/phantom {damage}"
+            f"stale payload/descriptor/other {stale}, corrupted/phantom/twice/sent {packets}"
         )
     return lines

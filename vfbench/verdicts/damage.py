@@ -1,17 +1,20 @@
-"""What went wrong in a migration: pages that arrived stale, and packets whose content was never sent."""
+"""Damage of a cell: `vfbench.records.damage` says what it is."""
 
 from __future__ import annotations
 
+from vfbench.records.damage import DAMAGED, Damage, damage_in
 from vfbench.verdicts.evidence import Cell
 from vfbench.verdicts.finding import Measures
 
-STALE = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
-CORRUPTED = ("packets_corrupted", "packets_phantom", "packets_sent_corrupted")
+
+def damage_of_cell(cell: Cell) -> Damage:
+    """Over its repeats."""
+    return damage_in(cell.runs)
 
 
 def is_damaged(cell: Cell) -> bool:
     """Whether any repeat had any of it."""
-    return any(cell.largest(measure) > 0 for measure in (*STALE, *CORRUPTED))
+    return damage_of_cell(cell).verdict == DAMAGED
 
 
 def was_compared(cell: Cell) -> bool:
@@ -20,9 +23,9 @@ def was_compared(cell: Cell) -> bool:
 
 
 def damage_per_migration(cell: Cell) -> Measures:
-    """The medians over the repeats, payload and descriptors apart."""
+    """The worst of the repeats, payload and descriptors apart; a median would hide one damaged run of many."""
     return {
-        ("stale packet pages", ""): cell.median("stale_pages_payload"),
-        ("stale ring pages", ""): cell.median("stale_pages_descriptor"),
-        ("corrupted packets", ""): cell.median("packets_corrupted"),
+        ("stale packet pages at worst", ""): cell.largest("stale_pages_payload"),
+        ("stale ring pages at worst", ""): cell.largest("stale_pages_descriptor"),
+        ("corrupted packets at worst", ""): cell.largest("packets_corrupted"),
     }
