@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from vfbench import captures
+from vfbench.captures import cache
 
 
 @pytest.fixture
 def capture_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Empty at the beginning of each test; the folder with its entries."""
-    monkeypatch.setattr(captures, "user_cache_path", lambda _name: tmp_path / "cache")
+    monkeypatch.setattr(cache, "user_cache_path", lambda _name: tmp_path / "cache")
     return tmp_path / "cache" / "captures"
 
 
 @pytest.fixture
 def shared_capture_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """One for all tests that replay captures and don't look at it."""
-    monkeypatch.setattr(captures, "user_cache_path", lambda _name: tmp_path_factory.getbasetemp() / "cache")
+    monkeypatch.setattr(cache, "user_cache_path", lambda _name: tmp_path_factory.getbasetemp() / "cache")

@@ -25,9 +25,11 @@ from support.made_up_captures import (
     section,
 )
 
-from vfbench import capture_files, captures
-from vfbench.capture_files import MAX_INTERFACES, MAX_PACKET_BYTES
-from vfbench.captures import read_capture
+from vfbench import captures
+from vfbench.captures import packets, read_capture
+from vfbench.captures import pcapng as blocks
+from vfbench.captures.packets import MAX_PACKET_BYTES
+from vfbench.captures.pcapng import MAX_INTERFACES
 from vfbench.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("capture_cache")
@@ -54,7 +56,7 @@ def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path: Path) -> Non
 def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as file:
         file.truncate(captures.MAX_FILE_BYTES + 1)
-    with pytest.raises(UserError, match=r"has 4294967297 bytes, more than 4294967296; cut it with `editcap"):
+    with pytest.raises(UserError, match=r"has 4294967297 bytes, more than 4294967296; give a pcap"):
         read_capture(tmp_path / "large")
 
 
@@ -64,7 +66,6 @@ def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
         (b"", "is empty"),
         (b"\xd4", "is no pcap or pcapng capture: it begins with d4"),
         (b"#!/bin/sh\necho", "is no pcap or pcapng capture: it begins with 23 21 2f 62"),
-        (b"\x1f\x8b\x08\x00rest", "(gzip: unpack it first)"),
         (pcap(PACKETS)[:10], "header is cut short after 10 bytes"),
         (pcap([]), "has no packets"),
         (section() + interface(), "has no packets"),
@@ -74,8 +75,6 @@ def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
         (pcapng(PACKETS)[:-70], "packet 3: the file ends within the record that begins at byte"),
         (section()[:20], "header is cut short"),
         (section()[:8] + bytes(20), "header is malformed"),
-        (pcap([(0, frame(), 60)], snap=40), "packet 1: its captured length 42 is beyond the snap length 40"),
-        (pcap([(0, frame(), 41)]), "packet 1: its captured length 42 is more than its length 41"),
         (pcap([(0, frame(), 1 << 31)]), "packet 1: its length 2147483648 is more than 262144 bytes"),
         (
             pcap([(2 * 10**9, frame(), 60), (10**9, frame(), 60)]),
@@ -83,21 +82,13 @@ def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
         ),
         (pcap([(0, frame(), 60)], link=147), "packet 1: its link type 147 is not Ethernet"),
         (
-            pcap([]) + struct.pack("<IIII", 0, 10**6, 0, 0),
-            "packet 1: its time has 1000000 fractions of a second",
-        ),
-        (
             pcap([]) + struct.pack("<IIII", 0, 0, 0xFFFFFFFF, 60),
-            "packet 1: its captured length 4294967295 is beyond",
+            "packet 1: its captured length 4294967295 is more than 262144",
         ),
         (section() + enhanced(0, frame(), 60), "packet 1: its interface 0 is not described; there are 0"),
         (
             section() + interface() + enhanced(0, frame(), 60, number=9),
             "its interface 9 is not described; there are 1",
-        ),
-        (
-            section() + interface(snap=20) + enhanced(0, frame(), 60),
-            "captured length 42 is beyond the snap length 20",
         ),
         (
             section() + interface() + block(6, struct.pack("<5I", 0, 0, 0, 99, 99)),
@@ -107,7 +98,7 @@ def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
         (section() + block(1, b""), "packet 1: the block at byte 28 is malformed"),
         (
             section() + struct.pack("<II", 6, 0xFFFFFFF0),
-            "block of 4294967268 bytes near byte 36 is longer than 1048576",
+            "the block of 4294967280 bytes at byte 28 is longer than 16777216",
         ),
         (section() + struct.pack("<II", 6, 4), "packet 1: the block at byte 28 is malformed"),
         (section() + interface() * (MAX_INTERFACES + 1), f"describes more than {MAX_INTERFACES} interfaces"),
@@ -116,7 +107,7 @@ def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
             + interface(option(9, b"\0"))
             + enhanced(0, frame(), 60)
             + enhanced((1 << 64) - 1, frame(), 60),
-            "packet 2: its time is 18446744073709551615 s after the first packet's",
+            "packet 2: its time is 4611686018 s after the first of the other 1: 2116 or after, not 1970-01-01 00:00:00",
         ),
     ],
 )
@@ -127,7 +118,7 @@ def test_a_bad_capture_is_refused_by_name_packet_and_value(
 
 
 def test_a_refusal_says_what_would_do(tmp_path: Path) -> None:
-    bad = pcap(PACKETS[:2]) + pcap([(2 * 10**18, frame(), 1)])[24:]
+    bad = pcap(PACKETS[:2]) + struct.pack("<IIII", 1_700_000_001, 0, 1 << 30, 60)
     assert refusal(tmp_path, bad).endswith("; `editcap -r IN OUT 1-2` keeps the packets before it")
     assert refusal(tmp_path, b"nothing").endswith("; give a pcap or pcapng file")
 
@@ -148,13 +139,15 @@ def test_a_million_tiny_interfaces_cost_neither_time_nor_memory(tmp_path: Path) 
 
 
 def test_sections_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture_files, "MAX_OTHER_BLOCKS", 1000)
+    monkeypatch.setattr(blocks, "MAX_OTHER_BLOCKS", 1000)
     assert "more than 1000 blocks that hold no packet" in refusal(tmp_path, section() * 1100)
 
 
 def test_too_many_packets_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captures, "MAX_PACKETS", 2)
-    assert "packet 3: there are more than 2 packets; cut the file" in refusal(tmp_path, pcap(PACKETS))
+    monkeypatch.setattr(packets, "MAX_PACKETS", 2)
+    assert "packet 3: there are more than 2 packets; `editcap -r IN OUT 1-2` keeps these" in refusal(
+        tmp_path, pcap(PACKETS)
+    )
 
 
 def test_a_refused_capture_leaves_nothing_in_the_cache(tmp_path: Path, capture_cache: Path) -> None:

@@ -86,3 +86,25 @@ def refusal(tmp_path: Path, content: bytes) -> str:
     assert message.startswith(f"capture {tmp_path / 'a.pcap'}: ")
     assert "\n" not in message
     return message
+
+
+def modified(
+    packets: list[Packet], record_bytes: int = 24, magic: int = 0xA1B2CD34, outgoing: bool = False
+) -> bytes:
+    """Savefiles of Kuznetsov's patches and of Nokia, whose records have longer headers."""
+    more = struct.pack("<IHBB", 2, 0x0800, 4 if outgoing else 0, 0) if record_bytes >= 24 else b""
+    more += bytes(record_bytes - 16 - len(more))
+    out = struct.pack("<IHHIIII", magic, 2, 4, 0, 0, 262144, 1)
+    for time_ns, data, length in packets:
+        out += (
+            struct.pack("<IIII", time_ns // 10**9, time_ns % 10**9 // 1000, len(data), length) + more + data
+        )
+    return out
+
+
+def simple(data: bytes, length: int | None = None) -> bytes:
+    return block(3, struct.pack("<I", len(data) if length is None else length) + data)
+
+
+SECOND = 10**9
+STEADY: list[Packet] = [(1_700_000_000 * SECOND + i * 100_000, frame(1000 + i % 7), 100) for i in range(20)]

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("vfbench", "numba", "llvmlite", "numpy", "pandas", "pyarrow", "scapy")
+PACKAGES = ("vfbench", "numba", "llvmlite", "numpy", "pandas", "pyarrow")
 
 
 def environment() -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""Reads a packet capture into arrays: pcap and pcapng, as they are or compressed.
+
+A capture is believed whole or not at all: every defect is a `UserError` that names the file, the packet and the
+value, and says what would do. What libpcap and Wireshark read is read, with their values: captured lengths over the
+snap length, original lengths below the captured one, packets without a time, several sections and link types.
+Packets up to 100 us behind the latest before them, as several processors that record at once leave them, are sorted.
+
+No kept library reads all of it: `benchmarks/capture_readers.py` says of each what it lacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from io import BufferedReader
+from pathlib import Path
+
+from vfbench.captures import cache
+from vfbench.captures.compressed import unfolded
+from vfbench.captures.defects import Defect, NoCapture
+from vfbench.captures.formats import HEAD_BYTES, refused
+from vfbench.captures.packets import Capture, Columns
+from vfbench.captures.pcap import is_pcap, pcap_packets
+from vfbench.captures.pcapng import MAGIC, pcapng_packets
+from vfbench.captures.stream import Stream
+from vfbench.errors import UserError
+from vfbench.untrusted import open_regular, shown
+
+__all__ = ["Capture", "read_capture"]
+
+MAX_FILE_BYTES = 4 << 30
+WANTED = "a pcap or pcapng file"
+
+
+def read_capture(path: str | Path) -> Capture:
+    """The capture in `path`, from the cache if the same bytes were read before; UserError for a bad one."""
+    name = f"capture {shown(path)}"
+    with open_regular(path, name, MAX_FILE_BYTES, WANTED) as file:
+        key = hashlib.file_digest(file, "sha256").hexdigest()
+        if file.tell() == 0:
+            raise UserError(f"{name}: is empty; give a pcap or pcapng file with packets")
+        known = cache.load(key)
+        if known is None:
+            file.seek(0)
+            known = _parse(file, name)
+            cache.save(key, known)
+    return known
+
+
+def _parse(file: BufferedReader, name: str) -> Capture:
+    columns = Columns()
+    try:
+        content, packed = unfolded(file)
+        stream = Stream(content)
+        _read_into(columns, stream, packed)
+        if not len(columns):
+            raise UserError(f"{name}: has no packets; there is nothing to replay")
+        return columns.capture(stream.digest())
+    except NoCapture as defect:
+        raise UserError(f"{name}: {defect}; {defect.remedy}") from None
+    except Defect as defect:
+        where = "" if str(defect).startswith("packet ") else f"packet {len(columns) + 1}: "
+        raise UserError(f"{name}: {where}{defect}; {_remedy(defect, len(columns))}") from None
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read: {error.strerror}; give {WANTED}") from None
+
+
+def _read_into(columns: Columns, stream: Stream, packed: str) -> None:
+    head = stream.peek(HEAD_BYTES)
+    if head.startswith(MAGIC):
+        packets = pcapng_packets(stream)
+    elif is_pcap(head[:4]):
+        packets = pcap_packets(stream)
+    else:
+        raise refused(head, packed)
+    for packet in packets:
+        columns.add(packet)
+
+
+def _remedy(defect: Defect, good: int) -> str:
+    """What would do, where the defect does not say so itself."""
+    if defect.remedy:
+        return defect.remedy.format(number=good + 1)
+    return f"`editcap -r IN OUT 1-{good}` keeps the packets before it" if good else "record it anew"
