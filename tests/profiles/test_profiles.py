@@ -16,7 +16,7 @@ import pytest
 from vfbench import profiles
 from vfbench.errors import UserError
 from vfbench.profiles import REQUIRED, Figure, Profile, load_profile, shipped_profiles
-from vfbench.profiles.figures import FIGURES, UNITS
+from vfbench.profiles.figures import CAPABILITY_OF, DIMENSIONS, FIGURES, UNITS
 
 SHIPPED_TEXT = (Path(profiles.__file__).parent / "xeon-82599.toml").read_text(encoding="utf-8")
 
@@ -66,9 +66,10 @@ def test_the_profile_of_the_argument_ships() -> None:
 
 @pytest.mark.parametrize("name", shipped_profiles())
 def test_every_shipped_profile_is_complete_and_named_as_its_file(name: str) -> None:
-    """A shipped profile loads, holds every required figure in order, and goes by its file's name."""
+    """A shipped profile loads, holds every figure of what its machine has in order, and goes by its file's name."""
     profile = load_profile(name)
-    assert list(profile.figures) == list(REQUIRED)
+    lacking = {figure for figure, needed in CAPABILITY_OF.items() if profile.offers[needed] is False}
+    assert list(profile.figures) == [figure for figure in DIMENSIONS if figure not in lacking]
     assert profile.name == name
 
 
@@ -89,9 +90,38 @@ def test_what_is_paid_is_told_in_one_sentence(name: str) -> None:
     assert [what for what in told if not re.fullmatch(r"[A-Z].*[^.]\.", what)] == []
 
 
+def test_a_cost_of_what_the_machine_has_not_is_refused_in_the_file_and_where_it_is_asked_for(
+    tmp_path: Path, xeon: Profile
+) -> None:
+    """A price for a device's log on a machine without one could only mislead."""
+    stated = SHIPPED_TEXT + SHIPPED_TEXT[SHIPPED_TEXT.index("[costs.poll_start]") :].split("\n\n")[0].replace(
+        "poll_start", "device_log_entry"
+    )
+    assert "device_log_entry] is stated, but machine.device_dirty_log is false" in refusal(tmp_path, stated)
+    with pytest.raises(
+        ValueError, match="xeon-82599 has no device_log_entry: its machine lacks device_dirty_log"
+    ):
+        xeon.picoseconds("device_log_entry")
+
+
+def test_a_cost_of_what_the_machine_has_must_be_stated(tmp_path: Path) -> None:
+    """Offering a capability without its costs is refused, with the cost to add."""
+    offered = SHIPPED_TEXT.replace("[machine.vdpa]\nhas = false", "[machine.vdpa]\nhas = true")
+    assert "svq_suspend_pair is missing; add [costs.svq_suspend_pair]" in refusal(tmp_path, offered)
+
+
+def test_todays_machine_has_the_costs_of_todays_strategies() -> None:
+    """Every conditional cost is stated by one shipped profile at least, and by the newest for what it offers."""
+    newest = load_profile("modern-100g")
+    offered = {figure for figure, needed in CAPABILITY_OF.items() if newest.offers[needed] is not False}
+    stated = {figure for name in shipped_profiles() for figure in load_profile(name).figures}
+    assert offered <= set(newest.figures)
+    assert set(CAPABILITY_OF) - stated == set()
+
+
 def test_no_figure_is_required_twice() -> None:
     """Each required figure has one dimension."""
-    assert len(REQUIRED) == len(FIGURES)
+    assert len(DIMENSIONS) == len(FIGURES)
 
 
 def test_a_path_loads_like_a_name(tmp_path: Path, xeon: Profile) -> None:
@@ -326,7 +356,7 @@ def test_what_holds_for_the_heir_too_keeps_its_letter(tmp_path: Path, xeon: Prof
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
-        ('"xeon-82599"', '"atlantis"', "inherit 'atlantis' is no shipped profile; there are modern-25g"),
+        ('"xeon-82599"', '"atlantis"', "inherit 'atlantis' is no shipped profile; there are modern-100g"),
         ('["fifo"]', '"fifo"', "holds 'fifo' is no list"),
         ('["fifo"]', '["fifoo"]', "holds: unknown figure 'fifoo'; did you mean fifo?"),
         ('holds = ["fifo"]\n', "", "holds is missing"),

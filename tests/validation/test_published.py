@@ -112,7 +112,9 @@ def test_no_row_that_has_landed_is_removed():
 
 
 SHARED = {
-    "logging-begins": "the cost is bounded by what the commit states of the time before it, the row after it"
+    "logging-begins": "the cost is what the commit states of the time before it, the row after it",
+    "first-store-logged": "the cost is the CPU time of splitting, the row the time of the guest's stores",
+    "first-store-splits": "the cost is the CPU time of splitting, the row the time of the guest's stores",
 }
 """Rows whose commit also states something else that a cost is taken from."""
 

@@ -1,7 +1,8 @@
 """Which figures a profile must hold, of which dimension each is, and which belong to some machines only.
 
 Order is reading order: the clock, the guest's stack, dummy writes, interrupts, exits, registers, the dirty
-log, the IOMMU, the device, vhost, the VF's state, the migration.
+log, the IOMMU, the device, vhost, the VF's state, the migration; then offloads, the host's sending side, an idle
+vCPU, what is shared, the log's start and the destination, and what single strategies cost.
 """
 
 from __future__ import annotations
@@ -101,9 +102,119 @@ FIGURES: Final[tuple[tuple[str, Dimension], ...]] = (
     ("page_header", "bytes"),
     ("announce_first", "time"),
     ("switch_learn", "time"),
+    # offloads: packets that are joined and cut
+    ("gro_merge", "time"),
+    ("tx_fragment", "time"),
+    ("vhost_buffer", "time"),
+    ("host_segment", "time"),
+    # the host's sending side
+    ("vhost_send", "time"),
+    ("host_nic_send", "time"),
+    # an idle vCPU, and interrupts that adapt
+    ("vcpu_halt", "time"),
+    ("vcpu_wake", "time"),
+    ("halt_poll", "time"),
+    ("halt_poll_start", "time"),
+    ("moderation_lowest", "time"),
+    ("moderation_low", "time"),
+    ("moderation_bulk", "time"),
+    ("moderation_low_from", "rate"),
+    ("moderation_bulk_from", "rate"),
+    # what is shared, and its locks
+    ("exit_user_space_locked", "time"),
+    ("invalidation_locked", "time"),
+    ("dma_requests", "count"),
+    # the start of the dirty log, and what the destination does
+    ("log_start_per_gib", "time"),
+    ("log_split_per_gib", "time"),
+    ("log_clear_call", "time"),
+    ("log_clear_chunk", "bytes"),
+    ("destination_load_rate", "rate"),
+    ("zero_page_scan_rate", "rate"),
+    ("memory_pin_per_gib", "time"),
+    ("remap_page", "time"),
+    ("emulator_stop", "time"),
+    ("emulator_start", "time"),
+    # strategies in software: pools, tables and rings that the host reads
+    ("swiotlb_slot", "time"),
+    ("swiotlb_slot_locked", "time"),
+    ("swiotlb_areas", "count"),
+    ("swiotlb_pool", "bytes"),
+    ("swiotlb_slot_bytes", "bytes"),
+    ("swiotlb_map_most", "bytes"),
+    ("shared_table_store", "time"),
+    ("ring_pass", "time"),
+    ("ring_inspect_descriptor", "time"),
+    # failover to a standby
+    ("unplug_poll", "time"),
+    ("unplug_cancel", "time"),
+    ("unplug_acpi", "time"),
+    ("unplug_native", "time"),
+    ("link_watch", "time"),
+    # post-copy
+    ("post_copy_fault", "time"),
+    ("post_copy_queue", "bytes"),
+    # a log in the device
+    ("device_log_entry", "time"),
+    ("device_log_ring", "count"),
+    ("device_log_message", "count"),
+    ("device_log_ranges", "count"),
+    ("device_log_span", "bytes"),
+    ("device_log_query", "time"),
+    ("device_log_read", "time"),
+    ("device_log_start", "time"),
+    # dirty bits in the IOMMU
+    ("iommu_dirty_walk_per_gib", "time"),
+    ("iommu_dirty_walk_large_per_gib", "time"),
+    ("iommu_dirty_page", "time"),
+    ("iommu_dirty_flush", "time"),
+    # faults of the device
+    ("device_page_fault", "time"),
+    # a VF's state that its variant driver moves
+    ("vf_state_save_rate", "rate"),
+    ("vf_state_load_rate", "rate"),
+    ("vf_state_initial", "bytes"),
+    ("vf_stop", "time"),
+    ("vf_start", "time"),
+    # vDPA with shadow virtqueues
+    ("svq_suspend_pair", "time"),
+    ("svq_resume_pair", "time"),
+    ("svq_create_pair", "time"),
+    ("svq_relay", "time"),
+    ("svq_relay_kick", "time"),
 )
 
-CAPABILITY_OF: Final[Mapping[str, str]] = MappingProxyType({})
+CAPABILITY_OF: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "log_clear_call": "manual_dirty_log",
+        "log_clear_chunk": "manual_dirty_log",
+        "post_copy_fault": "post_copy",
+        "post_copy_queue": "post_copy",
+        "device_log_entry": "device_dirty_log",
+        "device_log_ring": "device_dirty_log",
+        "device_log_message": "device_dirty_log",
+        "device_log_ranges": "device_dirty_log",
+        "device_log_span": "device_dirty_log",
+        "device_log_query": "device_dirty_log",
+        "device_log_read": "device_dirty_log",
+        "device_log_start": "device_dirty_log",
+        "iommu_dirty_walk_per_gib": "iommu_dirty_bits",
+        "iommu_dirty_walk_large_per_gib": "iommu_dirty_bits",
+        "iommu_dirty_page": "iommu_dirty_bits",
+        "iommu_dirty_flush": "iommu_dirty_bits",
+        "device_page_fault": "device_page_faults",
+        "vf_state_save_rate": "vf_state",
+        "vf_state_load_rate": "vf_state",
+        "vf_state_initial": "vf_state_precopy",
+        "vf_stop": "vf_state",
+        "vf_start": "vf_state",
+        "svq_suspend_pair": "vdpa",
+        "svq_resume_pair": "vdpa",
+        "svq_create_pair": "vdpa",
+        "svq_relay": "vdpa",
+        "svq_relay_kick": "vdpa",
+    }
+)
 """Costs that only a machine with this capability has: stated where it is offered, and nowhere else."""
 
 DIMENSIONS: Final[Mapping[str, Dimension]] = MappingProxyType(dict(FIGURES))

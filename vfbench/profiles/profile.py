@@ -115,24 +115,24 @@ class Profile:
 
         Raises ValueError for a figure that is not a time.
         """
-        figure = self.figures[name]
-        if figure.unit == "cycles":
-            return round(figure.value * 1000 / self.value("cpu_frequency"))
-        if figure.unit in _PICOSECONDS:
-            return round(figure.value * _PICOSECONDS[figure.unit])
-        raise ValueError(f"{name} is not a time but a figure in {figure.unit}")
+        value, unit = self.value(name), self.figures[name].unit
+        if unit == "cycles":
+            return round(value * 1000 / self.value("cpu_frequency"))
+        if unit in _PICOSECONDS:
+            return round(value * _PICOSECONDS[unit])
+        raise ValueError(f"{name} is not a time but a figure in {unit}")
 
     def picoseconds_per_byte(self, name: str) -> float:
         """A figure of dimension rate, turned round, so that callers need not know which unit the file chose.
 
         Raises ValueError for a figure that is not a rate.
         """
-        figure = self.figures[name]
-        if figure.unit == "bytes_per_cycle":
-            return 1000 / (figure.value * self.value("cpu_frequency"))
-        if figure.unit == "bytes_per_us":
-            return 10**6 / figure.value
-        raise ValueError(f"{name} is not a rate but a figure in {figure.unit}")
+        value, unit = self.value(name), self.figures[name].unit
+        if unit == "bytes_per_cycle":
+            return 1000 / (value * self.value("cpu_frequency"))
+        if unit == "bytes_per_us":
+            return 10**6 / value
+        raise ValueError(f"{name} is not a rate but a figure in {unit}")
 
     def to_json(self) -> dict[str, Any]:
         """The content in the shape of the file, and the digest."""
