@@ -4,141 +4,21 @@ The guest sees an IOMMU and maps each page for the device before the device may 
 reaches the hypervisor, which so learns what the device may write: a page mapped DMA_FROM_DEVICE is not migrated
 until it is unmapped, and what is still mapped at the stop is copied then.
 
-``strict`` tells of each unmap at once. ``deferred`` collects them (256 or 10 ms); Linux does not allow that behind
-an IOMMU with caching mode, which an emulated one is (docs/linux.md). ``static`` maps all packet memory once and for
-good, which is what ``iommu=pt`` does with all memory.
-
-Sources: Alexander Duyck and Michael S. Tsirkin, linux-pci, October 2015; PAPR H_PUT_TCE_INDIRECT for many entries
-a call; VT-d specification 6.1 for caching mode.
+Sources: Alexander Duyck and Michael S. Tsirkin, linux-pci, October 2015.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from vfbench.machine.costs import IOVA_ALLOC, IOVA_ALLOC_DEFERRED
 from vfbench.machine.driver.state import CALL_LIST_ENTRIES
-from vfbench.machine.iommu.exits import CALL_UNMAP
-from vfbench.machine.iommu.guest import (
-    flush_calls,
-    in_place_iova,
-    is_armed,
-    map_in_place,
-    map_page,
-    map_rings,
-    tell,
-    unmap_page,
-    unmap_page_later,
-)
-from vfbench.machine.iommu.table import PAGE_MASK, READ, WRITE
-from vfbench.machine.memory.guest_memory import PAGE_BYTES
+from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanisms.backends import Vf
+from vfbench.mechanisms.guest_iommu import MODES, GuestIommu
 from vfbench.parameters import parameter
-from vfbench.strategy import (
-    FAULT_OF_STOP_ORDER,
-    STOP_ORDERS,
-    Hooks,
-    Migration,
-    Strategy,
-    do_nothing,
-    hook,
-    stop_and_copy,
-)
-
-ENTRIES_PER_CALL = 0
-
-
-@hook
-def map_both_rings(cpu: Any, _address: int, _argument: int) -> None:
-    map_rings(cpu, cpu.option[ENTRIES_PER_CALL])
-    flush_calls(cpu)
-
-
-@hook
-def map_all_packet_memory(cpu: Any, _address: int, _argument: int) -> None:
-    """Static: everything that a packet can ever lie in, both ways."""
-    map_rings(cpu, cpu.option[ENTRIES_PER_CALL])
-    for i in range(cpu.pool_pages):
-        map_in_place(cpu, cpu.first_page + i * PAGE_BYTES, READ | WRITE, cpu.option[ENTRIES_PER_CALL])
-    flush_calls(cpu)
-
-
-@hook
-def map_for_device_to_write(cpu: Any, page: int, _length_bytes: int) -> int:
-    return map_page(cpu, page, WRITE, cpu.option[ENTRIES_PER_CALL], IOVA_ALLOC)
-
-
-@hook
-def map_for_device_to_read(cpu: Any, page: int, _length_bytes: int) -> int:
-    return map_page(cpu, page, READ, cpu.option[ENTRIES_PER_CALL], IOVA_ALLOC)
-
-
-@hook
-def map_to_write_after_a_flush(cpu: Any, page: int, _length_bytes: int) -> int:
-    """Addresses that come back many at once leave the allocator less to search."""
-    return map_page(cpu, page, WRITE, cpu.option[ENTRIES_PER_CALL], IOVA_ALLOC_DEFERRED)
-
-
-@hook
-def map_to_read_after_a_flush(cpu: Any, page: int, _length_bytes: int) -> int:
-    return map_page(cpu, page, READ, cpu.option[ENTRIES_PER_CALL], IOVA_ALLOC_DEFERRED)
-
-
-@hook
-def already_mapped(cpu: Any, page: int, _length_bytes: int) -> int:
-    return in_place_iova(cpu, page)
-
-
-@hook
-def unmap_written(cpu: Any, iova: int, page: int) -> None:
-    unmap_page(cpu, iova, page, WRITE, cpu.option[ENTRIES_PER_CALL])
-
-
-@hook
-def unmap_read(cpu: Any, iova: int, page: int) -> None:
-    unmap_page(cpu, iova, page, READ, cpu.option[ENTRIES_PER_CALL])
-
-
-@hook
-def unmap_written_later(cpu: Any, iova: int, page: int) -> None:
-    unmap_page_later(cpu, iova, page, WRITE)
-
-
-@hook
-def unmap_read_later(cpu: Any, iova: int, page: int) -> None:
-    unmap_page_later(cpu, iova, page, READ)
-
-
-@hook
-def hand_over_calls(cpu: Any, _address: int, _argument: int) -> None:
-    flush_calls(cpu)
-
-
-@hook
-def say_unmapped_too_early(cpu: Any, buffer: int, _length_bytes: int) -> None:
-    """Fault 5: one half of the page is back, so the page is said to be unmapped; the other half stays in use."""
-    if is_armed(cpu):
-        tell(cpu, CALL_UNMAP, cpu.iova_base, buffer & PAGE_MASK | WRITE, cpu.option[ENTRIES_PER_CALL])
-
-
-STRICT = Hooks(
-    device_opened=map_both_rings,
-    page_mapped=map_for_device_to_write,
-    page_unmapped=unmap_written,
-    frame_mapped=map_for_device_to_read,
-    frame_unmapped=unmap_read,
-    doorbell_ready=hand_over_calls,
-)
-DEFERRED = Hooks(
-    device_opened=map_both_rings,
-    page_mapped=map_to_write_after_a_flush,
-    page_unmapped=unmap_written_later,
-    frame_mapped=map_to_read_after_a_flush,
-    frame_unmapped=unmap_read_later,
-    doorbell_ready=hand_over_calls,
-)
-STATIC = Hooks(device_opened=map_all_packet_memory, page_mapped=already_mapped, frame_mapped=already_mapped)
-MODES = {"strict": STRICT, "deferred": DEFERRED, "static": STATIC}
+from vfbench.strategy import FAULT_OF_STOP_ORDER, STOP_ORDERS, Migration, Strategy, stop_and_copy
 
 
 @dataclass(frozen=True)
@@ -149,7 +29,7 @@ class EmulatedIommu(Strategy):
 
     mode: str = parameter(
         "strict",
-        choices=tuple(MODES),
+        choices=MODES,
         help="unmap at once, lazily in batches, or map everything once for good; a Linux guest behind caching mode "
         "gets strict when it asks for deferred ('IOMMU batching disallowed due to virtualization'), and static with "
         "iommu=pt",
@@ -183,58 +63,29 @@ class EmulatedIommu(Strategy):
     )
 
     @property
-    def hooks(self) -> Hooks:
-        hooks = MODES[self.mode]
-        return Hooks(
-            device_opened=hooks.device_opened,
-            page_mapped=hooks.page_mapped,
-            page_unmapped=hooks.page_unmapped,
-            buffer_synced=say_unmapped_too_early if self.unmap_early else do_nothing,
-            frame_mapped=hooks.frame_mapped,
-            frame_unmapped=hooks.frame_unmapped,
-            doorbell_ready=hooks.doorbell_ready,
+    def mechanisms(self) -> tuple[Mechanism, ...]:
+        iommu = GuestIommu(
+            mode=self.mode,
+            exits=self.exit_to,
+            entries=self.entries,
+            tells_always=self.tracking == "always",
+            withhold=self.skip_mapped,
+            late_maps=self.late_maps,
+            unmap_early=self.unmap_early,
         )
+        return (Vf(), iommu)
 
     @property
-    def options(self) -> tuple[int, ...]:
-        return (self.entries,)
-
-    @property
-    def guest_iommu(self) -> bool:
-        return True
-
-    @property
-    def dma_visible_by(self) -> str:
-        return "iommu"
-
-    @property
-    def mapping(self) -> str:
-        return self.mode
-
-    @property
-    def entries_per_call(self) -> int:
-        return self.entries
+    def traits(self) -> Mapping[str, Trait]:
+        return {"stop_order": self.stop_order}
 
     @property
     def faults(self) -> tuple[int, ...]:
-        others = {5: self.unmap_early, 6: not self.late_maps and not self.tracks_always}
-        return tuple(sorted((*FAULT_OF_STOP_ORDER[self.stop_order], *(n for n, on in others.items() if on))))
-
-    @property
-    def exit_class(self) -> str:
-        return self.exit_to
-
-    @property
-    def tracks_always(self) -> bool:
-        return self.tracking == "always"
-
-    @property
-    def misses_late_maps(self) -> bool:
-        return not self.late_maps
+        return FAULT_OF_STOP_ORDER[self.stop_order]
 
     def migrate(self, migration: Migration) -> None:
         migration.arm_tracking()
-        migration.pre_copy(skip_mapped=self.skip_mapped)
+        migration.pre_copy()
         stop_and_copy(migration, self.stop_order)
         migration.transfer_vf_state()
         migration.restore_rings()

@@ -9,9 +9,13 @@ Source: Michael S. Tsirkin, linux-pci, October 2015; bonding over a VF: Zhai, Cu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanisms.backends import Vf
+from vfbench.mechanisms.backends import VirtioNet as VirtioNetBackend
 from vfbench.parameters import parameter
 from vfbench.strategy import Migration, Strategy
 
@@ -34,36 +38,13 @@ class VirtioNet(Strategy):
     )
 
     @property
-    def path(self) -> str:
-        return "virtio" if self.use == "always" else "vf"
+    def mechanisms(self) -> tuple[Mechanism, ...]:
+        virtio_net = VirtioNetBackend(self.queue_size, self.suppress_kicks, self.napi_tx)
+        return (virtio_net,) if self.use == "always" else (Vf(), virtio_net)
 
     @property
-    def path_migrating(self) -> str:
-        return "virtio"
-
-    @property
-    def dma_visible_by(self) -> str:
-        return "host-copy"
-
-    @property
-    def stop_order(self) -> str:
-        return "guest-first"
-
-    @property
-    def has_virtio(self) -> bool:
-        return True
-
-    @property
-    def virtqueue_size(self) -> int:
-        return self.queue_size
-
-    @property
-    def kick_suppression(self) -> bool:
-        return self.suppress_kicks
-
-    @property
-    def transmit_interrupts(self) -> bool:
-        return self.napi_tx
+    def traits(self) -> Mapping[str, Trait]:
+        return {"datapath_migrating": "virtio", "stop_order": "guest-first"}
 
     def migrate(self, migration: Migration) -> None:
         if self.use == "fallback":

@@ -12,7 +12,7 @@ from itertools import cycle, groupby
 import pytest
 from support.runs import MS, PHASES, STRATEGIES, WORKLOADS, changed, experiment, profile, run, why_no_kvm
 
-from vfbench.machine.memory.layout import lay_out
+from vfbench.layout import lay_out
 from vfbench.records import Outcome
 from vfbench.records.damage import STALE, damage_of, was_compared
 from vfbench.testbeds import load_testbed

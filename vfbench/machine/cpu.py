@@ -1,6 +1,6 @@
 """A virtual processor, and the handful of primitives through which guest code acts.
 
-``load``, ``store``, ``touch``, ``copy``, ``now_ps``, ``spend``: guest code (the driver, the application, a
+``load``, ``store``, ``dummy_write``, ``copy``, ``now_ps``, ``spend``: guest code (the driver, the application, a
 strategy's hooks) uses these and nothing else. numba picks the implementation by the type of the processor's
 record, so the same function runs on the modelled memory here and as plain machine code in a real guest.
 
@@ -13,8 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from vfbench.kernels import kernel
 from vfbench.machine.costs import (
@@ -34,25 +32,11 @@ from vfbench.machine.memory.guest_memory import (
     TORN,
 )
 from vfbench.machine.memory.words import load_byte, load_word, store_byte, store_word
+from vfbench.machine.sides import MODEL, primitive
+from vfbench.machine.slots import AREAS, CHAIN, GUEST_POINTS, PRICES, SLOTS, WORDS
 
-OPTIONS = 8
 RACES = 256
 INVALIDATIONS = 64
-
-HOOKS = (
-    "device_opened",
-    "page_mapped",
-    "page_unmapped",
-    "buffer_given",
-    "buffer_synced",
-    "descriptor_seen_done",
-    "frame_mapped",
-    "frame_unmapped",
-    "doorbell_ready",
-    "tracking_armed",
-    "tracking_disarmed",
-)
-"""The places where a strategy may act; each is called as ``hook(cpu, address, length or old address, 0)``."""
 
 GUEST_FIELDS = [
     # where the queue's structures lie, guest-physical
@@ -61,7 +45,7 @@ GUEST_FIELDS = [
     ("tx_ring", "i8"),
     ("rx_buffers", "i8"),
     ("tx_buffers", "i8"),
-    ("page_holders", "i8"),
+    ("page_refcounts", "i8"),
     ("free_pages", "i8"),
     ("held", "i8"),
     ("iova_free", "i8"),
@@ -75,6 +59,7 @@ GUEST_FIELDS = [
     ("tx_size", "i8"),
     ("first_page", "i8"),  # guest-physical address of the queue's packet memory
     ("pool_pages", "i8"),
+    ("dma_end", "i8"),  # the device may be pointed at packet memory and at what follows it up to here
     ("iova_base", "i8"),
     ("iova_pages", "i8"),
     ("virtqueue_size", "i8"),
@@ -88,12 +73,37 @@ GUEST_FIELDS = [
     ("transmit_interrupts", "i8"),
     ("mirror_registers", "i8"),
     ("hold_ps", "i8"),
-    # the strategy
-    ("option", "i8", (OPTIONS,)),
-    *((f"hook_{name}", "i8") for name in HOOKS),
+    # the strategy's mechanisms, by slot
+    ("word", "i8", (SLOTS * WORDS,)),
+    ("area", "i8", (SLOTS * AREAS,)),  # guest-physical addresses
+    ("exit_class", "i8", (SLOTS,)),
+    ("owns_iova", "i8"),  # the first hook of MAP hands out the device's addresses
+    ("hook", "i8", (CHAIN * len(GUEST_POINTS),)),
+    ("hook_slot", "i8", (CHAIN * len(GUEST_POINTS),)),
+    # the workload
     ("hook_delivered", "i8"),
 ]
 """What guest code may read of its processor, on every testbed."""
+
+HOST_FIELDS = [
+    # the strategy's mechanisms on the host, by slot
+    ("host_area", "i8", (SLOTS * AREAS,)),  # addresses in this process
+    ("price", "i8", (SLOTS * PRICES,)),
+    ("hypercall", "i8", (SLOTS,)),
+    ("translate", "i8"),  # of the mechanism that owns the device's addresses
+    ("translate_slot", "i8"),
+    ("dma_hook", "i8", (CHAIN,)),
+    ("dma_hook_slot", "i8", (CHAIN,)),
+    ("work_hook", "i8", (CHAIN,)),
+    ("work_hook_slot", "i8", (CHAIN,)),
+    # what is known of the guest's mappings
+    ("invalidations", "i8"),  # IOTLB invalidations so far, and the last ones, for the device to honour
+    ("invalidated_iova", "i8", (INVALIDATIONS,)),
+    ("maps", "i8"),
+    ("unmaps", "i8"),
+    ("unwritten_unmaps", "i8"),
+]
+"""What the host's side of mechanisms may read and count, on every testbed."""
 
 RACE = np.dtype([("word", "i8"), ("mask", "i8"), ("old", "i8"), ("from_ps", "i8"), ("until_ps", "i8")])
 """A dummy write that is not atomic: which bits of which word it restores, and between which instants."""
@@ -101,6 +111,8 @@ RACE = np.dtype([("word", "i8"), ("mask", "i8"), ("old", "i8"), ("from_ps", "i8"
 CPU = np.dtype(
     [
         *GUEST_FIELDS,
+        *HOST_FIELDS,
+        (MODEL, "i8"),
         ("words", "i8"),
         ("marks", "i8"),
         ("structure_bytes", "i8"),
@@ -110,29 +122,22 @@ CPU = np.dtype(
         ("host_ps", "i8"),  # time spent by the host's processors on this queue's behalf
         ("logging", "i8"),  # the dirty log is on: the first store to a page costs
         ("first_store_ps", "i8"),
-        ("exit_ps", "i8"),  # what one call to the hypervisor costs the guest, by the strategy's exit class
-        ("exit_host_ps", "i8"),
-        ("notes_maps", "i8"),  # the hypervisor marks a page when it is told of its mapping
-        ("invalidations", "i8"),  # IOTLB invalidations so far, and the last ones, for the device to honour
-        ("invalidated_iova", "i8", (INVALIDATIONS,)),
+        (
+            "exit_ps",
+            "i8",
+            (SLOTS,),
+        ),  # what one call to the hypervisor costs the guest, by the slot's exit class
+        ("exit_host_ps", "i8", (SLOTS,)),
         ("first_stores", "i8"),
         ("exits", "i8"),
         ("kicks", "i8"),
         ("interrupts", "i8"),
-        ("maps", "i8"),
-        ("unmaps", "i8"),
-        ("unwritten_unmaps", "i8"),
         ("race", RACE, (RACES,)),
         ("race_last_ps", "i8"),  # no dummy write is under way from then on
         ("cost", "i8", (len(COSTS),)),
     ]
 )
 """A modelled processor: what guest code sees, then its memory, its clock and what things cost (ps)."""
-
-
-def is_modelled(record: Any) -> bool:
-    """Whether a numba type is that of a modelled processor."""
-    return isinstance(record, types.Record) and "words" in record.fields
 
 
 @kernel
@@ -222,7 +227,7 @@ def race_index(word: int) -> int:
 
 
 @kernel
-def model_touch(cpu: Any, address: int, atomic: int, cached: int) -> None:
+def model_dummy_write(cpu: Any, address: int, atomic: int, cached: int) -> None:
     """Read a byte and write it back. Not atomic, a DMA write between the two is undone for that byte."""
     started_ps = cpu.clock_ps
     word = word_index(cpu, address)
@@ -263,116 +268,77 @@ def model_copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
     model_spend_copy(cpu, length_bytes)
 
 
+@primitive
 def load_field(cpu: Any, address: int) -> int:
     """:func:`load` for a word of the driver's structures, which are held byte for byte: one instruction."""
-    word: int = model_load_field(cpu, address)
-    return word
+    return model_load_field(cpu, address)
 
 
+@primitive
 def store_field(cpu: Any, address: int, value: int) -> None:
     """:func:`store` for a word of the driver's structures."""
     model_store_field(cpu, address, value)
 
 
+@primitive
 def load(cpu: Any, address: int) -> int:
     """The 64-bit word at guest-physical ``address`` (8-byte aligned)."""
-    word: int = model_load(cpu, address)
-    return word
+    return model_load(cpu, address)
 
 
+@primitive
 def store(cpu: Any, address: int, value: int) -> None:
     """Store a 64-bit word at guest-physical ``address`` (8-byte aligned); the page turns dirty."""
     model_store(cpu, address, value)
 
 
-def touch(cpu: Any, address: int, atomic: int, cached: int) -> None:
-    """Dummy write: read the byte at ``address`` and write the same byte back.
+@primitive
+def dummy_write(cpu: Any, address: int, atomic: int, cached: int) -> None:
+    """Read the byte at ``address`` and write the same byte back.
 
     ``atomic``: as one locked instruction; otherwise a device's write between the read and the write is lost.
     ``cached``: the line is in the first-level cache already, say because the driver reads it anyway.
     """
-    model_touch(cpu, address, atomic, cached)
+    model_dummy_write(cpu, address, atomic, cached)
 
 
+@primitive
 def now_ps(cpu: Any) -> int:
     """The processor's clock in picoseconds."""
-    clock_ps: int = model_now_ps(cpu)
-    return clock_ps
+    return model_now_ps(cpu)
 
 
+@primitive
 def spend(cpu: Any, cost: int) -> None:
     """Spend what ``vfbench.machine.costs`` calls ``cost``; in a real guest the code itself takes the time."""
     model_spend(cpu, cost)
 
 
+@primitive
+def spend_price(cpu: Any, slot: int, index: int) -> None:
+    """Spend the cost that the mechanism in ``slot`` names as number ``index``."""
+    cpu.clock_ps += cpu.price[slot * PRICES + index]
+
+
+@primitive
 def spend_copy(cpu: Any, length_bytes: int) -> None:
     """Spend the time to copy ``length_bytes`` at the profile's copy rate."""
     model_spend_copy(cpu, length_bytes)
 
 
+@primitive
 def copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
     """Copy a packet of ``length_bytes`` from ``source`` to ``target``, both in packet memory and within one page."""
     model_copy(cpu, target, source, length_bytes)
 
 
-@overload(load_field, strict=False)  # type: ignore[untyped-decorator]
-def _load_field(cpu: Any, address: Any) -> Any:
-    if is_modelled(cpu):
-        return lambda cpu, address: model_load_field(cpu, address)
-    return None
+@kernel
+def word(cpu: Any, slot: int, index: int) -> int:
+    """A parameter of the mechanism in ``slot``."""
+    return cpu.word[slot * WORDS + index]
 
 
-@overload(store_field, strict=False)  # type: ignore[untyped-decorator]
-def _store_field(cpu: Any, address: Any, value: Any) -> Any:
-    if is_modelled(cpu):
-        return lambda cpu, address, value: model_store_field(cpu, address, value)
-    return None
-
-
-@overload(load, strict=False)  # type: ignore[untyped-decorator]
-def _load(cpu: Any, address: Any) -> Any:
-    if is_modelled(cpu):
-        return lambda cpu, address: model_load(cpu, address)
-    return None
-
-
-@overload(store, strict=False)  # type: ignore[untyped-decorator]
-def _store(cpu: Any, address: Any, value: Any) -> Any:
-    if is_modelled(cpu):
-        return lambda cpu, address, value: model_store(cpu, address, value)
-    return None
-
-
-@overload(touch, strict=False)  # type: ignore[untyped-decorator]
-def _touch(cpu: Any, address: Any, atomic: Any, cached: Any) -> Any:
-    if is_modelled(cpu):
-        return lambda cpu, address, atomic, cached: model_touch(cpu, address, atomic, cached)
-    return None
-
-
-@overload(now_ps, strict=False)  # type: ignore[untyped-decorator]
-def _now_ps(cpu: Any) -> Any:
-    if is_modelled(cpu):
-        return lambda cpu: model_now_ps(cpu)
-    return None
-
-
-@overload(spend, strict=False)  # type: ignore[untyped-decorator]
-def _spend(cpu: Any, cost: Any) -> Any:
-    if is_modelled(cpu):
-        return lambda cpu, cost: model_spend(cpu, cost)
-    return None
-
-
-@overload(spend_copy, strict=False)  # type: ignore[untyped-decorator]
-def _spend_copy(cpu: Any, length_bytes: Any) -> Any:
-    if is_modelled(cpu):
-        return lambda cpu, length_bytes: model_spend_copy(cpu, length_bytes)
-    return None
-
-
-@overload(copy, strict=False)  # type: ignore[untyped-decorator]
-def _copy(cpu: Any, target: Any, source: Any, length_bytes: Any) -> Any:
-    if is_modelled(cpu):
-        return lambda cpu, target, source, length_bytes: model_copy(cpu, target, source, length_bytes)
-    return None
+@kernel
+def area(cpu: Any, slot: int, index: int) -> int:
+    """Where structure number ``index`` of the mechanism in ``slot`` lies in guest memory."""
+    return cpu.area[slot * AREAS + index]

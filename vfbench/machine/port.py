@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from vfbench.machine.driver.state import HELD_PACKETS
+from vfbench.machine.sides import MODEL
 from vfbench.machine.vf.registers import QUEUE_REGISTERS
 from vfbench.machine.wire import BATCH_FRAMES
 
@@ -55,6 +56,7 @@ HELD = np.dtype([("sequence", "i8"), ("length", "i8")])
 
 PORT = np.dtype(
     [
+        (MODEL, "i8"),
         # the path that packets take and the actors' states
         ("path", "i8"),
         ("enabled", "i8"),  # the device may move packets
@@ -103,7 +105,6 @@ PORT = np.dtype(
         ("tx_ready_ps", "i8"),
         ("ps_per_byte", "i8"),
         # address translation
-        ("translates", "i8"),
         ("iotlb_entries", "i8"),
         ("iotlb_seen", "i8"),  # the last invalidation that was honoured
         ("iotlb_iova", "i8", (IOTLB_SLOTS,)),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vfbench.layout import GuestLayout
 from vfbench.machine.memory.guest_memory import BLOCKS_PER_PAGE, PAGE_SHIFT, WORDS_PER_PAGE, Memory
-from vfbench.machine.memory.layout import GuestLayout
 
 
 @dataclass(frozen=True)

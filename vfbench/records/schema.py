@@ -91,8 +91,28 @@ TRAITS = _columns(
     ("skip_mapped", "bool", "", "whether a page mapped for the device is sent only once it is unmapped"),
     ("stop_order", "string", "", "what stops first: device-first, guest-first or device-last"),
     ("faults", "string", "", "numbers of the faults that were switched on, separated by spaces"),
+    (
+        "traits",
+        "string",
+        "JSON",
+        "everything that the strategy and its mechanisms say of themselves, by word",
+    ),
 )
-"""What the strategy declares of itself (`vfbench.strategy.Strategy`): a verdict asks for these, never for a name."""
+"""What a strategy says of itself (`vfbench.strategy.recorded_traits`): verdicts ask for these, never for a name.
+
+The vocabulary is open: `traits` holds every word, those that no column has included."""
+
+ABSENT_TRAITS: dict[str, Cell] = {
+    "dma_visible_by": "none",
+    "guest_iommu": False,
+    "mapping": "none",
+    "exit_class": "none",
+    "entries_per_call": 0,
+    "tracks_always": False,
+    "skip_mapped": False,
+    "stop_order": "device-first",
+}
+"""What a column holds for a strategy that says nothing of it."""
 
 SPEED = _columns(
     ("gbps", "float64", "Gb/s", "delivered to the guest's application in the steady state"),

@@ -23,7 +23,8 @@ from vfbench.experiment import Experiment
 from vfbench.records.environment import environment
 from vfbench.records.outcome import Outcome
 from vfbench.records.parquet import parquet
-from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell
+from vfbench.records.schema import ABSENT_TRAITS, INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell
+from vfbench.strategy import Strategy, recorded_traits
 
 MANIFEST = "manifest.json"
 RUNS_FILE = "runs.parquet"
@@ -158,18 +159,16 @@ def _run_row(experiment: Experiment, outcome: Outcome, profile: Costs) -> dict[s
         "seed": experiment.seed,
         "state": outcome.state,
         "reason": outcome.reason,
-        **{column.name: _trait(experiment.strategy, column.name) for column in TRAITS},
+        **traits_row(experiment.strategy),
         **outcome.measures,
     }
 
 
-_PROPERTY_OF_TRAIT = {"datapath": "path", "datapath_migrating": "path_migrating"}
-"""Where a column can't be called like the strategy's property: `path` is the run's folder in the frames."""
-
-
-def _trait(strategy: object, name: str) -> Cell:
-    value = getattr(strategy, _PROPERTY_OF_TRAIT.get(name, name))
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+def traits_row(strategy: Strategy) -> dict[str, Cell]:
+    """What a strategy and its mechanisms say of themselves: the columns that there are, and all words as JSON."""
+    traits = recorded_traits(strategy)
+    row = {each.name: traits.get(each.name, ABSENT_TRAITS.get(each.name)) for each in TRAITS}
+    return {**row, "traits": json.dumps(traits, sort_keys=True)}
 
 
 def _manifest(

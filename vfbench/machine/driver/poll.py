@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.by_testbed import on_model
 from vfbench.machine.costs import INTERRUPT_ENTRY_HOST, INTERRUPT_INJECTION, POLL_START
 from vfbench.machine.cpu import sleep_until, spend
 from vfbench.machine.driver.application import consume_due, next_due_ps
@@ -27,7 +26,9 @@ from vfbench.machine.driver.virtio_transmit import (
     virtio_ring_transmit_doorbell,
     virtio_take_back_sent,
 )
+from vfbench.machine.hooks import host_work
 from vfbench.machine.port import PATH_VF
+from vfbench.machine.sides import primitive
 from vfbench.machine.vf.device import vf_advance
 from vfbench.machine.virtio.vhost import vhost_advance
 
@@ -77,7 +78,7 @@ def complete(cpu: Any, port: Any) -> None:
         port.polling = 1
 
 
-@on_model
+@primitive
 def bring_device_up_to_now(cpu: Any, port: Any) -> None:
     """What the device has done by now may not have been carried out yet; a real one does not wait to be asked."""
     advance_device(cpu, port, cpu.clock_ps, False)
@@ -185,3 +186,4 @@ def run_queue(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
         else:
             rest(cpu, port, until_ps)
     advance_device(cpu, port, until_ps, False)
+    host_work(cpu, until_ps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vfbench.kernels import call_hook, kernel
+from vfbench.kernels import kernel
 from vfbench.machine.cpu import load_field, spend_copy, store_field
 from vfbench.machine.driver.state import (
     NEXT_TO_CLEAN,
@@ -14,8 +14,12 @@ from vfbench.machine.driver.state import (
     TX_TAIL_WRITTEN,
 )
 from vfbench.machine.driver.vf_receive import refill
+from vfbench.machine.driver.vf_transmit import release_frame
+from vfbench.machine.hooks import run_hooks, unmap_page
+from vfbench.machine.iommu.table import WRITE
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.machine.memory.page_pool import release_page
+from vfbench.machine.slots import BEFORE_DOORBELL, CLOSED, OPENED
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT
 from vfbench.machine.vf.register_access import write_register
 from vfbench.machine.vf.registers import (
@@ -72,7 +76,7 @@ def open_vf(cpu: Any, port: Any) -> None:
     clear_entries(cpu, cpu.tx_buffers, cpu.tx_size)
     for offset in (NEXT_TO_CLEAN, NEXT_TO_USE, TX_NEXT_TO_CLEAN, TX_NEXT_TO_USE, TX_TAIL_WRITTEN):
         store_field(cpu, cpu.driver + offset, 0)
-    call_hook(cpu.hook_device_opened, cpu, 0, 0)
+    run_hooks(cpu, OPENED)
     configure_transmit(cpu, port)
     configure_receive(cpu, port)
     refill(cpu, port)
@@ -85,7 +89,7 @@ def release_receive_buffers(cpu: Any) -> None:
         entry = cpu.rx_buffers + (slot << DESCRIPTOR_SHIFT)
         buffer = load_field(cpu, entry)
         if buffer != 0:
-            call_hook(cpu.hook_page_unmapped, cpu, load_field(cpu, entry + 8), buffer & -PAGE_BYTES)
+            unmap_page(cpu, load_field(cpu, entry + 8), buffer & -PAGE_BYTES, PAGE_BYTES, WRITE)
             release_page(cpu, buffer)
             store_field(cpu, entry, 0)
 
@@ -97,8 +101,7 @@ def release_unsent_frames(cpu: Any) -> None:
     end = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
     while slot != end:
         entry = cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT)
-        call_hook(cpu.hook_frame_unmapped, cpu, load_field(cpu, entry + 8), load_field(cpu, entry))
-        release_page(cpu, load_field(cpu, entry))
+        release_frame(cpu, entry)
         slot = (slot + 1) & (cpu.tx_size - 1)
     store_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN, slot)
 
@@ -110,7 +113,8 @@ def close_vf(cpu: Any, port: Any) -> None:
     write_register(cpu, port, TXDCTL, 0)
     release_receive_buffers(cpu)
     release_unsent_frames(cpu)
-    call_hook(cpu.hook_doorbell_ready, cpu, 0, 0)
+    run_hooks(cpu, BEFORE_DOORBELL)
+    run_hooks(cpu, CLOSED)
 
 
 @kernel

@@ -11,20 +11,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from vfbench.kernels import call_hook, kernel
+from vfbench.kernels import kernel
 from vfbench.machine.costs import DESCRIPTOR_READ, DOORBELL_WRITE, RX_PACKET, SKB_COPY_FIXED
 from vfbench.machine.cpu import copy, load_field, spend, store_field
 from vfbench.machine.driver.application import hand_over
 from vfbench.machine.driver.reply import answer
 from vfbench.machine.driver.state import NEXT_TO_CLEAN, NEXT_TO_USE
+from vfbench.machine.hooks import (
+    MAP_FAILED,
+    descriptor_done,
+    map_page,
+    run_hooks,
+    sync_for_cpu,
+    sync_for_device,
+    unmap_page,
+)
+from vfbench.machine.iommu.table import WRITE
 from vfbench.machine.memory.guest_memory import HALF_PAGE_BYTES, PAGE_BYTES
 from vfbench.machine.memory.page_pool import (
     FRAGMENT_BYTES,
     alloc_fragment,
     alloc_page,
-    hold_page,
-    holders_address,
+    get_page,
+    refcount_address,
+    release_page,
 )
+from vfbench.machine.slots import BEFORE_DOORBELL
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT, rx_is_done, rx_length
 from vfbench.machine.vf.register_access import write_register
 from vfbench.machine.vf.registers import RDT
@@ -33,7 +45,13 @@ from vfbench.machine.vf.registers import RDT
 @kernel
 def page_is_free_again(cpu: Any, buffer: int) -> bool:
     """Only the driver holds the buffer's page: whoever had its other half has let it go."""
-    return load_field(cpu, holders_address(cpu, buffer)) == 1
+    return load_field(cpu, refcount_address(cpu, buffer)) == 1
+
+
+@kernel
+def device_address(cpu: Any, entry: int) -> int:
+    """The address by which the device knows the half page of ``entry``."""
+    return load_field(cpu, entry + 8) + (load_field(cpu, entry) & HALF_PAGE_BYTES)
 
 
 @kernel
@@ -50,7 +68,7 @@ def copy_out(cpu: Any, buffer: int, length_bytes: int) -> int:
 def give_up_page(cpu: Any, entry: int) -> None:
     """Unmap the buffer's page; the driver's hold passes to the packet, and the slot is empty until the refill."""
     buffer = load_field(cpu, entry)
-    call_hook(cpu.hook_page_unmapped, cpu, load_field(cpu, entry + 8), buffer & -PAGE_BYTES)
+    unmap_page(cpu, load_field(cpu, entry + 8), buffer & -PAGE_BYTES, PAGE_BYTES, WRITE)
     store_field(cpu, entry, 0)
 
 
@@ -61,7 +79,7 @@ def take_packet(cpu: Any, entry: int, length_bytes: int) -> int:
     if length_bytes <= cpu.copybreak_bytes:
         return copy_out(cpu, buffer, length_bytes)
     if cpu.reuse and page_is_free_again(cpu, buffer):
-        hold_page(cpu, buffer)
+        get_page(cpu, buffer)
         store_field(cpu, entry, buffer ^ HALF_PAGE_BYTES)
     else:
         give_up_page(cpu, entry)
@@ -78,15 +96,27 @@ def receive_one(cpu: Any, port: Any, application: Any) -> int:
     if not rx_is_done(status) or load_field(cpu, entry) == 0:
         return 0
     spend(cpu, DESCRIPTOR_READ)
-    call_hook(cpu.hook_descriptor_seen_done, cpu, descriptor, DESCRIPTOR_BYTES)
+    descriptor_done(cpu, descriptor, DESCRIPTOR_BYTES)
     length_bytes = rx_length(status)
-    call_hook(cpu.hook_buffer_synced, cpu, load_field(cpu, entry), length_bytes)
+    sync_for_cpu(cpu, device_address(cpu, entry), load_field(cpu, entry), length_bytes)
     spend(cpu, RX_PACKET)
     packet = take_packet(cpu, entry, length_bytes)
     store_field(cpu, cpu.driver + NEXT_TO_CLEAN, (slot + 1) & (cpu.rx_size - 1))
     if packet != 0 and hand_over(cpu, port, slot, packet, length_bytes):
         answer(cpu, port, application, slot, length_bytes)
     return 1
+
+
+@kernel
+def map_buffer(cpu: Any, entry: int, buffer: int) -> bool:
+    """Map a fresh page for the device and keep both its addresses; False, and the page let go, when that fails."""
+    iova = map_page(cpu, buffer, PAGE_BYTES, WRITE)
+    if iova == MAP_FAILED:
+        release_page(cpu, buffer)
+        return False
+    store_field(cpu, entry, buffer)
+    store_field(cpu, entry + 8, iova)
+    return True
 
 
 @kernel
@@ -98,11 +128,12 @@ def fill_slot(cpu: Any, slot: int) -> bool:
         buffer = alloc_page(cpu)
         if buffer == 0:
             return False
-        store_field(cpu, entry, buffer)
-        store_field(cpu, entry + 8, call_hook(cpu.hook_page_mapped, cpu, buffer, PAGE_BYTES))
-    call_hook(cpu.hook_buffer_given, cpu, buffer, HALF_PAGE_BYTES)
+        if not map_buffer(cpu, entry, buffer):
+            return False
+    iova = device_address(cpu, entry)
+    sync_for_device(cpu, iova, buffer, HALF_PAGE_BYTES)
     descriptor = cpu.rx_ring + (slot << DESCRIPTOR_SHIFT)
-    store_field(cpu, descriptor, load_field(cpu, entry + 8) + (buffer & HALF_PAGE_BYTES))
+    store_field(cpu, descriptor, iova)
     store_field(cpu, descriptor + 8, 0)
     return True
 
@@ -126,9 +157,9 @@ def refill(cpu: Any, port: Any) -> None:
         filled += 1
     if filled == 0:
         return
-    # The next descriptor still says what it said last time round: clear it, or it would be taken for done.
+    # The next descriptor still says what it said last time round: clear it, or its stale DD bit would look completed.
     store_field(cpu, cpu.rx_ring + (slot << DESCRIPTOR_SHIFT) + 8, 0)
     store_field(cpu, cpu.driver + NEXT_TO_USE, slot)
-    call_hook(cpu.hook_doorbell_ready, cpu, filled, 0)
+    run_hooks(cpu, BEFORE_DOORBELL)
     spend(cpu, DOORBELL_WRITE)
     write_register(cpu, port, RDT, slot)

@@ -7,20 +7,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from vfbench.kernels import call_hook, kernel
-from vfbench.machine.by_testbed import on_model
+from vfbench.kernels import kernel
 from vfbench.machine.costs import DOORBELL_WRITE, TX_PACKET
 from vfbench.machine.cpu import load_field, spend, spend_copy, store, store_field
 from vfbench.machine.driver.state import TX_NEXT_TO_CLEAN, TX_NEXT_TO_USE, TX_SEQUENCE, TX_TAIL_WRITTEN
-from vfbench.machine.memory.guest_memory import BLOCK_BYTES, BLOCK_SHIFT, BLOCKS_SHIFT, CONTENT, SENT
+from vfbench.machine.hooks import MAP_FAILED, descriptor_done, map_page, run_hooks, unmap_page
+from vfbench.machine.iommu.table import READ
+from vfbench.machine.memory.guest_memory import (
+    BLOCK_BYTES,
+    BLOCK_SHIFT,
+    BLOCKS_SHIFT,
+    CONTENT,
+    PAGE_BYTES,
+    SENT,
+)
 from vfbench.machine.memory.page_pool import alloc_page, release_page
 from vfbench.machine.oracle.oracle import note_refused, note_sending
+from vfbench.machine.sides import primitive
+from vfbench.machine.slots import BEFORE_DOORBELL
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT, tx_command, tx_is_done
 from vfbench.machine.vf.register_access import write_register
 from vfbench.machine.vf.registers import TDT
 
 
-@on_model
+@primitive
 def write_block(cpu: Any, address: int, length_bytes: int, word: int) -> None:
     """A block of a frame to send, by its content word: all that the model's memory keeps of a block."""
     store(cpu, address, word)
@@ -60,9 +70,12 @@ def new_frame(cpu: Any, port: Any, length_bytes: int, flow: int) -> int:
 
 @kernel
 def post_frame(cpu: Any, page: int, length_bytes: int) -> None:
-    """Map the frame for the device and describe it in the next free descriptor."""
+    """Map the frame for the device and describe it in the next free descriptor; dropped when it can't be mapped."""
     slot = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
-    iova = call_hook(cpu.hook_frame_mapped, cpu, page, length_bytes)
+    iova = map_page(cpu, page, length_bytes, READ)
+    if iova == MAP_FAILED:
+        release_page(cpu, page)
+        return
     entry = cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT)
     store_field(cpu, entry, page)
     store_field(cpu, entry + 8, iova)
@@ -91,10 +104,18 @@ def ring_transmit_doorbell(cpu: Any, port: Any) -> None:
     slot = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
     if slot == load_field(cpu, cpu.driver + TX_TAIL_WRITTEN):
         return
-    call_hook(cpu.hook_doorbell_ready, cpu, 0, 0)
+    run_hooks(cpu, BEFORE_DOORBELL)
     store_field(cpu, cpu.driver + TX_TAIL_WRITTEN, slot)
     spend(cpu, DOORBELL_WRITE)
     write_register(cpu, port, TDT, slot)
+
+
+@kernel
+def release_frame(cpu: Any, entry: int) -> None:
+    """Unmap a frame and free its page."""
+    page = load_field(cpu, entry)
+    unmap_page(cpu, load_field(cpu, entry + 8), page, PAGE_BYTES, READ)
+    release_page(cpu, page)
 
 
 @kernel
@@ -107,10 +128,9 @@ def clean_transmitted(cpu: Any) -> None:
         descriptor = cpu.tx_ring + (slot << DESCRIPTOR_SHIFT)
         if not tx_is_done(load_field(cpu, descriptor + 8)):
             break
-        call_hook(cpu.hook_descriptor_seen_done, cpu, descriptor, DESCRIPTOR_BYTES)
+        descriptor_done(cpu, descriptor, DESCRIPTOR_BYTES)
         entry = cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT)
-        call_hook(cpu.hook_frame_unmapped, cpu, load_field(cpu, entry + 8), load_field(cpu, entry))
-        release_page(cpu, load_field(cpu, entry))
+        release_frame(cpu, entry)
         slot = (slot + 1) & (cpu.tx_size - 1)
     if slot != started:
         store_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN, slot)

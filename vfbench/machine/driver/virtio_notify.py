@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.by_testbed import on_model
 from vfbench.machine.costs import IOEVENTFD_KICK, VHOST_WAKEUP
 from vfbench.machine.cpu import now_ps, spend
+from vfbench.machine.sides import primitive
 from vfbench.machine.virtio.virtqueue import (
     INDEX_MASK,
     available_event,
@@ -22,7 +22,7 @@ RX = 0
 TX = 1
 
 
-@on_model
+@primitive
 def wake_vhost(cpu: Any, port: Any, queue: int) -> None:
     """The kick arrives at the host: the worker looks at the queue as soon as it is up."""
     if queue == RX:
@@ -32,7 +32,7 @@ def wake_vhost(cpu: Any, port: Any, queue: int) -> None:
         port.vhost_tx_sleeps = 0
 
 
-@on_model
+@primitive
 def let_stores_be_seen(cpu: Any) -> None:
     """What this processor stored is seen by the others before its next load (``virtio_mb``).
 

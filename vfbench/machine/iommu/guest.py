@@ -11,7 +11,7 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.costs import DEFERRED_QUEUE, IOVA_FREE, PAGE_TABLE_MAP, PAGE_TABLE_UNMAP
-from vfbench.machine.cpu import load_field, now_ps, spend, store_field
+from vfbench.machine.cpu import load_field, now_ps, spend, store_field, word
 from vfbench.machine.driver.state import (
     CALL_COUNT,
     FLUSH_COUNT,
@@ -22,18 +22,20 @@ from vfbench.machine.driver.state import (
     JIFFY_PS,
     TRACKING_ARMED,
 )
-from vfbench.machine.iommu.exits import (
+from vfbench.machine.host import INVALIDATE_ALL, exit_to_hypervisor
+from vfbench.machine.iommu.hypervisor import (
     CALL_ENTRY_BYTES,
     CALL_MAP,
     CALL_UNMAP,
     EXIT_CALLS,
     EXIT_FLUSH,
-    INVALIDATE_ALL,
-    exit_to_hypervisor,
     invalidate,
 )
 from vfbench.machine.iommu.table import PAGE_MASK, READ, WRITE, entry_address
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT
+
+ENTRIES = 0
+"""The mechanism's word: maps and unmaps handed over with one exit."""
 
 
 @kernel
@@ -78,49 +80,49 @@ def is_armed(cpu: Any) -> bool:
 
 
 @kernel
-def flush_calls(cpu: Any) -> None:
+def flush_calls(cpu: Any, slot: int) -> None:
     """Hand the calls collected so far to the hypervisor in one exit."""
     count = load_field(cpu, cpu.driver + CALL_COUNT)
     if count != 0:
         store_field(cpu, cpu.driver + CALL_COUNT, 0)
-        exit_to_hypervisor(cpu, EXIT_CALLS, count)
+        exit_to_hypervisor(cpu, slot, EXIT_CALLS, count)
 
 
 @kernel
-def tell(cpu: Any, kind: int, iova: int, page: int, entries_per_call: int) -> None:
-    """Tell the hypervisor that ``iova`` was mapped to, or unmapped from, ``page``; by the next doorbell."""
+def queue_call(cpu: Any, slot: int, kind: int, iova: int, page: int) -> None:
+    """Queue a call for the hypervisor, by the next doorbell: ``iova`` was mapped to, or unmapped from, ``page``."""
     count = load_field(cpu, cpu.driver + CALL_COUNT)
     entry = cpu.call_list + count * CALL_ENTRY_BYTES
     store_field(cpu, entry, iova | kind)
     store_field(cpu, entry + 8, page)
     store_field(cpu, cpu.driver + CALL_COUNT, count + 1)
-    if count + 1 >= entries_per_call:
-        flush_calls(cpu)
+    if count + 1 >= word(cpu, slot, ENTRIES):
+        flush_calls(cpu, slot)
 
 
 @kernel
-def map_page(cpu: Any, page: int, access: int, entries_per_call: int, search: int) -> int:
+def map_page(cpu: Any, slot: int, page: int, access: int, search: int) -> int:
     """Map one page for the device, ``dma_map_page``; returns its IOVA. ``search`` as for ``alloc_iova``."""
     iova = alloc_iova(cpu, search)
     set_entry(cpu, iova, page & PAGE_MASK, access)
     if is_armed(cpu):
-        tell(cpu, CALL_MAP, iova, page & PAGE_MASK | access, entries_per_call)
+        queue_call(cpu, slot, CALL_MAP, iova, page & PAGE_MASK | access)
     return iova
 
 
 @kernel
-def unmap_page(cpu: Any, iova: int, page: int, access: int, entries_per_call: int) -> None:
+def unmap_page(cpu: Any, slot: int, iova: int, page: int, access: int) -> None:
     """Unmap one page strictly: translation and IOTLB entry are gone before the address is used again."""
     clear_entry(cpu, iova)
     if is_armed(cpu):
-        tell(cpu, CALL_UNMAP, iova, page & PAGE_MASK | access, entries_per_call)
+        queue_call(cpu, slot, CALL_UNMAP, iova, page & PAGE_MASK | access)
     else:
         invalidate(cpu, iova)
     free_iova(cpu, iova)
 
 
 @kernel
-def unmap_page_later(cpu: Any, iova: int, page: int, access: int) -> None:
+def unmap_page_later(cpu: Any, slot: int, iova: int, page: int, access: int) -> None:
     """Unmap one page lazily: the IOTLB is flushed for many at once, and until then the device can still write.
 
     Source: ``queue_iova`` and ``fq_flush_timeout`` (drivers/iommu/dma-iommu.c): 256 entries, or a timer that the
@@ -132,7 +134,7 @@ def unmap_page_later(cpu: Any, iova: int, page: int, access: int) -> None:
         now_ps(cpu) // JIFFY_PS
         >= load_field(cpu, cpu.driver + FLUSH_SINCE) // JIFFY_PS + FLUSH_TIMEOUT_JIFFIES
     ):
-        flush_unmaps(cpu)
+        flush_unmaps(cpu, slot)
     count = load_field(cpu, cpu.driver + FLUSH_COUNT)
     if count == 0:
         store_field(cpu, cpu.driver + FLUSH_SINCE, now_ps(cpu))
@@ -141,18 +143,18 @@ def unmap_page_later(cpu: Any, iova: int, page: int, access: int) -> None:
     store_field(cpu, entry + 8, page & PAGE_MASK | access)
     store_field(cpu, cpu.driver + FLUSH_COUNT, count + 1)
     if count + 1 >= FLUSH_QUEUE_ENTRIES:
-        flush_unmaps(cpu)
+        flush_unmaps(cpu, slot)
 
 
 @kernel
-def flush_unmaps(cpu: Any) -> None:
+def flush_unmaps(cpu: Any, slot: int) -> None:
     """Flush the IOTLB once for all unmaps queued, then give their addresses back."""
     count = load_field(cpu, cpu.driver + FLUSH_COUNT)
     if count == 0:
         return
     store_field(cpu, cpu.driver + FLUSH_COUNT, 0)
     if is_armed(cpu):
-        exit_to_hypervisor(cpu, EXIT_FLUSH, count)
+        exit_to_hypervisor(cpu, slot, EXIT_FLUSH, count)
     else:
         invalidate(cpu, INVALIDATE_ALL)
     for i in range(count):
@@ -160,12 +162,12 @@ def flush_unmaps(cpu: Any) -> None:
 
 
 @kernel
-def map_in_place(cpu: Any, page: int, access: int, entries_per_call: int) -> int:
+def map_in_place(cpu: Any, slot: int, page: int, access: int) -> int:
     """Map a page of packet memory for good, at an address that follows from the page's own."""
     iova = in_place_iova(cpu, page)
     set_entry(cpu, iova, page & PAGE_MASK, access)
     if is_armed(cpu):
-        tell(cpu, CALL_MAP, iova, page & PAGE_MASK | access, entries_per_call)
+        queue_call(cpu, slot, CALL_MAP, iova, page & PAGE_MASK | access)
     return iova
 
 
@@ -176,7 +178,7 @@ def in_place_iova(cpu: Any, page: int) -> int:
 
 
 @kernel
-def map_rings(cpu: Any, entries_per_call: int) -> None:
+def map_rings(cpu: Any, slot: int) -> None:
     """Map the pages of both descriptor rings for good, both ways, as ``dma_alloc_coherent`` does.
 
     They take the last addresses of the range, which are never handed out.
@@ -187,6 +189,6 @@ def map_rings(cpu: Any, entries_per_call: int) -> None:
         while page < ring + size * 16:
             set_entry(cpu, iova, page, READ | WRITE)
             if is_armed(cpu):
-                tell(cpu, CALL_MAP, iova, page | READ | WRITE, entries_per_call)
+                queue_call(cpu, slot, CALL_MAP, iova, page | READ | WRITE)
             page += PAGE_BYTES
             iova += PAGE_BYTES

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vfbench.kernels import kernel
+from vfbench.kernels import NO_KERNEL, call_hook, kernel
 from vfbench.machine.cpu import model_load
-from vfbench.machine.iommu.exits import INVALIDATE_ALL
+from vfbench.machine.host import INVALIDATE_ALL
 from vfbench.machine.iommu.table import ACCESS_MASK, PAGE_MASK, covers, entry_address
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT
 
@@ -48,10 +48,8 @@ def walk(cpu: Any, port: Any, iova_page: int, access: int) -> int:
 
 
 @kernel
-def translate(cpu: Any, port: Any, iova: int, access: int) -> int:
+def translate_by_table(cpu: Any, port: Any, slot: int, iova: int, access: int) -> int:
     """The guest-physical address behind ``iova`` for READ or WRITE access, or FAULT."""
-    if not port.translates:
-        return iova
     if cpu.invalidations != port.iotlb_seen:
         honour_invalidations(cpu, port)
     iova_page = iova & PAGE_MASK
@@ -63,6 +61,14 @@ def translate(cpu: Any, port: Any, iova: int, access: int) -> int:
 
 
 @kernel
+def translate(cpu: Any, port: Any, iova: int, access: int) -> int:
+    """Where the device's access to ``iova`` goes in guest-physical memory, or FAULT."""
+    if cpu.translate == NO_KERNEL:
+        return iova
+    return call_hook(cpu.translate, cpu, port, cpu.translate_slot, iova, access)
+
+
+@kernel
 def is_packet_memory(cpu: Any, address: int) -> bool:
-    """Whether the queue's packet memory holds ``address``; a device that is led elsewhere has gone astray."""
-    return cpu.first_page <= address < cpu.first_page + (cpu.pool_pages << PAGE_SHIFT)
+    """Whether ``address`` lies in the queue's packet memory or a mechanism's pool: elsewhere it is a DMA fault."""
+    return cpu.first_page <= address < cpu.dma_end

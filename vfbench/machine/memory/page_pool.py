@@ -20,9 +20,9 @@ FRAGMENT_BYTES = 1024
 
 
 @kernel
-def holders_address(cpu: Any, address: int) -> int:
+def refcount_address(cpu: Any, address: int) -> int:
     """Where the count of holders of the page of ``address`` stands."""
-    return cpu.page_holders + ((address - cpu.first_page) >> PAGE_SHIFT) * 8
+    return cpu.page_refcounts + ((address - cpu.first_page) >> PAGE_SHIFT) * 8
 
 
 @kernel
@@ -39,21 +39,21 @@ def alloc_page(cpu: Any) -> int:
     else:
         page = load_field(cpu, cpu.free_pages + (tail - 1) * 8)
         store_field(cpu, cpu.driver + FREE_TAIL, tail - 1)
-    store_field(cpu, holders_address(cpu, page), 1)
+    store_field(cpu, refcount_address(cpu, page), 1)
     return page
 
 
 @kernel
-def hold_page(cpu: Any, address: int) -> None:
+def get_page(cpu: Any, address: int) -> None:
     """One more holder of the page of ``address``."""
-    counter = holders_address(cpu, address)
+    counter = refcount_address(cpu, address)
     store_field(cpu, counter, load_field(cpu, counter) + 1)
 
 
 @kernel
 def release_page(cpu: Any, address: int) -> None:
     """One holder fewer of the page of ``address``; the last one frees it."""
-    counter = holders_address(cpu, address)
+    counter = refcount_address(cpu, address)
     holders = load_field(cpu, counter) - 1
     store_field(cpu, counter, holders)
     if holders == 0:
@@ -76,6 +76,6 @@ def alloc_fragment(cpu: Any, size_bytes: int) -> int:
         store_field(cpu, cpu.driver + FRAGMENT_PAGE, page)
         if page == 0:
             return 0
-    hold_page(cpu, page)
+    get_page(cpu, page)
     store_field(cpu, cpu.driver + FRAGMENT_USED, used + size_bytes)
     return page + used

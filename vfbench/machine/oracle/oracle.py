@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.by_testbed import on_model
 from vfbench.machine.cpu import after_races, word_index
 from vfbench.machine.memory.guest_memory import (
     BLOCK_BYTES,
@@ -26,6 +25,7 @@ from vfbench.machine.memory.guest_memory import (
 )
 from vfbench.machine.memory.words import bit_length, load_byte, load_word, store_byte, store_word
 from vfbench.machine.port import LATENCY_BITS, LATENCY_BUCKETS, LATENCY_SUB_BUCKETS
+from vfbench.machine.sides import primitive
 from vfbench.machine.wire import WIRE_OVERHEAD_BYTES
 
 NOTHING = -1
@@ -117,7 +117,7 @@ def note_seen_by_peer(port: Any, time_ps: int) -> None:
     port.seen_ps = time_ps
 
 
-@on_model
+@primitive
 def note_handed_over(port: Any, slot: int, position: int, now_ps: int) -> None:
     """The driver handed the packet of ``slot`` to the application, which keeps it at ``position`` of its queue."""
     port.rx_handed_over += 1
@@ -134,7 +134,7 @@ def note_handed_over(port: Any, slot: int, position: int, now_ps: int) -> None:
         note_seen_by_peer(port, now_ps)
 
 
-@on_model
+@primitive
 def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes: int) -> None:
     """The application read the packet that it kept at ``position`` and found this at ``address``."""
     sent = port.held[position]
@@ -152,21 +152,21 @@ def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes
         port.rx_corrupted += 1
 
 
-@on_model
+@primitive
 def note_sending(port: Any, sequence: int, flow: int) -> None:
     """The guest's stack took frame ``sequence`` for sending."""
     port.tx_offered += 1
     port.sent_flow[sequence & (len(port.sent_flow) - 1)] = flow
 
 
-@on_model
+@primitive
 def note_socket_full(port: Any, slot: int) -> None:
     """The packet of ``slot`` found no room in its socket."""
     port.lost_socket += port.slot[slot].pending
     port.slot[slot].pending = 0
 
 
-@on_model
+@primitive
 def note_refused(port: Any) -> None:
     """The guest's stack had no room for a frame that the application wanted to send."""
     port.tx_refused += 1

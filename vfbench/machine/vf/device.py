@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.by_testbed import on_model
 from vfbench.machine.costs import DESCRIPTOR_WRITE_BACK_TIMEOUT, DMA_LATENCY, DMA_PACKET, DMA_RATE, IOTLB_MISS
 from vfbench.machine.cpu import after_races, word_index
+from vfbench.machine.hooks import dma_written
 from vfbench.machine.iommu.iotlb import is_packet_memory, translate
 from vfbench.machine.iommu.table import READ, WRITE
 from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, CONTENT, SENT
@@ -24,6 +24,7 @@ from vfbench.machine.oracle.oracle import (
     write_content,
 )
 from vfbench.machine.port import FIFO_FRAMES
+from vfbench.machine.sides import primitive
 from vfbench.machine.vf.descriptors import DESCRIPTOR_SHIFT, TX_STATUS_DONE, rx_write_back, tx_length
 from vfbench.machine.vf.registers import QUEUE_ENABLE, RDT, RXDCTL, TDT, TXDCTL
 from vfbench.machine.wire import NEVER_PS, WIRE_OVERHEAD_BYTES
@@ -67,6 +68,7 @@ def write_back(cpu: Any, port: Any, time_ps: int) -> None:
     for _ in range(port.unwritten):
         descriptor = port.rx_base + (slot << DESCRIPTOR_SHIFT)
         write_back_descriptor(cpu, descriptor, rx_write_back(port.slot[slot].length), time_ps)
+        port.rx_free_ps += dma_written(cpu, descriptor, time_ps)
         slot = (slot + 1) & size_mask
     port.unwritten = 0
     port.write_back_due_ps = NEVER_PS
@@ -107,6 +109,7 @@ def land_frame(cpu: Any, port: Any, frame: Any, time_ps: int) -> None:
         port.lost_dma += 1
         return
     write_content(cpu, address, frame.length, frame.sequence, time_ps)
+    port.rx_free_ps += dma_written(cpu, address, time_ps)
     note_written(port, slot, frame)
     port.rx_head = (slot + 1) & (cpu.rx_size - 1)
     port.unwritten += 1
@@ -255,6 +258,7 @@ def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
     else:
         port.dma_faults += 1
     dma_store(cpu, descriptor + 8, TX_STATUS_DONE, time_ps)
+    port.tx_free_ps += dma_written(cpu, descriptor, time_ps)
     port.tx_head = (port.tx_head + 1) & (cpu.tx_size - 1)
     request_interrupt(cpu, port, time_ps)
 
@@ -283,7 +287,7 @@ def vf_advance(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> N
     vf_receive(cpu, port, until_ps, stop_at_interrupt)
 
 
-@on_model
+@primitive
 def bring_vf_up_to_now(cpu: Any, port: Any) -> None:
     """Everything that the VF does up to the processor's time; a real device does not wait to be asked."""
     vf_advance(cpu, port, cpu.clock_ps, False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.by_testbed import on_model
 from vfbench.machine.cpu import now_ps, store_field
 from vfbench.machine.driver.state import REGISTER_MIRROR
+from vfbench.machine.sides import primitive
 from vfbench.machine.vf.device import bring_vf_up_to_now
 from vfbench.machine.vf.registers import (
     QUEUE_ENABLE,
@@ -25,7 +25,7 @@ from vfbench.machine.vf.registers import (
 from vfbench.machine.wire import NEVER_PS
 
 
-@on_model
+@primitive
 def set_register(port: Any, index: int, value: int, time_ps: int) -> None:
     """The device's side of a register write; head registers are read-only (datasheet 8.2.3.8)."""
     if index == RDH or index == TDH:

@@ -8,19 +8,27 @@ import numpy as np
 import numpy.typing as npt
 
 from vfbench.experiment import Experiment
-from vfbench.kernels import NO_KERNEL, address_of, kernel
+from vfbench.kernels import Kernel, address_of, kernel
+from vfbench.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out, virtqueue_size
 from vfbench.machine.costs import COSTS
-from vfbench.machine.cpu import CPU, HOOKS
+from vfbench.machine.cpu import CPU
 from vfbench.machine.driver.state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED, WATCHDOG_PS
 from vfbench.machine.driver.vf_open import open_vf
 from vfbench.machine.driver.virtio_receive import virtio_refill
 from vfbench.machine.memory.guest_memory import MAPPED, PAGE_BYTES, Memory
-from vfbench.machine.memory.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
 from vfbench.machine.vf.register_access import reset_registers
 from vfbench.machine.wire import APPLICATION, FRAMES, NEVER_PS, SOURCE
 from vfbench.profiles import Profile
-from vfbench.strategy import do_nothing
+from vfbench.strategy import backends
+from vfbench.testbeds.binding import (
+    TRANSLATE,
+    HostStructures,
+    bind_driver,
+    bind_guest,
+    bind_host,
+    fill_guest_structures,
+)
 from vfbench.testbeds.model.engine import ENGINE, advance
 from vfbench.workload import ignore_answers
 
@@ -80,7 +88,7 @@ class Machine:
             records(ENGINE, 1),
         )
         self.source, self.frames, self.engine = self._sources[0], self._frames[0], self._engines[0]
-        self._hooks: dict[str, int] = {}
+        self.host_structures = HostStructures(experiment)
         self._fill_peer()
         self._fill_engine()
         for q, layout in enumerate(self.layout.queues):
@@ -90,8 +98,8 @@ class Machine:
             self._fill_memory(layout)
         self._fill_costs(self.cpus[self.queues])
         self.memory.attach(self.cpus[self.queues])
-        strategy = experiment.strategy
-        open_queues(self.cpus, self.ports, self.queues, strategy.path == "vf", strategy.has_virtio)
+        paths = [each.path for each in backends(experiment.strategy)]
+        open_queues(self.cpus, self.ports, self.queues, PATH_VF in paths, PATH_VIRTIO in paths)
         self._start_clocks()
 
     @property
@@ -167,21 +175,17 @@ class Machine:
         cpu.first_page, cpu.pool_pages = layout.packets.base, layout.packets.pages
         cpu.iova_base, cpu.iova_pages = IOVA_BASE, layout.packets.pages
         cpu.rx_size, cpu.tx_size = driver.rx_ring, driver.tx_ring
-        cpu.virtqueue_size = experiment.strategy.virtqueue_size
+        cpu.virtqueue_size = virtqueue_size(experiment.strategy)
         cpu.copybreak_bytes = COPYBREAK_BYTES if driver.rx_mode == "copybreak" else 0
         cpu.reuse = driver.page_reuse == "flip"
         cpu.pages_fifo = driver.page_order == "fifo"
         cpu.refill_batch, cpu.poll_budget = driver.refill_batch, driver.poll_budget
-        cpu.kick_suppression = experiment.strategy.kick_suppression
-        cpu.transmit_interrupts = experiment.strategy.transmit_interrupts
+        bind_driver(cpu, experiment.strategy)
         cpu.mirror_registers = experiment.migration.vf_state == "self-emulated"
         cpu.hold_ps = experiment.workload.hold_ns * 1000
-        for i, value in enumerate(experiment.strategy.options):
-            cpu.option[i] = value
         self._fill_costs(cpu)
-        self._fill_hooks(cpu)
+        self._bind_mechanisms(cpu, layout)
         self.memory.attach(cpu)
-        cpu.notes_maps = 1
 
     def _fill_costs(self, cpu: Any) -> None:
         for i, name in enumerate(COSTS):
@@ -191,19 +195,25 @@ class Machine:
                 cpu.cost[i] = self.profile.picoseconds(name)
         log = "pml_store" if self.experiment.guest.dirty_log == "pml" else "write_fault"
         cpu.first_store_ps = self.profile.picoseconds(log)
-        exit_cost = EXITS.get(self.experiment.strategy.exit_class)
-        cpu.exit_ps = cpu.exit_host_ps = self.profile.picoseconds(exit_cost) if exit_cost else 0
+        for slot, each in enumerate(self.experiment.strategy.mechanisms):
+            price = EXITS.get(each.exit_to)
+            cpu.exit_ps[slot] = cpu.exit_host_ps[slot] = self.profile.picoseconds(price) if price else 0
 
-    def _fill_hooks(self, cpu: Any) -> None:
-        hooks = self.experiment.strategy.hooks
-        for name in HOOKS:
-            hook = getattr(hooks, name)
-            cpu[f"hook_{name}"] = NO_KERNEL if hook is do_nothing else address_of(hook, cpu, 0, 0)
+    def _bind_mechanisms(self, cpu: Any, layout: QueueLayout) -> None:
+        strategy = self.experiment.strategy
+
+        def address(function: Kernel, arguments: int) -> int:
+            if arguments == TRANSLATE:
+                return address_of(function, cpu, self.ports[0], 0, 0, 0)
+            return address_of(function, cpu, *[0] * (1 + arguments))
+
+        bind_guest(cpu, strategy, layout, address)
+        bind_host(cpu, strategy, self.profile, self.host_structures, address)
         delivered = type(self.experiment.workload).delivered
         cpu.hook_delivered = address_of(delivered, cpu, self.applications[0], 0, 0)
 
     def _fill_port(self, port: Any) -> None:
-        path = PATH_VF if self.experiment.strategy.path == "vf" else PATH_VIRTIO
+        path = backends(self.experiment.strategy)[0].path
         port.path = path
         port.enabled = 1
         port.polling = 1
@@ -217,7 +227,6 @@ class Machine:
         port.write_back_batch = self.experiment.device.writeback_batch
         # The queues share the wire; each gets its part.
         port.ps_per_byte = self._ps_per_byte() * self.queues
-        port.translates = self.experiment.strategy.guest_iommu
         port.iotlb_entries = int(self.profile.value("iotlb_entries"))
         port.iotlb_iova[:] = -1
         port.measures_latency = 0
@@ -247,8 +256,11 @@ class Machine:
         )
         self._words(layout.driver.base + FREE_TAIL, 1)[:] = len(pages)
         self._words(layout.driver.base + IOVA_FREE_COUNT, 1)[:] = len(pages)
-        armed = self.experiment.strategy.guest_iommu and self.experiment.strategy.tracks_always
-        self._words(layout.driver.base + TRACKING_ARMED, 1)[:] = int(armed)
+        mechanisms = self.experiment.strategy.mechanisms
+        self._words(layout.driver.base + TRACKING_ARMED, 1)[:] = int(
+            any(each.armed_at_start for each in mechanisms)
+        )
+        fill_guest_structures(mechanisms, layout, lambda r: self._words(r.base, r.size_bytes >> 3), IOVA_BASE)
 
     def _start_clocks(self) -> None:
         """The run begins with the driver open; what opening it took and did is not part of it."""

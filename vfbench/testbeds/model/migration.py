@@ -9,19 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from vfbench.kernels import kernel
-from vfbench.machine.cpu import sleep_until, store
-from vfbench.machine.driver.state import REGISTER_MIRROR, TRACKING_ARMED
+from vfbench.machine.cpu import sleep_until
+from vfbench.machine.driver.state import REGISTER_MIRROR
 from vfbench.machine.driver.vf_open import close_vf, open_vf, restore_rings
 from vfbench.machine.driver.vf_transmit import clean_transmitted
-from vfbench.machine.iommu.exits import walk_table
-from vfbench.machine.iommu.guest import flush_calls, flush_unmaps
+from vfbench.machine.hooks import run_hooks
 from vfbench.machine.port import PATH_VF, PATH_VIRTIO
+from vfbench.machine.slots import ARMED, DISARMED, QUIESCE
 from vfbench.machine.vf.register_access import reset_registers, set_register
 from vfbench.machine.vf.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
 from vfbench.migration.comparison import Comparison, compare
 from vfbench.migration.precopy import Precopy, precopy_of
 from vfbench.migration.vf_state import state_cost
+from vfbench.testbeds.binding import Sources
 from vfbench.testbeds.model.sender import ModelSender
+from vfbench.testbeds.model.view import ModelView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,18 +38,17 @@ PARTS = ("quiesce", "final_sync", "final_copy", "state_transfer", "restore", "an
 
 
 @kernel
-def settle(cpu: Any, port: Any) -> None:
-    """What a notified driver does last: take sent frames back and tell what it has not told yet."""
+def quiesce(cpu: Any, port: Any) -> None:
+    """What a notified driver does last: reclaim completed TX descriptors and let each mechanism come to rest."""
     if port.path == PATH_VF:
         clean_transmitted(cpu)
-    flush_unmaps(cpu)
-    flush_calls(cpu)
+    run_hooks(cpu, QUIESCE)
 
 
 @kernel
-def set_armed(cpu: Any, armed: int) -> None:
-    """The guest learns whether the hypervisor wants to be told of mappings."""
-    store(cpu, cpu.driver + TRACKING_ARMED, armed)
+def set_tracking(cpu: Any, point: int) -> None:
+    """The guest learns that tracking begins (ARMED) or ends (DISARMED)."""
+    run_hooks(cpu, point)
 
 
 class ModelMigration:
@@ -56,7 +57,8 @@ class ModelMigration:
     def __init__(self, machine: Machine, timeline: Timeline) -> None:
         self._machine = machine
         self._timeline = timeline
-        self.sender = ModelSender(machine, timeline)
+        self.sources = Sources(machine.experiment.strategy.mechanisms, lambda slot: ModelView(machine, slot))
+        self.sender = ModelSender(machine, timeline, self.sources)
         self._saved: list[tuple[npt.NDArray[np.int64], int, int]] = []
         self._stopped_ps: int | None = None
         self._paused_ps: int | None = None
@@ -79,25 +81,18 @@ class ModelMigration:
     # -- the verbs
 
     def arm_tracking(self) -> None:
-        strategy = self._machine.experiment.strategy
-        entries = 0
         for cpu in self._queue_cpus():
             sleep_until(cpu, self.now_ps)
-            set_armed(cpu, 1)
-            entries += walk_table(cpu)
-            cpu.notes_maps = not strategy.misses_late_maps
-        self._run_hook("tracking_armed")
-        self._spend(entries * self._ps("iommu_table_walk_entry"))
+            set_tracking(cpu, ARMED)
+        self._spend(self.sources.arm())
 
     def disarm_tracking(self) -> None:
-        armed = int(self._machine.experiment.strategy.tracks_always)
         for cpu in self._queue_cpus():
-            set_armed(cpu, armed)
-            cpu.notes_maps = 1
-        self._run_hook("tracking_disarmed")
+            set_tracking(cpu, DISARMED)
+        self._spend(self.sources.disarm())
 
-    def pre_copy(self, *, skip_mapped: bool = False) -> None:
-        self.sender.skips_mapped = skip_mapped
+    def pre_copy(self) -> None:
+        self.sender.skips_mapped = self.sources.withholds_mapped
         self.precopy = precopy_of(self._machine.experiment.migration, self.sender)
         self.precopy.run()
 
@@ -231,11 +226,6 @@ class ModelMigration:
         yield
         self.part_ps[name] += self.now_ps - began_ps
 
-    def _run_hook(self, name: str) -> None:
-        hook = getattr(self._machine.experiment.strategy.hooks, name)
-        for cpu in self._queue_cpus():
-            hook(cpu, 0, 0)
-
     def _forget_unwritten(self, port: Any) -> None:
         size = int(self._machine.experiment.driver.rx_ring)
         for i in range(int(port.unwritten)):
@@ -256,13 +246,13 @@ class ModelMigration:
             self._spend(DRAIN_STEP_PS)
         self._machine.ports.noticed = noticed
         for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
-            settle(cpu, port)
+            quiesce(cpu, port)
         self._spend(max(0, max(int(cpu.clock_ps) for cpu in self._queue_cpus()) - self.now_ps))
 
     def _close_vf(self) -> None:
         for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
             close_vf(cpu, port)
-            settle(cpu, port)
+            quiesce(cpu, port)
 
     def _admit_after(self, cost: str) -> None:
         for port in self._machine.ports:

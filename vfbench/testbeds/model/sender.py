@@ -21,6 +21,7 @@ from vfbench.migration.precopy import Sync
 from vfbench.testbeds.model.transfer import TRANSFER, send_until
 
 if TYPE_CHECKING:
+    from vfbench.testbeds.binding import Sources
     from vfbench.testbeds.model.machine import Machine
     from vfbench.testbeds.model.timeline import Timeline
 
@@ -30,8 +31,9 @@ REST_STEP_PS = 10**12
 class ModelSender:
     """`vfbench.migration.precopy.Sender` over the modelled memory and its dirty log."""
 
-    def __init__(self, machine: Machine, timeline: Timeline) -> None:
+    def __init__(self, machine: Machine, timeline: Timeline, sources: Sources) -> None:
         self._machine = machine
+        self._sources = sources
         self._timeline = timeline
         self._page_bytes = PAGE_BYTES + int(machine.profile.value("page_header"))
         self.target = Memory(machine.memory.structure_bytes, machine.memory.backed_bytes)
@@ -90,7 +92,7 @@ class ModelSender:
     def sync_log(self) -> Sync:
         """Source: ``ramblock_sync_dirty_bitmap``: what the log holds becomes pending, and the log starts anew."""
         began_ps = self.now_ps
-        logged = self._logged()
+        logged, sources_ps = self._dirty(last=False)
         written = self._timeline.written_since_sync
         unwritten = int(self._machine.cpus.unwritten_unmaps.sum())
         self._set_pending(logged)
@@ -103,16 +105,18 @@ class ModelSender:
         self.mapped_unwritten_pages = unwritten
         held_back = self.held_back_pages
         self._clear_log()
-        self._spend_sync(result[0])
+        self._spend_sync(result[0], sources_ps)
         return Sync(*result, held_back, self.now_ps - began_ps)
 
     def final_sync(self) -> None:
         """The last sync: what is still mapped is dirty too."""
-        marks, logged = self._machine.memory.marks, self._logged()
+        marks = self._machine.memory.marks
+        logged = self._logged()
         self.mapped_unwritten_pages += int(np.count_nonzero(marks & (MAPPED | MAPPED_WRITTEN) == MAPPED))
-        self._set_pending(logged | (marks & MAPPED != 0))
+        found = self._sources.sync(last=True)
+        self._set_pending(logged if found.dirty is None else logged | found.dirty)
         self._clear_log()
-        self._spend_sync(int(np.count_nonzero(logged)))
+        self._spend_sync(int(np.count_nonzero(logged)), found.time_ps)
         self.skips_mapped = False
 
     def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
@@ -164,6 +168,15 @@ class ModelSender:
         logged: npt.NDArray[np.bool_] = self._machine.memory.marks & LOGGED != 0
         return logged
 
+    def _dirty(self, last: bool) -> tuple[npt.NDArray[np.bool_], int]:
+        """Pages that KVM's log or another source knows to be dirty, and what asking the others took."""
+        logged, found = self._logged(), self._sources.sync(last)
+        if found.failed:
+            logged = np.ones_like(logged)
+        elif found.dirty is not None:
+            logged = logged | found.dirty
+        return logged, found.time_ps
+
     def _set_pending(self, pages: npt.NDArray[np.bool_]) -> None:
         self._pending |= pages
         self._transfer.pending_pages = int(np.count_nonzero(self._pending))
@@ -176,8 +189,8 @@ class ModelSender:
         self._machine.memory.marks &= 0xFF ^ LOGGED
         self._timeline.written_since_sync[:] = 0
 
-    def _spend_sync(self, dirty_pages: int) -> None:
+    def _spend_sync(self, dirty_pages: int, sources_ps: int) -> None:
         gib = self._machine.layout.memory_bytes / (1 << 30)
         walk_ps = round(gib * self._machine.ps("log_sync_per_gib"))
         pages_ps = dirty_pages * self._machine.ps("log_sync_per_page")
-        self._timeline.advance(self.now_ps + walk_ps + pages_ps)
+        self._timeline.advance(self.now_ps + walk_ps + pages_ps + sources_ps)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from vfbench.experiment import Experiment
+from vfbench.layout import STRUCTURES
 from vfbench.machine.driver.state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
-from vfbench.machine.memory.layout import STRUCTURES
 from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.wire import APPLICATION
 from vfbench.testbeds.kvm.guest import guest_abi

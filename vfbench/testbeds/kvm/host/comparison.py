@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vfbench.machine.memory.layout import GuestLayout
+from vfbench.layout import GuestLayout
 from vfbench.migration.comparison import Comparison, page_classes
 from vfbench.testbeds.kvm.migrate.dirty_pages import OWN_PAGES
 

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from vfbench.errors import RunFailed
 from vfbench.kernels import address_of
+from vfbench.layout import STRUCTURES, lay_out
 from vfbench.machine.cpu import CPU
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
-from vfbench.machine.memory.layout import STRUCTURES, lay_out
 from vfbench.machine.vf.registers import QUEUE_REGISTERS
 from vfbench.machine.wire import FRAMES
 from vfbench.testbeds.kvm.guest import guest_abi

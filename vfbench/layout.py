@@ -11,14 +11,21 @@ from vfbench.machine.driver.state import (
     HELD_ENTRY_BYTES,
     HELD_PACKETS,
 )
-from vfbench.machine.iommu.exits import CALL_ENTRY_BYTES
+from vfbench.machine.iommu.hypervisor import CALL_ENTRY_BYTES
 from vfbench.machine.iommu.table import RING_IOVA_PAGES
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT, Allocator, Region
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES
 from vfbench.machine.virtio.virtqueue import virtqueue_bytes
+from vfbench.mechanism import QueueSizes
+from vfbench.strategy import backends
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vfbench.experiment import Experiment
+    from vfbench.strategy import Strategy
+
+DEFAULT_VIRTQUEUE = 256
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class QueueLayout:
     rx_buffers: Region
     tx_buffers: Region
     held: Region
-    page_holders: Region
+    page_refcounts: Region
     free_pages: Region
     page_table: Region
     iova_free: Region
@@ -40,6 +47,10 @@ class QueueLayout:
     rx_queue: Region
     tx_queue: Region
     packets: Region
+    mechanisms: tuple[dict[str, Region], ...]
+    """For each slot, its mechanism's structures by name, payload structures last."""
+    dma_end: int
+    """The device may be pointed at packets and at what follows them up to here: mechanisms' payload structures."""
 
     @property
     def rings(self) -> tuple[Region, ...]:
@@ -47,7 +58,7 @@ class QueueLayout:
         return (self.rx_ring, self.tx_ring, self.rx_queue, self.tx_queue)
 
 
-STRUCTURES = tuple(name for name in QueueLayout.__annotations__ if name != "packets")
+STRUCTURES = tuple(QueueLayout.__annotations__)[: list(QueueLayout.__annotations__).index("packets")]
 """The structures of a queue in the order in which they lie in memory, and the fields of a processor's record."""
 
 
@@ -70,7 +81,7 @@ class GuestLayout:
 
 def _structure_sizes(experiment: Experiment, packet_pages: int) -> dict[str, int]:
     driver = experiment.driver
-    virtqueue = virtqueue_bytes(experiment.strategy.virtqueue_size)
+    virtqueue = virtqueue_bytes(virtqueue_size(experiment.strategy))
     table_bytes = 8 * (packet_pages + RING_IOVA_PAGES)
     return {
         "driver": PAGE_BYTES,
@@ -79,7 +90,7 @@ def _structure_sizes(experiment: Experiment, packet_pages: int) -> dict[str, int
         "rx_buffers": driver.rx_ring * DESCRIPTOR_BYTES,
         "tx_buffers": driver.tx_ring * DESCRIPTOR_BYTES,
         "held": HELD_PACKETS * HELD_ENTRY_BYTES,
-        "page_holders": 8 * packet_pages,
+        "page_refcounts": 8 * packet_pages,
         "free_pages": 8 * packet_pages,
         "page_table": table_bytes,
         "iova_free": 8 * packet_pages,
@@ -90,22 +101,54 @@ def _structure_sizes(experiment: Experiment, packet_pages: int) -> dict[str, int
     }
 
 
+def virtqueue_size(strategy: Strategy) -> int:
+    """Descriptors of each virtqueue, by whichever backend has one."""
+    sizes = [each.driver_fields.get("virtqueue_size", 0) for each in backends(strategy)]
+    return max(sizes) or DEFAULT_VIRTQUEUE
+
+
+def queue_sizes(experiment: Experiment) -> QueueSizes:
+    """What a mechanism's structures may depend on."""
+    guest, driver = experiment.guest, experiment.driver
+    return QueueSizes(
+        rx_ring=driver.rx_ring,
+        tx_ring=driver.tx_ring,
+        packet_pages=(guest.packet_memory_bytes >> PAGE_SHIFT) // guest.queues,
+        memory_pages=guest.memory_bytes >> PAGE_SHIFT,
+        queues=guest.queues,
+    )
+
+
+def _take(allocator: Allocator, sizes: list[Mapping[str, int]]) -> list[dict[str, Region]]:
+    return [{name: allocator.take(size) for name, size in each.items()} for each in sizes]
+
+
 def lay_out(experiment: Experiment, base: int = PAGE_BYTES) -> GuestLayout:
     """Lay a guest out from ``base`` upwards; page 0 stays empty so that address 0 means none."""
-    queues = experiment.guest.queues
-    packet_pages = (experiment.guest.packet_memory_bytes >> PAGE_SHIFT) // queues
+    queues, available = experiment.guest.queues, queue_sizes(experiment)
+    mechanisms = experiment.strategy.mechanisms
     allocator = Allocator(base)
-    sizes = _structure_sizes(experiment, packet_pages)
-    structures = [{name: allocator.take(sizes[name]) for name in STRUCTURES} for _ in range(queues)]
+    sizes = _structure_sizes(experiment, available.packet_pages)
+    own = [each.guest_structures(available) for each in mechanisms]
+    payload = [each.payload_structures(available) for each in mechanisms]
+    structures, areas = [], []
+    for _ in range(queues):
+        structures.append({name: allocator.take(sizes[name]) for name in STRUCTURES})
+        areas.append(_take(allocator, own))
     end_of_structures = allocator.end
-    packets = [allocator.take(packet_pages << PAGE_SHIFT) for _ in range(queues)]
+    parts = []
+    for structure, area in zip(structures, areas, strict=True):
+        packets = allocator.take(available.packet_pages << PAGE_SHIFT)
+        pools = _take(allocator, payload)
+        by_slot = tuple({**words, **pool} for words, pool in zip(area, pools, strict=True))
+        parts.append(QueueLayout(**structure, packets=packets, mechanisms=by_slot, dma_end=allocator.end))
     # An application that wants more than there is makes do with half of what is left.
     left_bytes = experiment.guest.memory_bytes - allocator.end - experiment.workload.working_set_bytes
     heap_bytes = min(experiment.workload.heap_bytes, max(0, left_bytes // 2)) // queues
     heaps = tuple(allocator.take(heap_bytes) for _ in range(queues))
     working_set = allocator.take(experiment.workload.working_set_bytes)
     return GuestLayout(
-        queues=tuple(QueueLayout(**s, packets=p) for s, p in zip(structures, packets, strict=True)),
+        queues=tuple(parts),
         structures=Region(0, end_of_structures),
         heaps=heaps,
         working_set=working_set,

@@ -1,0 +1,110 @@
+"""What the hypervisor does when the guest's IOMMU driver calls it.
+
+A page mapped for the device to write carries MAPPED until it is unmapped; then it counts as dirty, written or not, for
+the hypervisor cannot know. The exit's own price is that of its class; the work behind it is the same for all classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.costs import (
+    IOMMU_SHADOW_MAP,
+    IOMMU_SHADOW_UNMAP,
+    IOMMU_TABLE_WALK_ENTRY,
+    IOTLB_INVALIDATE,
+)
+from vfbench.machine.cpu import spend
+from vfbench.machine.host import (
+    INVALIDATE_ALL,
+    host_area,
+    host_load,
+    note_mapped,
+    note_unmapped,
+    queue_invalidation,
+    work_for_guest,
+)
+from vfbench.machine.iommu.table import PAGE_MASK, RING_IOVA_PAGES, WRITE
+from vfbench.machine.memory.guest_memory import PAGE_SHIFT
+from vfbench.machine.memory.words import load_word
+from vfbench.machine.sides import primitive
+
+EXIT_CALLS = 1
+"""Carry out the first N entries of the call list."""
+EXIT_FLUSH = 2
+"""Carry out the first N entries of the flush queue and flush the whole IOTLB."""
+
+CALL_ENTRY_BYTES = 16
+CALL_MAP = 1
+CALL_UNMAP = 2
+
+STATE = 0
+"""The host's structure of the mechanism: one word, whether a map marks its page."""
+
+
+@primitive
+def invalidate(cpu: Any, iova: int) -> None:
+    """Invalidate one IOTLB entry, or all with ``INVALIDATE_ALL``, and wait for it."""
+    queue_invalidation(cpu, iova)
+    spend(cpu, IOTLB_INVALIDATE)
+
+
+@primitive
+def invalidate_for_guest(host: Any, iova: int) -> None:
+    """The same, while the guest waits for its call to be carried out."""
+    invalidate(host, iova)
+
+
+@kernel
+def carry_out_call(host: Any, slot: int, entry: int) -> None:
+    """One entry of the call list: mirror it to the host's table and note what it means for tracking."""
+    call, target = host_load(host, entry), host_load(host, entry + 8)
+    if call & CALL_MAP:
+        host.maps += 1
+        work_for_guest(host, IOMMU_SHADOW_MAP)
+        if target & WRITE and load_word(host_area(host, slot, STATE), 0):
+            note_mapped(host, target >> PAGE_SHIFT)
+    else:
+        host.unmaps += 1
+        work_for_guest(host, IOMMU_SHADOW_UNMAP)
+        invalidate_for_guest(host, call & PAGE_MASK)
+        if target & WRITE:
+            note_unmapped(host, target >> PAGE_SHIFT)
+
+
+@kernel
+def carry_out_flush(host: Any, count: int) -> None:
+    """All queued unmaps, with one invalidation of everything."""
+    for i in range(count):
+        target = host_load(host, host.flush_queue + i * CALL_ENTRY_BYTES + 8)
+        host.unmaps += 1
+        work_for_guest(host, IOMMU_TABLE_WALK_ENTRY)
+        if target & WRITE:
+            note_unmapped(host, target >> PAGE_SHIFT)
+    invalidate_for_guest(host, INVALIDATE_ALL)
+
+
+@kernel
+def carry_out(host: Any, slot: int, reason: int, argument: int) -> int:
+    """The handler of the guest's calls."""
+    if reason == EXIT_CALLS:
+        for i in range(argument):
+            carry_out_call(host, slot, host.call_list + i * CALL_ENTRY_BYTES)
+    else:
+        carry_out_flush(host, argument)
+    return 0
+
+
+@kernel
+def walk_table(host: Any, slot: int) -> int:
+    """Tracking starts: the hypervisor walks the guest's table and marks each page that the device may write.
+
+    Returns how many entries it looked at.
+    """
+    entries = host.iova_pages + RING_IOVA_PAGES
+    for i in range(entries):
+        entry = host_load(host, host.page_table + i * 8)
+        if entry & WRITE:
+            note_mapped(host, entry >> PAGE_SHIFT)
+    return entries

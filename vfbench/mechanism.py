@@ -1,0 +1,325 @@
+"""What a mechanism is: what it does in the guest, in the device and on the host, and what it says of itself.
+
+A mechanism is a frozen dataclass, made by a strategy from its own parameters. Where it acts it names a kernel, as a
+class attribute or, where parameters decide, as a property. Each kernel's first arguments are the record of the side on
+which it runs and the mechanism's slot; parameters are read by ``vfbench.machine.cpu.word(cpu, slot, i)``, structures
+in guest memory by ``area(cpu, slot, i)``, structures on the host by ``vfbench.machine.host.host_area(host, slot, i)``,
+prices by ``spend_price`` and ``host_price``. Whatever changes while the guest runs lies in a structure: in guest
+memory it migrates with the guest, on the host it stays behind.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from vfbench.kernels import Kernel, kernel
+from vfbench.linux_guest import LinuxGuest
+from vfbench.machine.hooks import MAP_FAILED
+from vfbench.machine.iommu.table import READ, WRITE
+from vfbench.machine.slots import AREAS, GUEST_POINTS, PRICES, SLOTS, WORDS
+
+__all__ = [
+    "BIDIRECTIONAL",
+    "FROM_DEVICE",
+    "MAP_FAILED",
+    "TO_DEVICE",
+    "Backend",
+    "DirtySource",
+    "Found",
+    "HostView",
+    "Mechanism",
+    "Pages",
+    "QueueSizes",
+    "Trait",
+    "hook",
+    "hook_of",
+    "traits_of",
+]
+
+TO_DEVICE, FROM_DEVICE, BIDIRECTIONAL = READ, WRITE, READ | WRITE
+"""Directions of a mapping (``enum dma_data_direction``)."""
+
+EXIT_CLASSES = ("none", "user-space", "kernel", "other-core")
+"""Who carries out a guest's call: nobody at no cost, QEMU, KVM, or a core that polls."""
+
+HOST_POINTS = {"translate": 3, "hypercall": 2, "dma_written": 2, "work": 1}
+"""Where a mechanism may act beside the guest; how many arguments follow (record, slot)."""
+
+Pages = npt.NDArray[np.bool_]
+"""One bool for each page whose contents are held."""
+Trait = str | bool | int
+
+hook: Callable[[Kernel], Kernel] = kernel
+"""Marks a kernel by which a mechanism acts: an int64 or nothing in return."""
+
+
+@dataclass(frozen=True)
+class QueueSizes:
+    """What a structure's size may depend on."""
+
+    rx_ring: int
+    tx_ring: int
+    packet_pages: int
+    memory_pages: int
+    """Guest memory, cold pages included."""
+    queues: int
+
+
+class HostView(Protocol):
+    """What the host's side of one mechanism sees of the machine when tracking begins or ends, and at each sync."""
+
+    @property
+    def queues(self) -> int:
+        """Queues of the device."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Guest memory, cold pages included."""
+
+    @property
+    def mapped(self) -> Pages:
+        """Pages that the hypervisor knows to be mapped for the device to write."""
+
+    @property
+    def dma_pages(self) -> Pages:
+        """Pages that the device may be given at all: rings and packet memory."""
+
+    def host_structure(self, name: str) -> npt.NDArray[np.int64]:
+        """One of the mechanism's own structures on the host; writes take effect."""
+
+    def guest_structure(self, queue: int, name: str) -> npt.NDArray[np.int64]:
+        """One of its structures in guest memory, as the host reads it."""
+
+    def run(self, function: Kernel) -> list[int]:
+        """Run ``function(host, slot)`` beside each queue; what each returned."""
+
+    def picoseconds(self, cost: str) -> int:
+        """One of the profile's times."""
+
+    def value(self, figure: str) -> float:
+        """One of the profile's figures in its own unit."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source found at a sync.
+
+    ``failed``: it can't tell any more, and every page counts as dirty.
+    """
+
+    dirty: Pages | None = None
+    time_ps: int = 0
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """Base of every mechanism. Each point is a kernel, or None where the mechanism does not act."""
+
+    name: ClassVar[str] = ""
+    """For records and errors; no two mechanisms of a strategy share one."""
+
+    # in the guest: ``point(cpu, slot, ...)``, after Linux's dma_map_ops
+    map: ClassVar[Kernel | None] = None
+    """(address, length, direction) -> the address for the device, or MAP_FAILED; only the owner's answer counts."""
+    unmap: ClassVar[Kernel | None] = None
+    """(iova, address, length, direction)"""
+    sync_for_device: ClassVar[Kernel | None] = None
+    """(iova, address, length): the buffer goes to the device, for the first time or again."""
+    sync_for_cpu: ClassVar[Kernel | None] = None
+    """(iova, address, length): the buffer is back with a packet of ``length`` bytes."""
+    descriptor_done: ClassVar[Kernel | None] = None
+    """(address, length): the driver found DD set."""
+    before_doorbell: ClassVar[Kernel | None] = None
+    """The driver is about to write a tail register: what the device may use must be in place."""
+    opened: ClassVar[Kernel | None] = None
+    """The driver brings the queue up; no buffer has been given to the device."""
+    closed: ClassVar[Kernel | None] = None
+    """The driver took the queue down and every buffer back."""
+    armed: ClassVar[Kernel | None] = None
+    """The hypervisor begins to track."""
+    disarmed: ClassVar[Kernel | None] = None
+    """The hypervisor tracks no more."""
+    quiesce: ClassVar[Kernel | None] = None
+    """The driver has been told to stand still and has taken back what is done: the last thing that it does."""
+
+    # in the device and on the host: ``point(host, slot, ...)``
+    translate: ClassVar[Kernel | None] = None
+    """(host, port, slot, iova, access) -> guest-physical address or FAULT, at each access of the device."""
+    dma_written: ClassVar[Kernel | None] = None
+    """(address, time_ps) -> for how long the device must wait."""
+    hypercall: ClassVar[Kernel | None] = None
+    """(reason, argument): the guest left to this mechanism's handler."""
+    work: ClassVar[Kernel | None] = None
+    """(until_ps): a thread of the host works up to then."""
+
+    owns_iova: ClassVar[bool] = False
+    """Whether it hands out the addresses by which the device knows memory; at most one of a strategy's does."""
+    costs: ClassVar[tuple[str, ...]] = ()
+    """Figures of the profile that its kernels spend, by number."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What testbed and machine must offer (``vfbench.profiles`` and each testbed list what they offer)."""
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """Parameters for its kernels."""
+        return ()
+
+    @property
+    def exit_to(self) -> str:
+        """Who carries its hypercalls out: one of EXIT_CLASSES."""
+        return "none"
+
+    def guest_structures(self, sizes: QueueSizes) -> Mapping[str, int]:
+        """Structures in guest memory for each queue: name -> bytes, in the order of their areas."""
+        return {}
+
+    def payload_structures(self, sizes: QueueSizes) -> Mapping[str, int]:
+        """Like these, but of packets: the device may be pointed at them. Their areas follow the others."""
+        return {}
+
+    def host_structures(self, sizes: QueueSizes) -> Mapping[str, int]:
+        """Structures of the host, one for the whole device: name -> 64-bit words, zero at the start."""
+        return {}
+
+    def fill_guest(self, structures: Mapping[str, npt.NDArray[np.int64]], iova_base: int) -> None:
+        """What the guest's kernel put into one queue's structures before the driver opened."""
+
+    def fill_host(self, structures: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        """What the host put into its structures before the guest ran."""
+
+    def arm(self, view: HostView) -> int:
+        """The hypervisor begins to track; returns how long that took in picoseconds."""
+        return 0
+
+    def disarm(self, view: HostView) -> int:
+        """The hypervisor tracks no more, at the destination as a rule."""
+        return 0
+
+    @property
+    def armed_at_start(self) -> bool:
+        """Whether the guest tells the hypervisor of mappings before any migration begins."""
+        return False
+
+    @property
+    def traits(self) -> Mapping[str, Trait]:
+        """What records keep of it and verdicts ask for: an open vocabulary, `docs/architecture.md` has the words."""
+        return {}
+
+    @property
+    def faults(self) -> tuple[int, ...]:
+        """The faults of the README's list that its parameters switch on."""
+        return ()
+
+    def linux(self) -> LinuxGuest:
+        """How a stock Linux guest on a stock QEMU gets it; UserError where it can't."""
+        return LinuxGuest()
+
+    def reports(self, view: HostView) -> Mapping[str, float]:
+        """Figures of its own for the record, by name with unit."""
+        return {}
+
+
+@dataclass(frozen=True)
+class DirtySource(Mechanism):
+    """A mechanism that tells the hypervisor what was written, beside KVM's own log; several are OR-ed."""
+
+    @property
+    def withholds_mapped(self) -> bool:
+        """Whether a page that is mapped for the device to write is kept from being sent until it is unmapped."""
+        return False
+
+    def sync(self, view: HostView, last: bool) -> Found:
+        """What was written since the last sync; ``last``: the guest stands still, and this is the rest."""
+        return Found()
+
+
+@dataclass(frozen=True)
+class Backend(Mechanism):
+    """What serves the guest's packets, with the guest's driver for it: a path is such a pair."""
+
+    driver: ClassVar[str] = ""
+    device: ClassVar[str] = ""
+    path: ClassVar[int] = 0
+    """The number by which the kernels know the pair (``vfbench.machine.port``)."""
+
+    @property
+    def driver_fields(self) -> Mapping[str, int]:
+        """How the driver is built: fields of ``vfbench.machine.cpu.GUEST_FIELDS``."""
+        return {}
+
+
+def hook_of(mechanism: Mechanism, point: str) -> Kernel | None:
+    """The kernel of ``mechanism`` at ``point``; a compiled kernel would otherwise bind to its instance."""
+    found = inspect.getattr_static(mechanism, point)
+    if isinstance(found, property):
+        return found.fget(mechanism) if found.fget else None
+    return found.__func__ if isinstance(found, staticmethod) else found
+
+
+def acts_at(mechanisms: Sequence[Mechanism], point: str) -> list[tuple[int, Kernel]]:
+    """The chain of ``point``: slot and kernel of each mechanism that acts there, the owner of addresses first."""
+    found = [(slot, hook_of(each, point)) for slot, each in enumerate(mechanisms)]
+    chain = [(slot, function) for slot, function in found if function is not None]
+    return sorted(chain, key=lambda entry: not mechanisms[entry[0]].owns_iova) if point == "map" else chain
+
+
+def traits_of(mechanisms: Sequence[Mechanism]) -> dict[str, Trait]:
+    """The traits of all of them; where two say different words of one thing, both, in order, with a plus between."""
+    merged: dict[str, Trait] = {}
+    for each in mechanisms:
+        for name, value in each.traits.items():
+            known = merged.get(name)
+            if known is None or known == value:
+                merged[name] = value
+            elif isinstance(known, str):
+                merged[name] = f"{known}+{value}"
+            else:
+                merged[name] = max(known, value)  # type: ignore[type-var]
+    return merged
+
+
+def complaints(mechanisms: Sequence[Mechanism]) -> list[str]:
+    """What is wrong with such a composition, a line each."""
+    wrong = []
+    if len(mechanisms) > SLOTS:
+        wrong.append(f"{len(mechanisms)} mechanisms, and there is room for {SLOTS}")
+    names = [each.name for each in mechanisms]
+    wrong += [
+        f"two mechanisms are called {name!r}" for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    owners = [each.name for each in mechanisms if each.owns_iova]
+    if len(owners) > 1:
+        wrong.append(f"{' and '.join(owners)} both hand out the device's addresses: only one can")
+    if not any(isinstance(each, Backend) for each in mechanisms):
+        wrong.append("nothing serves its packets: name Vf() or VirtioNet() among its mechanisms")
+    for each in mechanisms:
+        wrong += [f"{each.name}: {line}" for line in _own_complaints(each)]
+    return wrong
+
+
+def _own_complaints(mechanism: Mechanism) -> list[str]:
+    wrong = []
+    if len(mechanism.words) > WORDS:
+        wrong.append(f"{len(mechanism.words)} words, and there is room for {WORDS}")
+    if len(mechanism.costs) > PRICES:
+        wrong.append(f"{len(mechanism.costs)} costs, and there is room for {PRICES}")
+    if mechanism.exit_to not in EXIT_CLASSES:
+        wrong.append(f"exits to {mechanism.exit_to!r}, which is none of {', '.join(EXIT_CLASSES)}")
+    sizes = QueueSizes(64, 64, 64, 64, 1)
+    guest = len(mechanism.guest_structures(sizes)) + len(mechanism.payload_structures(sizes))
+    if max(guest, len(mechanism.host_structures(sizes))) > AREAS:
+        wrong.append(f"more than {AREAS} structures on one side")
+    if mechanism.owns_iova and hook_of(mechanism, "map") is None:
+        wrong.append("hands out addresses, but has no `map`")
+    for point in (*GUEST_POINTS, *HOST_POINTS):
+        function = hook_of(mechanism, point)
+        if function is not None and not callable(function):
+            wrong.append(f"{point}: {function!r} is no kernel")
+    return wrong

@@ -1,0 +1,1 @@
+"""Mechanisms that several strategies may be made of, one file each."""

@@ -1,0 +1,55 @@
+"""What serves a guest's packets, each with the guest's driver for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vfbench.linux_guest import LinuxGuest
+from vfbench.machine.port import PATH_VF, PATH_VIRTIO
+from vfbench.mechanism import Backend, Trait
+
+
+@dataclass(frozen=True)
+class Vf(Backend):
+    """An assigned 82599 VF, and ixgbevf."""
+
+    name: ClassVar[str] = "vf"
+    driver: ClassVar[str] = "ixgbevf"
+    device: ClassVar[str] = "vf"
+    path: ClassVar[int] = PATH_VF
+
+    def linux(self) -> LinuxGuest:
+        return LinuxGuest(primary="vf")
+
+
+@dataclass(frozen=True)
+class VirtioNet(Backend):
+    """virtio-net served by vhost, which logs what it writes."""
+
+    name: ClassVar[str] = "virtio-net"
+    driver: ClassVar[str] = "virtio-net"
+    device: ClassVar[str] = "virtio"
+    path: ClassVar[int] = PATH_VIRTIO
+
+    queue_size: int = 256
+    """Descriptors of each virtqueue."""
+    suppress_kicks: bool = True
+    napi_tx: bool = True
+    """Whether the driver is interrupted for frames that were sent."""
+
+    @property
+    def driver_fields(self) -> Mapping[str, int]:
+        return {
+            "virtqueue_size": self.queue_size,
+            "kick_suppression": int(self.suppress_kicks),
+            "transmit_interrupts": int(self.napi_tx),
+        }
+
+    @property
+    def traits(self) -> Mapping[str, Trait]:
+        return {"dma_visible_by": "host-copy"}
+
+    def linux(self) -> LinuxGuest:
+        return LinuxGuest(primary="virtio-net")

@@ -1,0 +1,233 @@
+"""A guest-visible IOMMU whose maps and unmaps reach the hypervisor, which so learns what the device may write.
+
+``strict`` invalidates at each unmap. ``deferred`` queues them (256 or 10 ms); Linux does not allow that behind an
+IOMMU with caching mode, which an emulated one is (docs/linux.md). ``static`` maps all packet memory once and for good,
+which is what ``iommu=pt`` does with all memory. A page that is mapped for the device to write counts as dirty when it
+is unmapped, and what is still mapped at the stop is copied then.
+
+Sources: VT-d specification 6.1 for caching mode; PAPR H_PUT_TCE_INDIRECT for many entries a call; Linux's
+drivers/iommu/dma-iommu.c for both modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vfbench.kernels import Kernel
+from vfbench.linux_guest import LinuxGuest
+from vfbench.machine.costs import IOVA_ALLOC, IOVA_ALLOC_DEFERRED
+from vfbench.machine.cpu import store, word
+from vfbench.machine.driver.state import TRACKING_ARMED
+from vfbench.machine.iommu.guest import (
+    flush_calls,
+    flush_unmaps,
+    in_place_iova,
+    is_armed,
+    map_in_place,
+    map_rings,
+    queue_call,
+)
+from vfbench.machine.iommu.guest import map_page as map_one
+from vfbench.machine.iommu.guest import unmap_page as unmap_one
+from vfbench.machine.iommu.guest import unmap_page_later as unmap_one_later
+from vfbench.machine.iommu.hypervisor import CALL_UNMAP, carry_out, walk_table
+from vfbench.machine.iommu.iotlb import translate_by_table
+from vfbench.machine.iommu.table import PAGE_MASK, READ, WRITE
+from vfbench.machine.memory.guest_memory import PAGE_BYTES
+from vfbench.mechanism import DirtySource, Found, HostView, QueueSizes, Trait, hook
+
+MODES = ("strict", "deferred", "static")
+ALWAYS_TELLS = 1
+"""Word 1: the hypervisor is told of mappings whether it tracks or not."""
+
+
+@hook
+def map_both_rings(cpu: Any, slot: int) -> None:
+    map_rings(cpu, slot)
+
+
+@hook
+def map_all_packet_memory(cpu: Any, slot: int) -> None:
+    map_rings(cpu, slot)
+    for i in range(cpu.pool_pages):
+        map_in_place(cpu, slot, cpu.first_page + i * PAGE_BYTES, READ | WRITE)
+    flush_calls(cpu, slot)
+
+
+@hook
+def map_strictly(cpu: Any, slot: int, page: int, length_bytes: int, direction: int) -> int:
+    return map_one(cpu, slot, page, direction, IOVA_ALLOC)
+
+
+@hook
+def map_after_a_flush(cpu: Any, slot: int, page: int, length_bytes: int, direction: int) -> int:
+    return map_one(cpu, slot, page, direction, IOVA_ALLOC_DEFERRED)
+
+
+@hook
+def look_up(cpu: Any, slot: int, page: int, length_bytes: int, direction: int) -> int:
+    return in_place_iova(cpu, page)
+
+
+@hook
+def unmap_strictly(cpu: Any, slot: int, iova: int, page: int, length_bytes: int, direction: int) -> None:
+    unmap_one(cpu, slot, iova, page, direction)
+
+
+@hook
+def unmap_lazily(cpu: Any, slot: int, iova: int, page: int, length_bytes: int, direction: int) -> None:
+    unmap_one_later(cpu, slot, iova, page, direction)
+
+
+@hook
+def hand_calls_over(cpu: Any, slot: int) -> None:
+    flush_calls(cpu, slot)
+
+
+@hook
+def flush_everything(cpu: Any, slot: int) -> None:
+    """The driver stands still: nothing stays queued."""
+    flush_unmaps(cpu, slot)
+    flush_calls(cpu, slot)
+
+
+@hook
+def report_unmap_too_early(cpu: Any, slot: int, iova: int, buffer: int, length_bytes: int) -> None:
+    """Fault 5: one half of the page is back, so the page is reported as unmapped; the other half stays in use."""
+    if is_armed(cpu):
+        queue_call(cpu, slot, CALL_UNMAP, cpu.iova_base, buffer & PAGE_MASK | WRITE)
+
+
+@hook
+def tell_from_now(cpu: Any, slot: int) -> None:
+    store(cpu, cpu.driver + TRACKING_ARMED, 1)
+
+
+@hook
+def tell_as_before(cpu: Any, slot: int) -> None:
+    store(cpu, cpu.driver + TRACKING_ARMED, word(cpu, slot, ALWAYS_TELLS))
+
+
+MAPS = {"strict": map_strictly, "deferred": map_after_a_flush, "static": look_up}
+UNMAPS: dict[str, Kernel | None] = {"strict": unmap_strictly, "deferred": unmap_lazily, "static": None}
+
+
+@dataclass(frozen=True)
+class GuestIommu(DirtySource):
+    """Maps and unmaps reach the hypervisor; what was mapped for the device to write is dirty once it is unmapped."""
+
+    name: ClassVar[str] = "guest-iommu"
+    owns_iova: ClassVar[bool] = True
+    translate: ClassVar[Kernel | None] = translate_by_table
+    hypercall: ClassVar[Kernel | None] = carry_out
+    quiesce: ClassVar[Kernel | None] = flush_everything
+    armed: ClassVar[Kernel | None] = tell_from_now
+    disarmed: ClassVar[Kernel | None] = tell_as_before
+
+    mode: str = "strict"
+    exits: str = "kernel"
+    """Who carries a call out: one of ``vfbench.mechanism.EXIT_CLASSES``."""
+    entries: int = 1
+    """Maps and unmaps handed over with one exit."""
+    tells_always: bool = True
+    """Whether the hypervisor is told of mappings from the start, or only once tracking is armed."""
+    withhold: bool = True
+    """Whether a mapped page is kept from being sent until it is unmapped."""
+    late_maps: bool = True
+    """Whether mappings made after tracking was armed are noticed."""
+    unmap_early: bool = False
+
+    @property
+    def map(self) -> Kernel | None:  # type: ignore[override]
+        return MAPS[self.mode]
+
+    @property
+    def unmap(self) -> Kernel | None:  # type: ignore[override]
+        return UNMAPS[self.mode]
+
+    @property
+    def opened(self) -> Kernel | None:  # type: ignore[override]
+        return map_all_packet_memory if self.mode == "static" else map_both_rings
+
+    @property
+    def before_doorbell(self) -> Kernel | None:  # type: ignore[override]
+        return None if self.mode == "static" else hand_calls_over
+
+    @property
+    def sync_for_cpu(self) -> Kernel | None:  # type: ignore[override]
+        return report_unmap_too_early if self.unmap_early else None
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        return (self.entries, int(self.tells_always))
+
+    @property
+    def exit_to(self) -> str:
+        return self.exits
+
+    @property
+    def armed_at_start(self) -> bool:
+        return self.tells_always
+
+    @property
+    def withholds_mapped(self) -> bool:
+        return self.withhold
+
+    def host_structures(self, sizes: QueueSizes) -> Mapping[str, int]:
+        return {"notes_maps": 1}
+
+    def fill_host(self, structures: Mapping[str, npt.NDArray[np.int64]]) -> None:
+        structures["notes_maps"][0] = 1
+
+    def arm(self, view: HostView) -> int:
+        """Walk the guest's table: what is mapped by now was never told where the guest tells only while tracked."""
+        entries = sum(view.run(walk_table))
+        view.host_structure("notes_maps")[0] = int(self.late_maps)
+        return entries * view.picoseconds("iommu_table_walk_entry")
+
+    def disarm(self, view: HostView) -> int:
+        view.host_structure("notes_maps")[0] = 1
+        return 0
+
+    def sync(self, view: HostView, last: bool) -> Found:
+        return Found(dirty=view.mapped if last else None)
+
+    @property
+    def traits(self) -> Mapping[str, Trait]:
+        return {
+            "dma_visible_by": "iommu",
+            "guest_iommu": True,
+            "mapping": self.mode,
+            "exit_class": self.exits,
+            "entries_per_call": self.entries,
+            "tracks_always": self.tells_always,
+            "skip_mapped": self.withhold,
+        }
+
+    @property
+    def faults(self) -> tuple[int, ...]:
+        switched_on = {5: self.unmap_early, 6: not self.late_maps and not self.tells_always}
+        return tuple(number for number, on in switched_on.items() if on)
+
+    def linux(self) -> LinuxGuest:
+        refused = []
+        if self.mode == "deferred":
+            refused.append("deferred unmapping: Linux is strict behind an IOMMU with caching mode")
+        if self.exits not in ("user-space", "auto"):
+            refused.append(f"exits to {self.exits}: QEMU's emulated IOMMU is served in user space")
+        if self.entries != 1:
+            refused.append(f"{self.entries} entries a call: caching mode exits for each map and each unmap")
+        return LinuxGuest(
+            kernel_arguments=(
+                "intel_iommu=on",
+                "iommu.passthrough=1" if self.mode == "static" else "iommu.strict=1",
+            ),
+            guest_iommu=True,
+            device_log="unmap",
+            refusals=tuple(refused),
+        )
