@@ -100,10 +100,7 @@ class HostView(Protocol):
         """Run ``function(host, slot)`` beside each queue; what each returned."""
 
     def picoseconds(self, cost: str) -> int:
-        """One of the profile's times."""
-
-    def value(self, figure: str) -> float:
-        """One of the profile's figures in its own unit."""
+        """One of the profile's times; 0 where the host's work takes its own time."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +278,7 @@ def traits_of(mechanisms: Sequence[Mechanism]) -> dict[str, Trait]:
             elif isinstance(known, str):
                 merged[name] = f"{known}+{value}"
             else:
-                merged[name] = max(known, value)  # type: ignore[type-var]
+                merged[name] = max(known, value)
     return merged
 
 
@@ -304,6 +301,10 @@ def complaints(mechanisms: Sequence[Mechanism]) -> list[str]:
     return wrong
 
 
+def _is_kernel(found: object) -> bool:
+    return found is None or callable(found)
+
+
 def _own_complaints(mechanism: Mechanism) -> list[str]:
     wrong = []
     if len(mechanism.words) > WORDS:
@@ -318,8 +319,6 @@ def _own_complaints(mechanism: Mechanism) -> list[str]:
         wrong.append(f"more than {AREAS} structures on one side")
     if mechanism.owns_iova and hook_of(mechanism, "map") is None:
         wrong.append("hands out addresses, but has no `map`")
-    for point in (*GUEST_POINTS, *HOST_POINTS):
-        function = hook_of(mechanism, point)
-        if function is not None and not callable(function):
-            wrong.append(f"{point}: {function!r} is no kernel")
+    points = {point: hook_of(mechanism, point) for point in (*GUEST_POINTS, *HOST_POINTS)}
+    wrong += [f"{point}: {each!r} is no kernel" for point, each in points.items() if not _is_kernel(each)]
     return wrong

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed, Unavailable, UserError
 from vfbench.experiment import Experiment
+from vfbench.mechanism import complaints
 from vfbench.options import command_line
 from vfbench.records import Outcome, ResultSet
 from vfbench.testbeds import Testbed, load_testbed
@@ -48,6 +49,8 @@ def repeats_of(experiments: Sequence[Experiment], repeat: int) -> list[Experimen
 def refuse_what_cannot_be_honoured(experiments: Sequence[Experiment]) -> None:
     """UserError with the first parameter that a testbed can't honour, before anything runs."""
     for experiment in experiments:
+        for complaint in complaints(experiment.strategy.mechanisms):
+            raise UserError(f"strategy {experiment.strategy.name!r}: {complaint}")
         for refusal in load_testbed(experiment.testbed).refusals(experiment):
             raise _refused(experiment, refusal)
 

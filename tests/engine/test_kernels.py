@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import strategies
+import workloads
 from vfbench.kernels import ALL_SOURCES, CACHE_FOLDER, SOURCES, cache_folder_beside
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,13 +24,13 @@ def test_every_file_with_a_kernel_is_part_of_the_caches_key():
     assert compiles <= matching(SOURCES)
 
 
-def test_a_strategys_kernels_are_cached_apart_from_the_machines(tmp_path):
-    beside = Path(strategies.dummy_write.touch_first_byte._cache.cache_path)
-    assert beside.is_relative_to(cache_folder_beside(Path(strategies.__file__).parent))
+def test_a_workloads_kernels_are_cached_apart_from_the_machines(tmp_path):
+    beside = Path(workloads.small_packets.arrivals._cache.cache_path)
+    assert beside.is_relative_to(cache_folder_beside(Path(workloads.__file__).parent))
     assert beside.is_relative_to(CACHE_FOLDER)
 
 
-def test_a_change_beside_a_strategy_means_another_cache(tmp_path):
+def test_a_change_beside_a_workload_means_another_cache(tmp_path):
     (tmp_path / "mine.py").write_text("STEP = 1\n")
     before = cache_folder_beside(tmp_path)
     (tmp_path / "mine.py").write_text("STEP = 2\n")

@@ -11,8 +11,8 @@ from support.runs import DRIVER, STRATEGIES, changed, experiment, machine
 from strategies import Untracked
 from vfbench.experiment import Guest
 from vfbench.experiment import Precopy as Settings
-from vfbench.machine.memory.guest_memory import DEVICE_WROTE, LOGGED, PAGE_SHIFT, WORDS_PER_PAGE, Memory
 from vfbench.layout import lay_out
+from vfbench.machine.memory.guest_memory import DEVICE_WROTE, LOGGED, PAGE_SHIFT, WORDS_PER_PAGE, Memory
 from vfbench.migration.comparison import Comparison, compare
 from vfbench.migration.precopy import Precopy
 from vfbench.testbeds.model.migration import ModelMigration

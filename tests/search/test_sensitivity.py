@@ -15,6 +15,7 @@ from support.fakes import STRATEGIES, WORKLOADS, Careful, Careless, Steady
 from vfbench import runner
 from vfbench.errors import UserError
 from vfbench.experiment import Experiment
+from vfbench.mechanism import Trait
 from vfbench.profiles import Profile, load_profile
 from vfbench.records import Outcome, Record, ResultSet, read_records
 from vfbench.runner import run_all
@@ -28,8 +29,8 @@ class Marking(Careful):
     """Marks by guest stores."""
 
     @property
-    def dma_visible_by(self) -> str:
-        return "guest-store"
+    def traits(self) -> dict[str, Trait]:
+        return {"dma_visible_by": "guest-store"}
 
 
 def gap_of_page_header(experiment: Experiment, profile: Profile, progress: Any) -> Outcome:

@@ -11,11 +11,12 @@ from numba import types
 from support.runs import machine
 
 from strategies import DummyWrite
-from strategies.dummy_write import BUFFER_HOOKS
 from vfbench.kernels import COMPILED
 from vfbench.machine.memory.guest_memory import CPU_WROTE, LOGGED, PAGE_SHIFT
-from vfbench.strategy import do_nothing
-from vfbench.testbeds.kvm.guest import primitives as guest_primitives
+from vfbench.machine.sides import GUEST, is_on
+from vfbench.mechanism import hook
+from vfbench.mechanisms.dummy_writes import BYTES
+from vfbench.testbeds.kvm.guest import primitives as _primitives  # noqa: F401 - their overloads
 from vfbench.testbeds.kvm.guest.code import compile_guest
 from vfbench.testbeds.kvm.guest.guest_abi import GUEST_CPU
 from workloads import Bulk
@@ -24,6 +25,8 @@ from workloads import Bulk
 LOAD_AND_STORE = re.compile(rb"\x0f\xb6(.).{1,24}?\xef.{0,4}?\x88\1.{2,3}?\x88\1", re.DOTALL)
 LOCKED = re.compile(rb"\xf0\x80.\x00", re.DOTALL)  # lock orb $0, (address)
 
+SLOT = [each.name for each in DummyWrite().mechanisms].index("dummy-writes")
+
 x86_guest = pytest.mark.skipif(
     not COMPILED or platform.machine() != "x86_64", reason="needs the compiler, and reads x86-64 code"
 )
@@ -31,8 +34,8 @@ x86_guest = pytest.mark.skipif(
 
 def guest_code(hook):
     """The machine code of a hook as a real guest runs it."""
-    assert guest_primitives.in_guest(record_type())
-    return compile_guest(hook, (record_type(), types.int64, types.int64)).image
+    assert is_on(GUEST, record_type())
+    return compile_guest(hook, (record_type(), *[types.int64] * 4)).image
 
 
 def record_type():
@@ -42,15 +45,20 @@ def record_type():
 
 
 @x86_guest
-@pytest.mark.parametrize(("byte", "touches"), [("first", 1), ("last", 1), ("both", 2)])
-def test_the_guests_code_reads_the_byte_and_writes_it_back(byte, touches):
-    assert len(LOAD_AND_STORE.findall(guest_code(BUFFER_HOOKS[byte]))) == touches
+@pytest.mark.parametrize(("byte", "writes"), [("first", 1), ("last", 1), ("both", 2)])
+def test_the_guests_code_reads_the_byte_and_writes_it_back(byte, writes):
+    assert len(LOAD_AND_STORE.findall(guest_code(BYTES[byte]))) == writes
 
 
 @x86_guest
-@pytest.mark.parametrize(("byte", "touches"), [("first", 1), ("last", 1), ("both", 2)])
-def test_the_atomic_flavour_is_one_locked_instruction(byte, touches):
-    assert len(LOCKED.findall(guest_code(BUFFER_HOOKS[byte]))) == touches
+@pytest.mark.parametrize(("byte", "writes"), [("first", 1), ("last", 1), ("both", 2)])
+def test_the_atomic_flavour_is_one_locked_instruction(byte, writes):
+    assert len(LOCKED.findall(guest_code(BYTES[byte]))) == writes
+
+
+@hook
+def do_nothing(cpu, slot, iova, address, length_bytes):
+    pass
 
 
 @x86_guest
@@ -61,24 +69,25 @@ def test_a_hook_that_does_nothing_has_neither():
 
 
 @pytest.mark.parametrize("atomic", [False, True])
-@pytest.mark.parametrize("byte", sorted(BUFFER_HOOKS))
-def test_a_touched_page_turns_dirty_and_keeps_its_content(byte, atomic):
+@pytest.mark.parametrize("byte", sorted(BYTES))
+def test_a_rewritten_page_turns_dirty_and_keeps_its_content(byte, atomic):
     made = machine(DummyWrite(byte=byte, atomic=atomic), Bulk())
     memory, cpu, page = made.memory, made.cpus[0], made.layout.queues[0].packets.pages // 2
     address = made.layout.queues[0].packets.base + (page << PAGE_SHIFT)
     before = memory.words.copy()
-    BUFFER_HOOKS[byte](cpu, address, 1518)
+    BYTES[byte](cpu, SLOT, address, address, 1518)
     assert np.flatnonzero(memory.marks & LOGGED).tolist() == [address >> PAGE_SHIFT]
     assert memory.marks[address >> PAGE_SHIFT] & CPU_WROTE
     assert np.array_equal(memory.words, before)
 
 
-def test_an_atomic_touch_takes_longer_and_leaves_no_gap_for_the_device():
+def test_an_atomic_dummy_write_takes_longer_and_leaves_no_gap_for_the_device():
     took, gaps = [], []
     for atomic in (False, True):
         made = machine(DummyWrite(atomic=atomic), Bulk())
         cpu = made.cpus[0]
-        BUFFER_HOOKS["first"](cpu, made.layout.queues[0].packets.base, 64)
+        address = made.layout.queues[0].packets.base
+        BYTES["first"](cpu, SLOT, address, address, 64)
         took.append(int(cpu.clock_ps))
         gaps.append(int(cpu.race_last_ps))
     assert took[1] - took[0] == made.ps("touch_atomic_extra")

@@ -9,14 +9,24 @@ from typing import Any, ClassVar
 
 from vfbench.errors import RunFailed
 from vfbench.experiment import Experiment
+from vfbench.mechanism import Mechanism
+from vfbench.mechanisms.backends import Vf
 from vfbench.parameters import parameter
 from vfbench.records import Outcome
 from vfbench.strategy import Strategy
 from vfbench.workload import Workload
 
 
+class OnVf(Strategy):
+    """A strategy that is nothing but a VF."""
+
+    @property
+    def mechanisms(self) -> tuple[Mechanism, ...]:
+        return (Vf(),)
+
+
 @dataclass(frozen=True)
-class Careful(Strategy):
+class Careful(OnVf):
     """Marks every page.
 
     More on that.
@@ -30,7 +40,7 @@ class Careful(Strategy):
 
 
 @dataclass(frozen=True)
-class Careless(Strategy):
+class Careless(OnVf):
     """Marks nothing."""
 
     name: ClassVar[str] = "careless"

@@ -99,6 +99,7 @@ HOST_FIELDS = [
     # what is known of the guest's mappings
     ("invalidations", "i8"),  # IOTLB invalidations so far, and the last ones, for the device to honour
     ("invalidated_iova", "i8", (INVALIDATIONS,)),
+    ("invalidations_seen", "i8"),  # the last one that the device honoured
     ("maps", "i8"),
     ("unmaps", "i8"),
     ("unwritten_unmaps", "i8"),

@@ -106,7 +106,6 @@ PORT = np.dtype(
         ("ps_per_byte", "i8"),
         # address translation
         ("iotlb_entries", "i8"),
-        ("iotlb_seen", "i8"),  # the last invalidation that was honoured
         ("iotlb_iova", "i8", (IOTLB_SLOTS,)),
         ("iotlb_page", "i8", (IOTLB_SLOTS,)),
         ("iotlb_misses", "i8"),

@@ -20,8 +20,8 @@ FAULT = -1
 def honour_invalidations(cpu: Any, port: Any) -> None:
     """Drop what the guest or the hypervisor invalidated since the last look."""
     kept = len(cpu.invalidated_iova)
-    everything = cpu.invalidations - port.iotlb_seen > kept
-    for i in range(max(port.iotlb_seen, cpu.invalidations - kept), cpu.invalidations):
+    everything = cpu.invalidations - cpu.invalidations_seen > kept
+    for i in range(max(cpu.invalidations_seen, cpu.invalidations - kept), cpu.invalidations):
         iova = cpu.invalidated_iova[i & (kept - 1)]
         everything |= iova == INVALIDATE_ALL
         slot = (iova >> PAGE_SHIFT) % port.iotlb_entries
@@ -29,7 +29,7 @@ def honour_invalidations(cpu: Any, port: Any) -> None:
             port.iotlb_iova[slot] = FAULT
     if everything:
         port.iotlb_iova[:] = FAULT
-    port.iotlb_seen = cpu.invalidations
+    cpu.invalidations_seen = cpu.invalidations
 
 
 @kernel
@@ -50,7 +50,7 @@ def walk(cpu: Any, port: Any, iova_page: int, access: int) -> int:
 @kernel
 def translate_by_table(cpu: Any, port: Any, slot: int, iova: int, access: int) -> int:
     """The guest-physical address behind ``iova`` for READ or WRITE access, or FAULT."""
-    if cpu.invalidations != port.iotlb_seen:
+    if cpu.invalidations != cpu.invalidations_seen:
         honour_invalidations(cpu, port)
     iova_page = iova & PAGE_MASK
     slot = (iova_page >> PAGE_SHIFT) % port.iotlb_entries

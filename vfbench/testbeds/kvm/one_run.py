@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vfbench.errors import RunFailed
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
+from vfbench.migration.script import carry_out
 from vfbench.records import Outcome
 from vfbench.testbeds.kvm.doctor import is_emulated, ns_per_instruction_of
 from vfbench.testbeds.kvm.guest import guest_abi
@@ -206,7 +207,7 @@ class Run:
         migration = KvmMigration(self._site, self._bench, self.destination, self._timeline)
         self._migration = migration
         try:
-            self._experiment.strategy.migrate(migration)
+            carry_out(self._experiment.strategy, migration)
         except NotConverged as failure:
             migration.cancel()
             return "not-converged", str(failure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vfbench.mechanism import hook_of
 from vfbench.units import format_quantity
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ def refusals(experiment: Experiment) -> list[str]:
         refused.append(
             f"guest.dirty-log: {experiment.guest.dirty_log!r}, but which log KVM has is up to the host kernel"
         )
-    if experiment.strategy.guest_iommu and experiment.strategy.exit_class == "none":
-        refused.append("exit-to: 'none', but a real guest can't tell its hypervisor anything for nothing")
+    refused += [
+        f"{each.name}: exits to nobody, but a real guest can't tell its hypervisor anything for nothing"
+        for each in experiment.strategy.mechanisms
+        if hook_of(each, "hypercall") is not None and each.exit_to == "none"
+    ]
     refused += _packet_memory(experiment)
     return refused
 

@@ -10,6 +10,7 @@ from vfbench.errors import RunFailed, UserError
 from vfbench.kernels import CACHE_FOLDER, COMPILED
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
+from vfbench.migration.script import carry_out
 from vfbench.parameters import changed
 from vfbench.records import Outcome
 from vfbench.testbeds.model.machine import Machine
@@ -100,7 +101,7 @@ def _migrate(machine: Machine, migration: ModelMigration, timeline: Timeline) ->
     for port in machine.ports:
         port.longest_gap_ps = 0
     try:
-        machine.experiment.strategy.migrate(migration)
+        carry_out(machine.experiment.strategy, migration)
     except NotConverged as failure:
         migration.cancel()
         return "not-converged", str(failure)

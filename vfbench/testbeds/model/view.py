@@ -53,6 +53,3 @@ class ModelView:
 
     def picoseconds(self, cost: str) -> int:
         return self._machine.ps(cost)
-
-    def value(self, figure: str) -> float:
-        return float(self._machine.profile.value(figure))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from vfbench.errors import UserError
 from vfbench.options import Options, experiments
 from vfbench.parameters import parameters_of
+from vfbench.strategy import recorded_traits
 from vfbench.validation.linux.drivers import GuestIommu, NicDriver
 from vfbench.validation.linux.played import Played
 
@@ -83,8 +84,8 @@ class Registered:
     def strategy_for(self, path: str, guest_iommu: bool) -> str | None:
         """The first strategy on this path that does, or doesn't, show the guest an IOMMU; None if there is none."""
         for name, strategy in self.strategies.items():
-            made = strategy()
-            if (made.path, made.guest_iommu) == (path, guest_iommu):
+            traits = recorded_traits(strategy())
+            if (traits["datapath"], traits.get("guest_iommu", False)) == (path, guest_iommu):
                 return name
         return None
 

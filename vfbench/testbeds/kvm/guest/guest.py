@@ -15,9 +15,11 @@ from vfbench.machine.driver.state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_AR
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.wire import APPLICATION
+from vfbench.strategy import backends
+from vfbench.testbeds.binding import bind_driver, bind_guest, fill_guest_structures
 from vfbench.testbeds.kvm.guest import guest_abi
-from vfbench.testbeds.kvm.guest.guest_abi import EXIT_CLASSES, GUEST_CPU, GUEST_PORT
-from vfbench.testbeds.kvm.guest.program import compile_hooks, compile_main
+from vfbench.testbeds.kvm.guest.guest_abi import GUEST_CPU, GUEST_PORT
+from vfbench.testbeds.kvm.guest.program import compile_delivered, compile_hook, compile_main
 from vfbench.testbeds.kvm.host.endpoint import IOVA_BASE, Site
 from vfbench.testbeds.kvm.sys import boot
 
@@ -39,9 +41,14 @@ def random_state(seed: int, stream: int) -> int:
     return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]) | 1
 
 
+def guest_paths(experiment: Experiment) -> list[int]:
+    """The ways that packets may take; the first is the one before a migration."""
+    return [each.path for each in backends(experiment.strategy)]
+
+
 def path_of(experiment: Experiment) -> int:
     """The way that packets take before a migration."""
-    return PATH_VF if experiment.strategy.path == "vf" else PATH_VIRTIO
+    return guest_paths(experiment)[0]
 
 
 def prepare_guest(site: Site) -> None:
@@ -52,9 +59,9 @@ def prepare_guest(site: Site) -> None:
     _fill_port(site)
     _fill_application(site)
     _fill_memory(site)
-    strategy = experiment.strategy
+    paths = guest_paths(experiment)
     records = (guest_abi.CPU_GPA, guest_abi.PORT_GPA, guest_abi.APPLICATION_GPA)
-    vm.start(entry, *records, int(strategy.path == "vf"), int(strategy.has_virtio))
+    vm.start(entry, *records, int(PATH_VF in paths), int(PATH_VIRTIO in paths))
 
 
 def record(site: Site, gpa: int, dtype: np.dtype[Any]) -> Any:
@@ -71,22 +78,18 @@ def _fill_cpu(site: Site) -> None:
     experiment, driver = site.experiment, site.experiment.driver
     cpu = record(site, guest_abi.CPU_GPA, GUEST_CPU)
     for name in (*STRUCTURES, *COPIED_OPTIONS):
-        cpu[name] = site.cpu[name]
+        cpu[name] = site.host[name]
     cpu.copybreak_bytes = COPYBREAK_BYTES if driver.rx_mode == "copybreak" else 0
     cpu.reuse = driver.page_reuse == "flip"
     cpu.pages_fifo = driver.page_order == "fifo"
     cpu.refill_batch, cpu.poll_budget = driver.refill_batch, driver.poll_budget
-    cpu.kick_suppression = experiment.strategy.kick_suppression
+    bind_driver(cpu, experiment.strategy)
     cpu.stops_in_touch = experiment.kvm.clock == "lockstep"
-    cpu.transmit_interrupts = experiment.strategy.transmit_interrupts
     cpu.mirror_registers = experiment.migration.vf_state == "self-emulated"
     cpu.hold_ps = experiment.workload.hold_ns * 1000
-    for i, value in enumerate(experiment.strategy.options):
-        cpu.option[i] = value
-    for name, code in compile_hooks(experiment.strategy, experiment.workload).items():
-        cpu[name] = site.vm.load(code)
-    if experiment.strategy.exit_class in EXIT_CLASSES:
-        cpu.exit_class = EXIT_CLASSES.index(experiment.strategy.exit_class)
+    layout = site.layout.queues[0]
+    bind_guest(cpu, experiment.strategy, layout, lambda hook, n: site.vm.load(compile_hook(hook, n)))
+    cpu.hook_delivered = site.vm.load(compile_delivered(experiment.workload))
     _fill_writer(site, cpu)
 
 
@@ -124,8 +127,9 @@ def _fill_memory(site: Site) -> None:
     )
     site.word(layout.driver.base + FREE_TAIL)[0] = count
     site.word(layout.driver.base + IOVA_FREE_COUNT)[0] = count
-    strategy = site.experiment.strategy
-    site.word(layout.driver.base + TRACKING_ARMED)[0] = int(strategy.guest_iommu and strategy.tracks_always)
+    mechanisms = site.experiment.strategy.mechanisms
+    site.word(layout.driver.base + TRACKING_ARMED)[0] = int(any(each.armed_at_start for each in mechanisms))
+    fill_guest_structures(mechanisms, layout, lambda r: site.word(r.base, r.size_bytes >> 3), IOVA_BASE)
     words = site.vm.memory.bytes[site.layout.backed_bytes :].view(np.int64).reshape(-1, PAGE_BYTES // 8)
     words[:, 0] = np.arange(len(words)) + site.experiment.seed
 

@@ -13,12 +13,14 @@ import numpy as np
 
 from vfbench.machine.cpu import GUEST_FIELDS
 from vfbench.machine.port import MOST_DESCRIPTORS
+from vfbench.machine.sides import GUEST
+from vfbench.mechanism import EXIT_CLASSES
 from vfbench.testbeds.kvm.sys import boot
 
 GUEST_CPU = np.dtype(
     [
         *GUEST_FIELDS,
-        ("exit_class", "i8"),  # how the guest reaches the hypervisor: one of EXIT_CLASSES
+        (GUEST, "i8"),
         ("kicks", "i8"),
         ("stops_in_touch", "i8"),  # a dummy write in two instructions leaves the guest between them
         # the guest's other work
@@ -36,6 +38,7 @@ GUEST_SLOT = np.dtype([("flow", "i8"), ("tag", "i8")])
 
 GUEST_PORT = np.dtype(
     [
+        (GUEST, "i8"),
         ("path", "i8"),
         ("polling", "i8"),
         ("poll_left", "i8"),
@@ -50,8 +53,7 @@ GUEST_PORT = np.dtype(
 )
 """The driver's side of a port. What the observer knows and what the device holds are outside the guest."""
 
-EXIT_CLASSES = ("user-space", "kernel", "other-core")
-USER_SPACE, KERNEL, OTHER_CORE = range(len(EXIT_CLASSES))
+USER_SPACE, KERNEL = EXIT_CLASSES.index("user-space"), EXIT_CLASSES.index("kernel")
 
 CPU_GPA = boot.RECORDS_BASE
 PORT_GPA = CPU_GPA + boot.PAGE_BYTES
@@ -102,9 +104,8 @@ COMMAND, COMMAND_ARGUMENT_0, COMMAND_ARGUMENT_1 = (COMMAND_GPA + 8 * n for n in 
     INVALIDATE,
     KICK_VHOST,
     RINGS_ROTATED,
-    ARMED,
     TOUCHING,
-) = range(8, 20)
+) = range(8, 19)
 KERNEL_EXIT = 1
 """An ioeventfd: the write is done with inside KVM."""
 SERVED_PORTS = range(IDLE, TOUCHING + 1)

@@ -12,14 +12,16 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 from vfbench.kernels import Kernel, kernel
 from vfbench.machine import cpu as machine_cpu
+from vfbench.machine import host as machine_host
 from vfbench.machine.driver import poll, virtio_notify
 from vfbench.machine.driver import vf_transmit as transmit
-from vfbench.machine.iommu import exits
+from vfbench.machine.iommu import hypervisor as iommu_hypervisor
 from vfbench.machine.oracle import oracle as ledger
+from vfbench.machine.sides import GUEST, implementation
 from vfbench.machine.vf import device as vf
 from vfbench.machine.vf import register_access as vf_registers
 from vfbench.machine.vf.registers import QUEUE_REGISTERS
@@ -59,13 +61,6 @@ from vfbench.testbeds.kvm.sys.registers import MMIO_BASE
 _I64 = ir.IntType(64)
 
 
-def in_guest(record: Any) -> bool:
-    """Whether a numba type is that of one of a real guest's records."""
-    return isinstance(record, types.Record) and (
-        "exit_class" in record.fields or ("poll_left" in record.fields and "rx_offered" not in record.fields)
-    )
-
-
 def _copy_words(_typing: Any, target: Any, source: Any, count: Any) -> Any:
     """`rep movsq`: one instruction for the whole packet."""
 
@@ -96,16 +91,8 @@ touch_in_two: Any = guest_instructions.touch
 
 
 def guest_primitive(stub: Any) -> Callable[[Kernel], Kernel]:
-    """Decorator: the function below is what ``stub`` means when its first argument is a guest's record."""
-
-    def register(function: Kernel) -> Kernel:
-        def implement(*arguments: Any) -> Any:
-            return function if in_guest(arguments[0]) else None
-
-        overload(stub, strict=False, jit_options={"error_model": "numpy", "forceinline": True})(implement)
-        return function
-
-    return register
+    """Decorator: the function below is what ``stub`` means inside a real guest."""
+    return implementation(stub, GUEST)
 
 
 @guest_primitive(machine_cpu.load)
@@ -142,8 +129,8 @@ def bring_device_up_to_now(cpu: Any, port: Any) -> None:
     """A real device does not wait to be asked."""
 
 
-@guest_primitive(machine_cpu.touch)
-def touch(cpu: Any, address: int, atomic: int, cached: int) -> None:
+@guest_primitive(machine_cpu.dummy_write)
+def dummy_write(cpu: Any, address: int, atomic: int, cached: int) -> None:
     """In two instructions, or in one that is locked.
 
     In lockstep the guest leaves between the two, as it may at any instruction, and the device has its turn: else
@@ -184,30 +171,36 @@ def spend(cpu: Any, cost: int) -> None:
     """The code itself takes the time."""
 
 
+@guest_primitive(machine_cpu.spend_price)
+def spend_price(cpu: Any, slot: int, index: int) -> None:
+    """The code itself takes the time."""
+
+
 @guest_primitive(machine_cpu.spend_copy)
 def spend_copy(cpu: Any, length_bytes: int) -> None:
     """The copy itself takes the time."""
 
 
-@guest_primitive(exits.exit_to_hypervisor)
-def exit_to_hypervisor(cpu: Any, reason: int, argument: int) -> None:
+@guest_primitive(machine_host.exit_to_hypervisor)
+def exit_to_hypervisor(cpu: Any, slot: int, reason: int, argument: int) -> None:
     """To user space.
 
     Or into KVM, or not at all, while another core carries the call out and the guest waits.
     """
-    store_i64(ARGUMENT_0, reason)
-    store_i64(ARGUMENT_1, argument)
-    if cpu.exit_class == USER_SPACE:
+    store_i64(ARGUMENT_0, slot)
+    store_i64(ARGUMENT_1, reason)
+    store_i64(ARGUMENT_2, argument)
+    if cpu.exit_class[slot] == USER_SPACE:
         port_out(HYPERCALL, 0)
         return
     store_i64(CALL_PENDING, 1)
-    if cpu.exit_class == KERNEL:
+    if cpu.exit_class[slot] == KERNEL:
         port_out(KERNEL_EXIT, 0)
     while load_i64(CALL_PENDING) != 0:
         pass
 
 
-@guest_primitive(exits.invalidate)
+@guest_primitive(iommu_hypervisor.invalidate)
 def invalidate(cpu: Any, iova: int) -> None:
     """An exit: the device's IOTLB is the host's."""
     store_i64(ARGUMENT_0, iova)

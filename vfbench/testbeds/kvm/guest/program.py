@@ -14,27 +14,25 @@ import numba
 import numpy as np
 from numba import types
 
-from vfbench.kernels import CACHE_FOLDER, call_hook, kernel, source_hash
-from vfbench.machine.cpu import HOOKS, store
+from vfbench.kernels import CACHE_FOLDER, kernel, source_hash
+from vfbench.machine.cpu import store
 from vfbench.machine.driver.application import consume_due, next_due_ps
 from vfbench.machine.driver.poll import poll_one
-from vfbench.machine.driver.state import TRACKING_ARMED
 from vfbench.machine.driver.vf_open import close_vf, open_vf, restore_rings
 from vfbench.machine.driver.vf_transmit import clean_transmitted
 from vfbench.machine.driver.virtio_receive import virtio_refill
 from vfbench.machine.driver.virtio_transmit import virtio_poll_transmitted
-from vfbench.machine.iommu.guest import flush_calls, flush_unmaps
+from vfbench.machine.hooks import run_hooks
 from vfbench.machine.memory.guest_memory import CONTENT, PAGE_SHIFT, SENT
 from vfbench.machine.port import PATH_VF
+from vfbench.machine.slots import ARMED, DISARMED, QUIESCE
 from vfbench.machine.wire import APPLICATION
-from vfbench.strategy import do_nothing
 from vfbench.testbeds.kvm.guest import primitives as _primitives  # noqa: F401 - their overloads
 from vfbench.testbeds.kvm.guest.code import GuestCode, compile_guest_cached
 from vfbench.testbeds.kvm.guest.guest_abi import (
     ARGUMENT_0,
     ARGUMENT_1,
     ARM,
-    ARMED,
     CLOSE_VF,
     COMMAND,
     COMMAND_ARGUMENT_0,
@@ -63,7 +61,6 @@ from vfbench.testbeds.kvm.sys.raw_memory import load_i64, store_i64
 from vfbench.workload import next_random
 
 if TYPE_CHECKING:
-    from vfbench.strategy import Strategy
     from vfbench.workload import Workload
 
 MOST_PAGES_AT_ONCE = 16
@@ -96,12 +93,11 @@ def write_pages(cpu: Any) -> None:
 
 
 @kernel
-def settle(cpu: Any, port: Any) -> None:
-    """What a notified driver does last: take sent frames back and tell what it has not told yet."""
+def quiesce(cpu: Any, port: Any) -> None:
+    """What a notified driver does last: reclaim completed TX descriptors and let each mechanism come to rest."""
     if port.path == PATH_VF:
         clean_transmitted(cpu)
-    flush_unmaps(cpu)
-    flush_calls(cpu)
+    run_hooks(cpu, QUIESCE)
 
 
 @kernel
@@ -110,7 +106,7 @@ def drain(cpu: Any, port: Any, application: Any) -> None:
     port.polling = 1
     while port.polling:
         poll_one(cpu, port, application)
-    settle(cpu, port)
+    quiesce(cpu, port)
 
 
 @kernel
@@ -120,7 +116,7 @@ def obey_vf(cpu: Any, port: Any, command: int) -> None:
         open_vf(cpu, port)
     elif command == CLOSE_VF:
         close_vf(cpu, port)
-        settle(cpu, port)
+        quiesce(cpu, port)
     elif command == RESTORE_RINGS:
         rx_head = load_i64(COMMAND_ARGUMENT_0)
         restore_rings(cpu, port, rx_head, load_i64(COMMAND_ARGUMENT_1))
@@ -130,15 +126,11 @@ def obey_vf(cpu: Any, port: Any, command: int) -> None:
 
 @kernel
 def obey_tracking(cpu: Any, command: int) -> None:
-    """The hypervisor wants to be told of mappings, or no longer does."""
+    """The hypervisor begins to track, or tracks no more."""
     if command == ARM:
-        store(cpu, cpu.driver + TRACKING_ARMED, 1)
-        call_hook(cpu.hook_tracking_armed, cpu, 0, 0)
-        port_out(ARMED, 1)
+        run_hooks(cpu, ARMED)
     elif command == DISARM:
-        store(cpu, cpu.driver + TRACKING_ARMED, load_i64(COMMAND_ARGUMENT_0))
-        call_hook(cpu.hook_tracking_disarmed, cpu, 0, 0)
-        port_out(ARMED, 0)
+        run_hooks(cpu, DISARMED)
 
 
 @kernel
@@ -231,17 +223,12 @@ def compile_main() -> GuestCode:
     return _compiled(guest_main, *records, types.int64, types.int64)
 
 
-def compile_hooks(strategy: Strategy, workload: Workload) -> dict[str, GuestCode]:
-    """The strategy's hooks and the workload's ``delivered``, by the field that is to hold their address.
+def compile_hook(function: Callable[..., Any], arguments: int) -> GuestCode:
+    """A mechanism's hook that takes ``arguments`` words after the processor and the slot."""
+    return _compiled(function, record_type(GUEST_CPU), *[types.int64] * (1 + arguments))
 
-    A hook that does nothing has no code, and its field stays NO_KERNEL.
-    """
-    cpu, word = record_type(GUEST_CPU), types.int64
-    hooks = {name: getattr(strategy.hooks, name) for name in HOOKS}
-    codes = {
-        f"hook_{name}": _compiled(hook, cpu, word, word)
-        for name, hook in hooks.items()
-        if hook is not do_nothing
-    }
-    delivered = _compiled(type(workload).delivered, cpu, record_type(APPLICATION), word, word)
-    return codes | {"hook_delivered": delivered}
+
+def compile_delivered(workload: Workload) -> GuestCode:
+    """The workload's ``delivered``."""
+    word = types.int64
+    return _compiled(type(workload).delivered, record_type(GUEST_CPU), record_type(APPLICATION), word, word)

@@ -101,7 +101,6 @@ class Bench:
         port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
         port.write_back_batch = experiment.device.writeback_batch
         port.ps_per_byte = self._ps_per_byte()
-        port.translates = experiment.strategy.guest_iommu
         port.iotlb_entries = int(self.profile.value("iotlb_entries"))
         port.iotlb_iova[:] = -1
         port.reports_answers = closed

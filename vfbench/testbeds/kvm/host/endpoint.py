@@ -17,17 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from vfbench.errors import RunFailed
-from vfbench.kernels import address_of
-from vfbench.layout import STRUCTURES, lay_out
-from vfbench.machine.cpu import CPU
+from vfbench.kernels import Kernel, address_of
+from vfbench.layout import STRUCTURES, lay_out, virtqueue_size
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.machine.vf.registers import QUEUE_REGISTERS
 from vfbench.machine.wire import FRAMES
+from vfbench.testbeds.binding import TRANSLATE, HostStructures, Sources, bind_areas, bind_host
 from vfbench.testbeds.kvm.guest import guest_abi
 from vfbench.testbeds.kvm.guest.guest_abi import COMMAND, COMMAND_ARGUMENT_0, COMMAND_ARGUMENT_1, NO_COMMAND
 from vfbench.testbeds.kvm.host.host_records import HOST, BenchRecords
 from vfbench.testbeds.kvm.host.host_thread import host_loop
 from vfbench.testbeds.kvm.host.service import Service, records
+from vfbench.testbeds.kvm.host.view import KvmView
 from vfbench.testbeds.kvm.migrate.outcome import Stop
 from vfbench.testbeds.kvm.sys import boot, registers
 from vfbench.testbeds.kvm.sys.vm import VirtualMachine
@@ -56,8 +57,8 @@ def vm_bytes(experiment: Experiment) -> int:
 class Site:
     """`with Site(...) as site:` - threads are ended and descriptors closed at the end of the block.
 
-    ``cpu`` is the device's and the hypervisor's view of the guest's structures: the machine's record, with
-    all of memory held word for word. ``mapped``, ``logged``, ``device_wrote``: one byte per page.
+    ``host`` is the device's and the hypervisor's view of the guest. ``mapped``, ``logged``, ``device_wrote``: one
+    byte per page.
     """
 
     def __init__(self, experiment: Experiment, bench: BenchRecords, memory_fd: int | None = None) -> None:
@@ -74,11 +75,12 @@ class Site:
             self._marks = np.zeros((4, self.vm.memory.size_bytes // PAGE_BYTES), np.uint8)
             self.device_wrote, self.mapped_written, self.logged, self.mapped = self._marks
             self._fill_host()
-            self._fill_cpu()
+            self._fill_layout()
+            self._bind_mechanisms()
             self._serve_exits()
             # Compiled now: the guest must not have to wait for its device.
             address_of(host_loop, *self._host_arguments)
-            if experiment.strategy.exit_class == "kernel":
+            if any(each.exit_to == "kernel" for each in experiment.strategy.mechanisms):
                 self._take_kernel_exits(stack)
             self._resources = stack.pop_all()
 
@@ -186,7 +188,7 @@ class Site:
     @property
     def _host_arguments(self) -> tuple[Any, ...]:
         bench = self.bench
-        return (self.host, self.cpu, bench.wire, bench.source, self._frames, bench.port)
+        return (self.host, bench.wire, bench.source, self._frames, bench.port)
 
     def take_device_away(self) -> None:
         """The device is the destination's from now on; the peer may still be ours."""
@@ -200,14 +202,13 @@ class Site:
     # -- records
 
     def _fill_host(self) -> None:
-        self._hosts, self._cpus, self._frames_array = records(HOST), records(CPU), records(FRAMES)
-        self.host, self.cpu, self._frames = self._hosts[0], self._cpus[0], self._frames_array[0]
+        self._hosts, self._frames_array = records(HOST), records(FRAMES)
+        self.host, self._frames = self._hosts[0], self._frames_array[0]
         host = self.host
         host.memory = self.vm.memory.address
         for name in ("device_wrote", "mapped_written", "logged", "mapped"):
             host[name] = getattr(self, name).ctypes.data
         host.guest_port = self.vm.memory.address + guest_abi.PORT_GPA
-        host.notes_maps = 1
         host.has_device = 1
         fields: Any = HOST.fields
         host.timespec_address = self._hosts.ctypes.data + fields["timespec"][1]
@@ -215,16 +216,38 @@ class Site:
         host.arrivals = address_of(kernels.arrivals, self.bench.source, self._frames, 0)
         host.peer_received = address_of(kernels.peer_received, self.bench.source, 0, 0, 0)
 
-    def _fill_cpu(self) -> None:
-        cpu, layout, driver = self.cpu, self.layout.queues[0], self.experiment.driver
+    def _fill_layout(self) -> None:
+        """The device's and the hypervisor's view of the guest's structures."""
+        host, layout, driver = self.host, self.layout.queues[0], self.experiment.driver
         for name in STRUCTURES:
-            cpu[name] = getattr(layout, name).base
-        cpu.first_page, cpu.pool_pages = layout.packets.base, layout.packets.pages
-        cpu.iova_base, cpu.iova_pages = IOVA_BASE, layout.packets.pages
-        cpu.rx_size, cpu.tx_size = driver.rx_ring, driver.tx_ring
-        cpu.virtqueue_size = self.experiment.strategy.virtqueue_size
-        cpu.words = self.vm.memory.address
-        cpu.structure_bytes = _EVERYTHING_IS_A_STRUCTURE
+            host[name] = getattr(layout, name).base
+        host.first_page, host.pool_pages = layout.packets.base, layout.packets.pages
+        host.iova_base, host.iova_pages = IOVA_BASE, layout.packets.pages
+        host.rx_size, host.tx_size = driver.rx_ring, driver.tx_ring
+        host.virtqueue_size = virtqueue_size(self.experiment.strategy)
+        host.words = self.vm.memory.address
+        host.structure_bytes = _EVERYTHING_IS_A_STRUCTURE
+
+    def _bind_mechanisms(self) -> None:
+        strategy = self.experiment.strategy
+
+        def address(function: Kernel, arguments: int) -> int:
+            if arguments == TRANSLATE:
+                return address_of(function, self.host, self.bench.port, 0, 0, 0)
+            return address_of(function, self.host, *[0] * (1 + arguments))
+
+        self.host_structures = HostStructures(self.experiment)
+        bind_areas(self.host, self.layout.queues[0])
+        bind_host(self.host, strategy, None, self.host_structures, address)
+        self.sources = Sources(strategy.mechanisms, lambda slot: KvmView(self, slot))
+
+    def set_tracking(self, on: bool) -> None:
+        """The guest learns that tracking begins or ends, then the host's side of each mechanism."""
+        self.command(guest_abi.ARM if on else guest_abi.DISARM)
+        if on:
+            self.sources.arm()
+        else:
+            self.sources.disarm()
 
     def _serve_exits(self) -> None:
         vcpu = self.vm.vcpu

@@ -84,8 +84,8 @@ def _store(address: int, size_bytes: int, value: int) -> None:
 @kernel
 def _serve(service: Any, register: int, value: int, is_write: int) -> int:
     """Call the service with its records; returns the value of a read."""
-    address, host, cpu, wire, source, frames, port = service
-    return call_hook(address, host, cpu, wire, source, frames, port, register, value, is_write)
+    address, host, wire, source, frames, port = service
+    return call_hook(address, host, wire, source, frames, port, register, value, is_write)
 
 
 @kernel

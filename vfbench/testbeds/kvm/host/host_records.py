@@ -12,19 +12,27 @@ from typing import Any
 
 import numpy as np
 
+from vfbench.machine import sides
+from vfbench.machine.cpu import GUEST_FIELDS, HOST_FIELDS
 from vfbench.machine.port import PORT
 from vfbench.machine.wire import SOURCE
 from vfbench.testbeds.kvm.sys.mapping import map_shared
 
 HOST = np.dtype(
     [
+        *GUEST_FIELDS,
+        *HOST_FIELDS,
+        (sides.HOST, "i8"),
+        # the guest's memory as the machine's kernels read it: all of it word for word
+        ("words", "i8"),
+        ("structure_bytes", "i8"),
+        ("device_waits", "i8"),  # whoever carries a call out is the device's own thread: it honours it later
         ("memory", "i8"),  # where guest-physical address 0 lies in this process
         # one byte per page, each array with one meaning, set and cleared by plain stores
         ("device_wrote", "i8"),
         ("mapped_written", "i8"),  # the device wrote to it since it was mapped
         ("logged", "i8"),  # what the hypervisor and vhost log by themselves
         ("mapped", "i8"),  # said to be mapped for the device to write
-        ("notes_maps", "i8"),
         ("guest_port", "i8"),
         ("arrivals", "i8"),  # addresses of the workload's kernels in this process
         ("peer_received", "i8"),
@@ -39,7 +47,6 @@ HOST = np.dtype(
         # in lockstep: how often the migration asked whether anything can still happen, and the last that was answered
         ("asked", "i8"),
         ("settled", "i8"),
-        ("unwritten_unmaps", "i8"),
         ("timespec", "i8", (2,)),
         ("timespec_address", "i8"),
     ]

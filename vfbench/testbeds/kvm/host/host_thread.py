@@ -23,31 +23,31 @@ def wire_turn(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
 
 
 @kernel
-def turn(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
+def turn(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
     """One turn on the wall clock; returns how much there was to do."""
     moved = wire_turn(host, wire, source, frames, port)
     if host.has_device:
-        moved += serve_pending_call(host, cpu, port) + device_turn(host, cpu, wire, port)
+        moved += serve_pending_call(host) + device_turn(host, wire, port)
     return moved
 
 
 @kernel
-def lockstep_turn(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
+def lockstep_turn(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
     """One turn in lockstep: a running guest's own thread does all but what the guest waits for inside itself."""
     if host.guest_runs:
-        return serve_pending_call(host, cpu, port)
-    return pass_time_alone(host, cpu, wire, source, frames, port)
+        return serve_pending_call(host)
+    return pass_time_alone(host, wire, source, frames, port)
 
 
 @kernel
-def host_loop(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> None:
+def host_loop(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> None:
     """Turn after turn until ``host.stop``; sleeps a little after a turn in which nothing moved."""
     host.running = 1
     while not host.stop:
         if wire.lockstep:
-            moved = lockstep_turn(host, cpu, wire, source, frames, port)
+            moved = lockstep_turn(host, wire, source, frames, port)
         else:
-            moved = turn(host, cpu, wire, source, frames, port)
+            moved = turn(host, wire, source, frames, port)
         host.turns += 1
         if moved == 0:
             sleep_us(IDLE_SLEEP_US)

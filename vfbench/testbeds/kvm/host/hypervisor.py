@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from vfbench.kernels import kernel
-from vfbench.machine.iommu.exits import CALL_ENTRY_BYTES, CALL_MAP, EXIT_CALLS, INVALIDATE_ALL
-from vfbench.machine.iommu.table import PAGE_MASK, RING_IOVA_PAGES, WRITE
-from vfbench.machine.memory.guest_memory import PAGE_SHIFT
+from vfbench.kernels import call_hook, kernel
+from vfbench.machine import host as machine_host
+from vfbench.machine.host import queue_invalidation
+from vfbench.machine.iommu import hypervisor as iommu_hypervisor
 from vfbench.machine.oracle.oracle import (
     NOTHING,
     content_sequence,
@@ -22,6 +22,7 @@ from vfbench.machine.oracle.oracle import (
     note_sending,
     note_socket_full,
 )
+from vfbench.machine.sides import HOST, implementation
 from vfbench.machine.vf.register_access import read_register, set_register
 from vfbench.machine.vf.registers import QUEUE_REGISTERS
 from vfbench.machine.wire import WIRE_OVERHEAD_BYTES
@@ -29,7 +30,6 @@ from vfbench.testbeds.kvm.guest.guest_abi import (
     ARGUMENT_0,
     ARGUMENT_1,
     ARGUMENT_2,
-    ARMED,
     CALL_PENDING,
     CONSUMED,
     GUEST_PORT,
@@ -79,17 +79,23 @@ def argument(host: Any, address: int) -> int:
     return load_i64(host.memory + address)
 
 
-# -- the emulated IOMMU
+# -- what mechanisms may do here
 
 
-@kernel
+@implementation(machine_host.host_load, HOST)
+def host_load(host: Any, address: int) -> int:
+    """One load through this process's mapping."""
+    return load_i64(host.memory + address)
+
+
+@implementation(machine_host.note_mapped, HOST)
 def note_mapped(host: Any, page: int) -> None:
     """The device may write ``page``."""
     store_u8(host.mapped_written + page, 0)
     store_u8(host.mapped + page, 1)
 
 
-@kernel
+@implementation(machine_host.note_unmapped, HOST)
 def note_unmapped(host: Any, page: int) -> None:
     """The device is done with ``page``: it counts as dirty from now on."""
     if load_u8(host.mapped + page):
@@ -98,82 +104,57 @@ def note_unmapped(host: Any, page: int) -> None:
         store_u8(host.mapped + page, 0)
 
 
-@kernel
-def invalidate(host: Any, cpu: Any, port: Any, iova: int, device_waits: bool) -> None:
+@implementation(machine_host.log_page, HOST)
+def log_page(host: Any, page: int) -> None:
+    """The page goes to the next sync with KVM's own."""
+    store_u8(host.logged + page, 1)
+
+
+@implementation(machine_host.work_for_guest, HOST)
+def work_for_guest(host: Any, cost: int) -> None:
+    """The work itself takes the time."""
+
+
+@implementation(machine_host.host_price, HOST)
+def host_price(host: Any, slot: int, index: int) -> int:
+    """The work itself takes the time."""
+    return 0
+
+
+@implementation(iommu_hypervisor.invalidate_for_guest, HOST)
+def invalidate_for_guest(host: Any, iova: int) -> None:
     """Queue an IOTLB invalidation, and wait until the device has honoured it (VT-d 6.5.2.8).
 
     A device that waits for the caller honours it before it does anything else.
     """
-    cpu.invalidated_iova[cpu.invalidations & (len(cpu.invalidated_iova) - 1)] = iova
-    cpu.invalidations += 1
-    if device_waits:
+    queue_invalidation(host, iova)
+    if host.device_waits:
         return
     for _ in range(LONGEST_INVALIDATION_STEPS):
-        if port.iotlb_seen == cpu.invalidations or not host.running:
+        if host.invalidations_seen == host.invalidations or not host.running:
             break
         sleep_us(INVALIDATION_STEP_US)
 
 
 @kernel
-def carry_out_call(host: Any, cpu: Any, port: Any, entry: int, device_waits: bool) -> None:
-    """One entry of the guest's call list."""
-    call, target = load_i64(host.memory + entry), load_i64(host.memory + entry + 8)
-    page = target >> PAGE_SHIFT
-    if call & CALL_MAP:
-        if target & WRITE and host.notes_maps:
-            note_mapped(host, page)
-        return
-    invalidate(host, cpu, port, call & PAGE_MASK, device_waits)
-    if target & WRITE:
-        note_unmapped(host, page)
+def hypercall(host: Any, device_waits: bool) -> None:
+    """What the guest asks for in its mailbox: the handler of the mechanism in a slot, a reason, an argument."""
+    slot = argument(host, ARGUMENT_0)
+    host.device_waits = device_waits
+    call_hook(host.hypercall[slot], host, slot, argument(host, ARGUMENT_1), argument(host, ARGUMENT_2))
 
 
 @kernel
-def carry_out_flush(host: Any, cpu: Any, port: Any, count: int, device_waits: bool) -> None:
-    """All queued unmaps, with one invalidation of everything."""
-    invalidate(host, cpu, port, INVALIDATE_ALL, device_waits)
-    for i in range(count):
-        target = load_i64(host.memory + cpu.flush_queue + i * CALL_ENTRY_BYTES + 8)
-        if target & WRITE:
-            note_unmapped(host, target >> PAGE_SHIFT)
-
-
-@kernel
-def hypercall(host: Any, cpu: Any, port: Any, device_waits: bool) -> None:
-    """What the guest asks for in its mailbox."""
-    count = argument(host, ARGUMENT_1)
-    if argument(host, ARGUMENT_0) == EXIT_CALLS:
-        for i in range(count):
-            carry_out_call(host, cpu, port, cpu.call_list + i * CALL_ENTRY_BYTES, device_waits)
-    else:
-        carry_out_flush(host, cpu, port, count, device_waits)
-
-
-@kernel
-def serve_pending_call(host: Any, cpu: Any, port: Any) -> int:
+def serve_pending_call(host: Any) -> int:
     """On the host thread.
 
     A call that the guest made without leaving for user space; it waits for the word to be 0.
     """
     if load_i64(host.memory + CALL_PENDING) == 0:
         return 0
-    hypercall(host, cpu, port, True)
+    hypercall(host, True)
     store_i64(host.memory + CALL_PENDING, 0)
     return 1
-
-
-@kernel
-def set_tracking(host: Any, cpu: Any, armed: int) -> None:
-    """Tracking starts.
-
-    The hypervisor walks the guest's table, and learns of each page that the device may write.
-    """
-    if not armed:
-        return
-    for i in range(cpu.iova_pages + RING_IOVA_PAGES):
-        entry = load_i64(host.memory + cpu.page_table + i * 8)
-        if entry & WRITE:
-            note_mapped(host, entry >> PAGE_SHIFT)
 
 
 # -- the observer
@@ -229,15 +210,15 @@ def reverse_slots(port: Any, first: int, end: int) -> None:
 
 
 @kernel
-def rotate_slots(cpu: Any, port: Any, rx_head: int) -> None:
+def rotate_slots(host: Any, port: Any, rx_head: int) -> None:
     """What the observer knows of each descriptor moves along with the rings (three reversals)."""
     reverse_slots(port, 0, rx_head)
-    reverse_slots(port, rx_head, cpu.rx_size)
-    reverse_slots(port, 0, cpu.rx_size)
+    reverse_slots(port, rx_head, host.rx_size)
+    reverse_slots(port, 0, host.rx_size)
 
 
 @kernel
-def take_note(host: Any, cpu: Any, wire: Any, port: Any, register: int) -> None:
+def take_note(host: Any, wire: Any, port: Any, register: int) -> None:
     """The guest told the observer something."""
     if register == HANDED_OVER:
         hand_over(host, wire, port)
@@ -250,7 +231,7 @@ def take_note(host: Any, cpu: Any, wire: Any, port: Any, register: int) -> None:
     elif register == SOCKET_FULL:
         note_socket_full(port, argument(host, ARGUMENT_0))
     elif register == RINGS_ROTATED:
-        rotate_slots(cpu, port, argument(host, ARGUMENT_0))
+        rotate_slots(host, port, argument(host, ARGUMENT_0))
 
 
 # -- the exits
@@ -305,35 +286,33 @@ def read(port: Any, register: int) -> int:
 
 
 @kernel
-def serve_write(host: Any, cpu: Any, wire: Any, port: Any, register: int, value: int) -> None:
+def serve_write(host: Any, wire: Any, port: Any, register: int, value: int) -> None:
     """The guest wrote a served register."""
     if register >= PORTS:
         index = QUEUE_REGISTER_OF[register]
         if index != NO_REGISTER:
             set_register(port, index, value, wire.time_ps)
     elif register == HYPERCALL:
-        hypercall(host, cpu, port, wire.lockstep != 0)
+        hypercall(host, wire.lockstep != 0)
     elif register == INVALIDATE:
-        invalidate(host, cpu, port, argument(host, ARGUMENT_0), wire.lockstep != 0)
-    elif register == ARMED:
-        set_tracking(host, cpu, value)
+        host.device_waits = wire.lockstep != 0
+        iommu_hypervisor.invalidate_for_guest(host, argument(host, ARGUMENT_0))
     else:
-        take_note(host, cpu, wire, port, register)
+        take_note(host, wire, port, register)
 
 
 @kernel
-def serve_idle(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
+def serve_idle(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
     """The guest sleeps; returns INTERRUPT if that is what woke it."""
     if not wire.lockstep:
         return idle(host, wire, port)
-    sleep_till_work(host, cpu, wire, source, frames, port)
+    sleep_till_work(host, wire, source, frames, port)
     return 0 if host.leaves else take_interrupts(wire, port)
 
 
 @kernel
 def serve(
     host: Any,
-    cpu: Any,
     wire: Any,
     source: Any,
     frames: Any,
@@ -344,11 +323,11 @@ def serve(
 ) -> int:
     """One exit of the guest; returns the value of a read."""
     if register == IDLE and not is_write:
-        return serve_idle(host, cpu, wire, source, frames, port)
+        return serve_idle(host, wire, source, frames, port)
     if is_write:
-        serve_write(host, cpu, wire, port, register, value)
+        serve_write(host, wire, port, register, value)
     else:
         value = read(port, register)
     if wire.lockstep:
-        pass_exit(host, cpu, wire, source, frames, port)
+        pass_exit(host, wire, source, frames, port)
     return value

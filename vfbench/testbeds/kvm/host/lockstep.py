@@ -57,14 +57,14 @@ def settle(host: Any, wire: Any, asked: int) -> None:
 
 
 @kernel
-def act(host: Any, cpu: Any, wire: Any, port: Any) -> None:
+def act(host: Any, wire: Any, port: Any) -> None:
     """The device does all that it can do at this instant."""
-    while host.has_device and device_turn(host, cpu, wire, port):
+    while host.has_device and device_turn(host, wire, port):
         pass
 
 
 @kernel
-def step(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any, until_ps: int) -> None:
+def step(host: Any, wire: Any, source: Any, frames: Any, port: Any, until_ps: int) -> None:
     """Time passes up to ``until_ps`` or to what comes before it, a frame or a write-back, and the device acts."""
     next_frames(host, wire, source, frames, port, until_ps)
     if port.incoming_head < port.incoming_count:
@@ -72,19 +72,19 @@ def step(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any, un
     if port.enabled and port.unwritten:
         until_ps = min(until_ps, port.write_back_due_ps)
     bring_wire_to(host, wire, source, frames, port, max(until_ps, wire.time_ps))
-    act(host, cpu, wire, port)
+    act(host, wire, port)
 
 
 @kernel
-def pass_exit(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> None:
+def pass_exit(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> None:
     """A guest at work has left: the device sees what it did, and time passes before it goes on."""
     show_time(host, wire)
-    act(host, cpu, wire, port)
+    act(host, wire, port)
     until_ps = wire.time_ps + EXIT_PS
     while host.drives_wire and wire.time_ps < until_ps and not host.leaves:
         asked = host.asked
         if may_go_on(host, wire):
-            step(host, cpu, wire, source, frames, port, min(until_ps, wire.limit_ps))
+            step(host, wire, source, frames, port, min(until_ps, wire.limit_ps))
             if is_held_up(wire, port):
                 return
         elif is_commanded(host):
@@ -106,10 +106,10 @@ def wakes_at_ps(host: Any, wire: Any, port: Any) -> int:
 
 
 @kernel
-def sleep_till_work(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> None:
+def sleep_till_work(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> None:
     """The guest sleeps until it has something to do, or is to leave."""
     show_time(host, wire)
-    act(host, cpu, wire, port)
+    act(host, wire, port)
     while not host.leaves:
         asked = host.asked
         if has_work(host, wire, port):
@@ -118,20 +118,20 @@ def sleep_till_work(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, po
             # One that sleeps makes no room: a port that is full loses frames.
             wire.waits_for_room = 0
             until_ps = min(wire.limit_ps, wakes_at_ps(host, wire, port))
-            step(host, cpu, wire, source, frames, port, until_ps)
+            step(host, wire, source, frames, port, until_ps)
             wire.waits_for_room = wire.flow_control
         else:
             settle(host, wire, asked)
 
 
 @kernel
-def pass_time_alone(host: Any, cpu: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
+def pass_time_alone(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
     """The host thread while no vCPU runs: time passes up to the limit; returns whether it did."""
     asked = host.asked
     if not may_go_on(host, wire):
         settle(host, wire, asked)
         return 0
     wire.waits_for_room = 0
-    step(host, cpu, wire, source, frames, port, wire.limit_ps)
+    step(host, wire, source, frames, port, wire.limit_ps)
     wire.waits_for_room = wire.flow_control
     return 1

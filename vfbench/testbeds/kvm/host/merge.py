@@ -24,8 +24,8 @@ def bring_wire_to(host: Any, wire: Any, source: Any, frames: Any, port: Any, unt
 
 
 @kernel
-def device_turn(host: Any, cpu: Any, wire: Any, port: Any) -> int:
+def device_turn(host: Any, wire: Any, port: Any) -> int:
     """The VF's turn, or vhost's; returns how many frames it moved."""
     if port.path == PATH_VF:
-        return vf_turn(host, cpu, wire, port)
-    return vhost_turn(host, cpu, wire, port)
+        return vf_turn(host, wire, port)
+    return vhost_turn(host, wire, port)

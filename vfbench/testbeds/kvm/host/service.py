@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from vfbench.machine.cpu import CPU
 from vfbench.machine.port import PORT
 from vfbench.machine.wire import FRAMES, SOURCE
 from vfbench.testbeds.kvm.host.host_records import HOST, WIRE
@@ -18,14 +17,14 @@ def records(dtype: np.dtype[Any], count: int = 1) -> Any:
 
 
 class Service:
-    """``arguments``: the kernel's address, then host, processor, wire, peer, its frames, and port.
+    """``arguments``: the kernel's address, then host, wire, peer, its frames, and port.
 
     Without records it serves nothing and must not be called: no register's action may be SERVED then.
     """
 
     def __init__(self, *given: Any) -> None:
         if not given:
-            given = tuple(records(each)[0] for each in (HOST, CPU, WIRE, SOURCE, FRAMES, PORT))
+            given = tuple(records(each)[0] for each in (HOST, WIRE, SOURCE, FRAMES, PORT))
             address = 0
         else:
             # Only now: the hypervisor's kernels need the compiler, and a VM that serves nothing does not.

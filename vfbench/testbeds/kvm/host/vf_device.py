@@ -32,29 +32,29 @@ def note_device_write(host: Any, address: int) -> None:
 
 
 @kernel
-def land_next(host: Any, cpu: Any, wire: Any, port: Any) -> None:
+def land_next(host: Any, wire: Any, port: Any) -> None:
     """The oldest frame's payload reaches memory; its descriptor follows, at once or with others."""
     slot = port.rx_head
     iova = load_i64(host.memory + port.rx_base + (slot << DESCRIPTOR_SHIFT))
-    address = translate(cpu, port, iova, WRITE)
+    address = translate(host, port, iova, WRITE)
     frame = take_oldest(port)
-    if not is_packet_memory(cpu, address):
+    if not is_packet_memory(host, address):
         port.dma_faults += 1
         port.lost_dma += 1
         return
     write_payload(host.memory + address, frame.length, wire.seed, frame.sequence)
     note_device_write(host, address)
     note_written(port, slot, frame)
-    port.rx_head = (slot + 1) & (cpu.rx_size - 1)
+    port.rx_head = (slot + 1) & (host.rx_size - 1)
     port.unwritten += 1
     if port.unwritten == 1:
         port.write_back_due_ps = wire.time_ps + WRITE_BACK_TIMEOUT_PS
 
 
 @kernel
-def write_back(host: Any, cpu: Any, wire: Any, port: Any) -> None:
+def write_back(host: Any, wire: Any, port: Any) -> None:
     """Write back every descriptor used since the last time, status last, then ask for an interrupt."""
-    mask = cpu.rx_size - 1
+    mask = host.rx_size - 1
     slot = (port.rx_head - port.unwritten) & mask
     for _ in range(port.unwritten):
         descriptor = port.rx_base + (slot << DESCRIPTOR_SHIFT)
@@ -64,11 +64,11 @@ def write_back(host: Any, cpu: Any, wire: Any, port: Any) -> None:
         slot = (slot + 1) & mask
     port.unwritten = 0
     port.write_back_due_ps = NEVER_PS
-    request_interrupt(cpu, port, wire.time_ps)
+    request_interrupt(host, port, wire.time_ps)
 
 
 @kernel
-def vf_receive(host: Any, cpu: Any, wire: Any, port: Any) -> int:
+def vf_receive(host: Any, wire: Any, port: Any) -> int:
     """Land what the FIFO holds as far as descriptors go; returns how many frames."""
     landed = 0
     while (
@@ -77,19 +77,19 @@ def vf_receive(host: Any, cpu: Any, wire: Any, port: Any) -> int:
         and port.fifo_head != port.fifo_tail
         and has_descriptor(port)
     ):
-        land_next(host, cpu, wire, port)
+        land_next(host, wire, port)
         landed += 1
         if port.unwritten >= port.write_back_batch:
-            write_back(host, cpu, wire, port)
+            write_back(host, wire, port)
     if port.enabled and port.unwritten and wire.time_ps >= port.write_back_due_ps:
-        write_back(host, cpu, wire, port)
+        write_back(host, wire, port)
     return landed
 
 
 @kernel
-def put_out(host: Any, cpu: Any, wire: Any, port: Any, address: int, length_bytes: int) -> None:
+def put_out(host: Any, wire: Any, port: Any, address: int, length_bytes: int) -> None:
     """A frame of the guest's leaves for the peer; what does not lie in packet memory has gone astray."""
-    if not is_packet_memory(cpu, address):
+    if not is_packet_memory(host, address):
         port.dma_faults += 1
         return
     first = load_i64(host.memory + address)
@@ -98,7 +98,7 @@ def put_out(host: Any, cpu: Any, wire: Any, port: Any, address: int, length_byte
 
 
 @kernel
-def vf_transmit(host: Any, cpu: Any, wire: Any, port: Any) -> int:
+def vf_transmit(host: Any, wire: Any, port: Any) -> int:
     """Send what the driver has queued; returns how many frames."""
     sent = 0
     while (
@@ -109,20 +109,20 @@ def vf_transmit(host: Any, cpu: Any, wire: Any, port: Any) -> int:
     ):
         descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
         length_bytes = tx_length(load_i64(host.memory + descriptor + 8))
-        address = translate(cpu, port, load_i64(host.memory + descriptor), READ)
-        put_out(host, cpu, wire, port, address, length_bytes)
+        address = translate(host, port, load_i64(host.memory + descriptor), READ)
+        put_out(host, wire, port, address, length_bytes)
         store_i64(host.memory + descriptor + 8, TX_STATUS_DONE)
         note_device_write(host, descriptor)
-        port.tx_head = (port.tx_head + 1) & (cpu.tx_size - 1)
+        port.tx_head = (port.tx_head + 1) & (host.tx_size - 1)
         sent += 1
     if sent > 0:
-        request_interrupt(cpu, port, wire.time_ps)
+        request_interrupt(host, port, wire.time_ps)
     return sent
 
 
 @kernel
-def vf_turn(host: Any, cpu: Any, wire: Any, port: Any) -> int:
+def vf_turn(host: Any, wire: Any, port: Any) -> int:
     """One turn of the VF; returns how many frames it moved."""
-    if cpu.invalidations != port.iotlb_seen:
-        honour_invalidations(cpu, port)
-    return vf_receive(host, cpu, wire, port) + vf_transmit(host, cpu, wire, port)
+    if host.invalidations != host.invalidations_seen:
+        honour_invalidations(host, port)
+    return vf_receive(host, wire, port) + vf_transmit(host, wire, port)

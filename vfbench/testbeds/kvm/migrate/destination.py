@@ -20,11 +20,12 @@ import numpy as np
 
 from vfbench.errors import RunFailed, UserError
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
-from vfbench.machine.port import PATH_VF
+from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.vf.register_access import reset_registers, set_register
 from vfbench.machine.vf.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
 from vfbench.testbeds.kvm.guest import guest_abi
-from vfbench.testbeds.kvm.guest.guest_abi import ARM, DISARM, DRAIN, OPEN_VF, SET_PATH
+from vfbench.testbeds.kvm.guest.guest import guest_paths
+from vfbench.testbeds.kvm.guest.guest_abi import DRAIN, OPEN_VF, SET_PATH
 from vfbench.testbeds.kvm.host.endpoint import Site
 from vfbench.testbeds.kvm.host.host_records import BenchRecords
 from vfbench.testbeds.kvm.migrate import stream
@@ -111,7 +112,6 @@ class Destination:
         """
         reset_registers(self._port)
         self._port.iotlb_iova[:] = -1
-        self._port.iotlb_seen = 0
         for index, value in enumerate(state["registers"]):
             if index not in READ_ONLY:
                 enables = index in (RXDCTL, TXDCTL)
@@ -156,8 +156,7 @@ class Destination:
         self._site.command(SET_PATH, PATH_VF)
 
     def _set_tracking(self, request: dict[str, int]) -> None:
-        self._site.host.notes_maps = request["notes_maps"]
-        self._site.command(ARM if request["armed"] else DISARM, request["armed"])
+        self._site.set_tracking(bool(request["armed"]))
 
     def _ping(self, _: None) -> dict[str, int]:
         if self._running:
@@ -168,7 +167,7 @@ class Destination:
         """As after any migration: an interrupt that was on its way must not be missed."""
         self._port.interrupt_ps = 0
         self._port.interrupt_pending = 1
-        self._port.tx_interrupt_pending = int(self._site.experiment.strategy.has_virtio)
+        self._port.tx_interrupt_pending = int(PATH_VIRTIO in guest_paths(self._site.experiment))
 
 
 def say(reason: str) -> None:

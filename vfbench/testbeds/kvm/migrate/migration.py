@@ -66,19 +66,16 @@ class KvmMigration:
     # -- the verbs
 
     def arm_tracking(self) -> None:
-        self._site.host.notes_maps = int(not self._site.experiment.strategy.misses_late_maps)
-        self._site.command(guest_abi.ARM)
+        self._site.set_tracking(True)
 
     def disarm_tracking(self) -> None:
-        armed = int(self._site.experiment.strategy.tracks_always)
         if self.at_destination:
-            self._destination.stream.ask(stream.TRACKING, {"armed": armed, "notes_maps": 1})
+            self._destination.stream.ask(stream.TRACKING, {"armed": 0})
         else:
-            self._site.host.notes_maps = 1
-            self._site.command(guest_abi.DISARM, armed)
+            self._site.set_tracking(False)
 
-    def pre_copy(self, *, skip_mapped: bool = False) -> None:
-        self.sender.skips_mapped = skip_mapped
+    def pre_copy(self) -> None:
+        self.sender.skips_mapped = self._site.sources.withholds_mapped
         self.precopy = precopy_of(self._site.experiment.migration, self.sender)
         self.precopy.run()
 

@@ -79,10 +79,13 @@ class KvmSender:
         self._site.vm.set_dirty_logging(False)
 
     def sync_log(self) -> Sync:
-        """KVM's log, and beside it what vhost and the emulated IOMMU logged."""
+        return self._sync(last=False)
+
+    def _sync(self, *, last: bool) -> Sync:
+        """KVM's log, and beside it what vhost logged and what the strategy's own dirty sources found."""
         began_ps = self.now_ps
         found = harvest(self._site)
-        dirty = found.by_cpu | found.by_host
+        dirty = self._with_sources(found.by_cpu | found.by_host, last)
         self._pending |= dirty
         self._queue = np.empty(0, np.int64)
         unwritten = int(self._site.host.unwritten_unmaps) - self._unwritten_seen
@@ -98,13 +101,17 @@ class KvmSender:
         )
 
     def final_sync(self) -> None:
-        """The last sync: what is still mapped is dirty too."""
-        self.sync_log()
+        self._sync(last=True)
         mapped = self._site.mapped.astype(np.bool_)
-        self._pending |= mapped
         self.mapped_unwritten_pages += int(np.count_nonzero(mapped & (self._site.mapped_written == 0)))
         self._pending[:OWN_PAGES] = False
         self.skips_mapped = False
+
+    def _with_sources(self, dirty: Pages, last: bool) -> Pages:
+        found = self._site.sources.sync(last)
+        if found.failed:
+            return np.ones_like(dirty)
+        return dirty if found.dirty is None else dirty | found.dirty
 
     def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
         last = sys.maxsize if most_bytes is None else self.sent_pages - (-most_bytes // STREAM_PAGE_BYTES)
