@@ -23,7 +23,7 @@ from workloads import Bulk
 
 # movzbl (address), %esi, then mov %sil, (address) twice: after an exit in lockstep (out %eax, %dx), else at once.
 LOAD_AND_STORE = re.compile(rb"\x0f\xb6(.).{1,24}?\xef.{0,4}?\x88\1.{2,3}?\x88\1", re.DOTALL)
-LOCKED = re.compile(rb"\xf0\x80.\x00", re.DOTALL)  # lock orb $0, (address)
+LOCKED = re.compile(rb"\xf0\x41?\x80.\x00", re.DOTALL)  # lock orb $0, (address)
 
 SLOT = [each.name for each in DummyWrite().mechanisms].index("dummy-writes")
 
