@@ -205,8 +205,8 @@ def _run(
 
     each = experiments(options, _strategies(), _workloads())
     planned = repeats_of(each, repeat)
-    skip = to_skip(planned)
     profile = load_profile(options.profile)
+    skip = to_skip(planned, profile)
     names = [experiment.strategy.name for experiment in each]
     if baseline is not None and baseline not in names:
         raise unknown("--baseline: there is no run of a strategy", baseline, names)

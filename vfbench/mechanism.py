@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from vfbench.linux_guest import LinuxGuest
 from vfbench.machine.hooks import MAP_FAILED
 from vfbench.machine.iommu.table import READ, WRITE
 from vfbench.machine.slots import AREAS, GUEST_POINTS, PRICES, SLOTS, WORDS
+
+if TYPE_CHECKING:
+    from vfbench.profiles.machine import Need
 
 __all__ = [
     "BIDIRECTIONAL",
@@ -160,8 +163,13 @@ class Mechanism:
     """Whether it hands out the addresses by which the device knows memory; at most one of a strategy's does."""
     costs: ClassVar[tuple[str, ...]] = ()
     """Figures of the profile that its kernels spend, by number."""
-    needs: ClassVar[tuple[str, ...]] = ()
-    """What testbed and machine must offer (``vfbench.profiles`` and each testbed list what they offer)."""
+    queues_limit: ClassVar[str] = ""
+    """The capability that says how many queues it can have, if one does."""
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What the machine must have: capabilities of ``vfbench.profiles.machine``, by name, a count with the least."""
+        return ()
 
     @property
     def words(self) -> tuple[int, ...]:

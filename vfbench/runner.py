@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed, Unavailable, UserError
-from vfbench.experiment import Experiment
+from vfbench.experiment import DEFAULT_TESTBED, Experiment
 from vfbench.mechanism import complaints
+from vfbench.needs import needs_of
 from vfbench.options import command_line
 from vfbench.records import Outcome, ResultSet
 from vfbench.testbeds import Testbed, load_testbed
@@ -46,34 +47,40 @@ def repeats_of(experiments: Sequence[Experiment], repeat: int) -> list[Experimen
     ]
 
 
-def refuse_what_cannot_be_honoured(experiments: Sequence[Experiment]) -> None:
-    """UserError with the first parameter that a testbed can't honour, before anything runs."""
-    for experiment in experiments:
-        for complaint in complaints(experiment.strategy.mechanisms):
-            raise UserError(f"strategy {experiment.strategy.name!r}: {complaint}")
-        for refusal in load_testbed(experiment.testbed).refusals(experiment):
-            raise _refused(experiment, refusal)
-
-
-def to_skip(experiments: Sequence[Experiment]) -> dict[str, str]:
-    """By digest, why an experiment can't be had on its testbed.
-
-    Asked before anything runs. UserError if none can be had: then nobody is helped by a table of skipped rows.
-    """
-    found: dict[str, str] = {}
-    first: UserError | None = None
-    for experiment in experiments:
-        refusals = load_testbed(experiment.testbed).refusals(experiment)
-        if refusals:
-            found[experiment.digest] = "; ".join(refusals)
-            first = first or _refused(experiment, refusals[0])
-    if first is not None and len(found) == len({experiment.digest for experiment in experiments}):
-        raise first
+def refusals(experiment: Experiment, profile: Profile) -> list[str]:
+    """Why an experiment can't be had, a line each: its composition, its testbed, or the machine of the profile."""
+    wrong = [
+        f"strategy {experiment.strategy.name!r}: {line}"
+        for line in complaints(experiment.strategy.mechanisms)
+    ]
+    if wrong:
+        return wrong
+    testbed = f"testbed {experiment.testbed!r}, strategy {experiment.strategy.name!r}"
+    found = [f"{testbed}: {line}" for line in load_testbed(experiment.testbed).refusals(experiment)]
+    if experiment.testbed == DEFAULT_TESTBED:
+        # A real machine has what it has, whatever a profile says.
+        machine = f"strategy {experiment.strategy.name!r}"
+        found += [f"{machine}: {line}" for line in profile.refusals(needs_of(experiment))]
     return found
 
 
-def _refused(experiment: Experiment, refusal: str) -> UserError:
-    return Unavailable(f"testbed {experiment.testbed!r}, strategy {experiment.strategy.name!r}: {refusal}")
+def refuse_what_cannot_be_honoured(experiments: Sequence[Experiment], profile: Profile) -> None:
+    """Unavailable with the first thing that can't be had, before anything runs."""
+    for experiment in experiments:
+        for refusal in refusals(experiment, profile):
+            raise Unavailable(refusal)
+
+
+def to_skip(experiments: Sequence[Experiment], profile: Profile) -> dict[str, str]:
+    """By digest, why an experiment can't be had on its testbed and machine.
+
+    Asked before anything runs. UserError if none can be had: then nobody is helped by a table of skipped rows.
+    """
+    found = {each.digest: "; ".join(refusals(each, profile)) for each in experiments}
+    skipped = {digest: reason for digest, reason in found.items() if reason}
+    if skipped and len(skipped) == len(found):
+        raise Unavailable(next(iter(skipped.values())).split("; ")[0])
+    return skipped
 
 
 def run_all(

@@ -85,7 +85,7 @@ def test_what_a_testbed_cannot_honour_is_refused_before_anything_runs(
     testbed = fakes.pretend_testbed(refusing="guest.queues=16 is more than it has")
     use(monkeypatch, testbed)
     with pytest.raises(UserError, match=r"testbed 'model', strategy 'careful': guest.queues=16 is more"):
-        refuse_what_cannot_be_honoured(BOTH)
+        refuse_what_cannot_be_honoured(BOTH, cast("Any", Figures()))
     assert testbed.runs == []
 
 
@@ -102,7 +102,9 @@ def test_among_several_a_strategy_that_cannot_be_had_is_a_skipped_row_with_its_r
 ) -> None:
     use(monkeypatch, refusing("careless"))
     results = ResultSet(tmp_path / "set")
-    list(run_all(BOTH, cast("Any", Figures()), results, lambda *_: None, to_skip(BOTH)))
+    list(
+        run_all(BOTH, cast("Any", Figures()), results, lambda *_: None, to_skip(BOTH, cast("Any", Figures())))
+    )
     found = [(each.run["strategy"], each.run["state"], each.run["reason"]) for each in read_records(tmp_path)]
     assert found == [("careful", "ok", ""), ("careless", "skipped", "no PML")]
 
@@ -110,7 +112,7 @@ def test_among_several_a_strategy_that_cannot_be_had_is_a_skipped_row_with_its_r
 def test_asked_for_alone_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, refusing("careless"))
     with pytest.raises(Unavailable, match="strategy 'careless': no PML"):
-        to_skip([each for each in BOTH if each.strategy.name == "careless"])
+        to_skip([each for each in BOTH if each.strategy.name == "careless"], cast("Any", Figures()))
 
 
 def test_what_turns_out_to_be_missing_while_it_runs_is_skipped_too(

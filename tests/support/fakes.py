@@ -79,6 +79,12 @@ class Figures:
     def to_json(self) -> dict[str, Any]:
         return {"exit": 1}
 
+    def refusals(self, needs: object) -> tuple[str, ...]:
+        return ()
+
+    def hypothetical(self, needs: object) -> tuple[str, ...]:
+        return ()
+
 
 def experiment(**changes: Any) -> Experiment:
     return Experiment(**{"strategy": Careful(), "workload": Steady(), **changes})

@@ -19,6 +19,7 @@ class Vf(Backend):
     driver: ClassVar[str] = "ixgbevf"
     device: ClassVar[str] = "vf"
     path: ClassVar[int] = PATH_VF
+    queues_limit: ClassVar[str] = "queues_per_vf"
 
     def linux(self) -> LinuxGuest:
         return LinuxGuest(primary="vf")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,9 @@ from vfbench.machine.iommu.iotlb import translate_by_table
 from vfbench.machine.iommu.table import PAGE_MASK, READ, WRITE
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.mechanism import DirtySource, Found, HostView, QueueSizes, Trait, hook
+
+if TYPE_CHECKING:
+    from vfbench.profiles.machine import Need
 
 MODES = ("strict", "deferred", "static")
 ALWAYS_TELLS = 1
@@ -161,6 +164,11 @@ class GuestIommu(DirtySource):
     @property
     def sync_for_cpu(self) -> Kernel | None:  # type: ignore[override]
         return report_unmap_too_early if self.unmap_early else None
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        # Untracked maps must reach the device without an exit: only then can telling begin with a migration.
+        return () if self.tells_always else ("nested_translation",)
 
     @property
     def words(self) -> tuple[int, ...]:

@@ -91,6 +91,7 @@ TRAITS = _columns(
     ("skip_mapped", "bool", "", "whether a page mapped for the device is sent only once it is unmapped"),
     ("stop_order", "string", "", "what stops first: device-first, guest-first or device-last"),
     ("faults", "string", "", "numbers of the faults that were switched on, separated by spaces"),
+    ("hypothetical", "string", "", "capabilities that the machine of the profile lacks and the run assumes"),
     (
         "traits",
         "string",

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 from vfbench.errors import UserError
 from vfbench.experiment import Experiment
+from vfbench.needs import needs_of
+from vfbench.profiles.machine import Need
 from vfbench.records.environment import environment
 from vfbench.records.outcome import Outcome
 from vfbench.records.parquet import parquet
@@ -47,6 +49,9 @@ class Costs(Protocol):
 
     def to_json(self) -> dict[str, Any]:
         """Every figure."""
+
+    def hypothetical(self, needs: Iterable[Need]) -> tuple[str, ...]:
+        """Which of these its machine lacks, and a run may assume all the same."""
 
     def __hash__(self) -> int:
         """The document is made once for all records that share it."""
@@ -160,6 +165,7 @@ def _run_row(experiment: Experiment, outcome: Outcome, profile: Costs) -> dict[s
         "state": outcome.state,
         "reason": outcome.reason,
         **traits_row(experiment.strategy),
+        "hypothetical": " ".join(profile.hypothetical(needs_of(experiment))),
         **outcome.measures,
     }
 

@@ -19,6 +19,7 @@ from vfbench.errors import RunFailed, UserError
 from vfbench.experiment import Experiment
 from vfbench.options import Options, experiments
 from vfbench.parameters import parameters_of, unknown
+from vfbench.profiles import load_profile
 from vfbench.runner import refuse_what_cannot_be_honoured
 from vfbench.testbeds import load_testbed
 
@@ -93,7 +94,7 @@ def planned(
         for each in sized
         for experiment in experiments(each, strategies, workloads)
     ]
-    refuse_what_cannot_be_honoured(found)
+    refuse_what_cannot_be_honoured(found, load_profile(options.profile))
     return found
 
 

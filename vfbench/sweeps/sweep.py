@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vfbench.options import command_line
 from vfbench.profiles import load_profile
 from vfbench.records import STATES, Encoded, Outcome, encode
+from vfbench.runner import refusals
 from vfbench.sweeps.cells import Cell
 from vfbench.sweeps.estimate import Estimate, estimate
 from vfbench.sweeps.results import SweepResults, is_finished
@@ -117,9 +118,9 @@ def run_plan(
     with results.writing(), Recorder(plan, results, note) as recorder:
         able = []
         for cell in plan.to_run:
-            refusals = load_testbed(cell.experiment.testbed).refusals(cell.experiment)
-            if refusals:
-                outcome = Outcome("skipped", f"testbed {cell.experiment.testbed!r}: {'; '.join(refusals)}")
+            refused = refusals(cell.experiment, plan.profiles[cell.experiment.profile])
+            if refused:
+                outcome = Outcome("skipped", "; ".join(refused))
                 recorder.record(cell, CellResult(outcome, datetime.now(UTC)))
             else:
                 able.append(cell)

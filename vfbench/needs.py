@@ -1,0 +1,24 @@
+"""What an experiment needs of the machine whose costs it is charged: held against `Profile.offers` before it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vfbench.profiles.machine import Need
+
+if TYPE_CHECKING:
+    from vfbench.experiment import Experiment
+
+
+def needs_of(experiment: Experiment) -> tuple[Need, ...]:
+    """Capabilities by name (``vfbench.profiles.machine.CAPABILITIES``), a count with the least that will do."""
+    needs: list[Need] = [need for each in experiment.strategy.mechanisms for need in each.needs]
+    needs += [(each, experiment.guest.queues) for each in _counted(experiment)]
+    if experiment.guest.dirty_log == "pml":
+        needs.append("pml")
+    return tuple(dict.fromkeys(needs))
+
+
+def _counted(experiment: Experiment) -> list[str]:
+    """Counts of which the guest's queues must not be more."""
+    return [each.queues_limit for each in experiment.strategy.mechanisms if each.queues_limit]
