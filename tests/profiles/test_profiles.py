@@ -370,3 +370,16 @@ def test_an_heir_stated_badly_is_refused(tmp_path: Path, before: str, after: str
 def test_a_measured_figure_must_say_how(tmp_path: Path) -> None:
     """Letter M without host, date, method and repeats is refused."""
     assert "measured is missing" in refusal(tmp_path, with_line("mmio_read", "sure", 'sure = "M"'))
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_no_kick_is_cheaper_than_an_exit_that_does_nothing(name: str) -> None:
+    """A kick leaves the guest and comes back, whatever wakes up at its end."""
+    profile = load_profile(name)
+    assert profile.picoseconds("ioeventfd_kick") > profile.picoseconds("exit_hypercall")
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_the_unmap_in_the_hosts_table_does_not_hold_its_invalidation(name: str) -> None:
+    """An invalidation is a cost of its own: in the unmap as well, it would be paid twice."""
+    assert load_profile(name).figures["iommu_shadow_unmap"].what.endswith("its invalidation apart.")
