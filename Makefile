@@ -57,7 +57,7 @@ quick: $(INSTALLED)
 # still becomes a report.
 argument: $(INSTALLED)
 	@failed=0; $(BIN)/bench sweep sweeps/argument.toml || failed=1; \
-		$(BIN)/bench report results/argument -o results/argument.html || failed=1; \
+		$(BIN)/bench report results/argument -o results/argument.html --force || failed=1; \
 		$(BIN)/bench claims results/argument || failed=1; \
 		$(BIN)/python notebooks/execute.py --results results/argument --to results || failed=1; \
 		echo "Report: results/argument.html; notebooks with their outputs: results/*.ipynb"; exit $$failed
@@ -65,7 +65,7 @@ argument: $(INSTALLED)
 # A cell that fails (exit code 1) is a row that says so, and no reason to keep no reference.
 reference: $(INSTALLED)
 	$(BIN)/bench sweep sweeps/argument.toml || [ $$? -eq 1 ]
-	$(BIN)/bench pack results/argument --thin -o results/reference
+	$(BIN)/bench pack results/argument --thin -o results/reference --force
 	$(MAKE) notebooks
 
 notebooks: $(INSTALLED)

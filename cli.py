@@ -224,6 +224,7 @@ def _run(
         click.echo(f"bench: interrupted after {len(finished)} of {len(planned)} runs", err=True)
         exit_code = EXIT_INTERRUPTED
     finally:
+        result_set.discard_empty()
         if finished:
             _show([read_record(done.folder) for done in finished], as_json, baseline)
             click.echo(f"Records: {result_set.folder}", err=as_json)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,7 @@ from cli import main
 from vfbench.calibration import calibrate as module
 from vfbench.calibration.calibrate import calibrate
 from vfbench.calibration.measurement import NotMeasured, Probe, measure
-from vfbench.calibration.profile_file import write_profile
+from vfbench.calibration.profile_file import profile_text
 from vfbench.kernels import COMPILED
 from vfbench.profiles import load_profile
 
@@ -64,7 +62,7 @@ def test_a_result_that_is_like_no_cost_stays_out_of_the_profile(monkeypatch):
 def test_the_written_file_loads_as_the_same_profile(monkeypatch, tmp_path):
     found = calibrated(monkeypatch, Probe("mmio_read", "ns", 'a "quoted" method', lambda: 812.3456))
     path = tmp_path / "mine.toml"
-    write_profile(path, found.profile, found.results)
+    path.write_text(profile_text(found.profile, found.results))
     assert load_profile(path) == found.profile
     assert load_profile(path).figures["mmio_read"].value == 812.3
 
@@ -107,10 +105,17 @@ def test_a_bad_wish_is_one_line_and_exit_code_2(words, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_an_unwritable_place_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
-    from vfbench.errors import UserError
-
-    place = tmp_path / "missing" / "mine.toml"
-    with pytest.raises(UserError, match="cannot be written"):
-        write_profile(Path(place), dataclasses.replace(BASE, name="mine"), ())
-    assert list(tmp_path.iterdir()) == []
+@HERE
+def test_a_place_that_will_not_do_is_refused_before_anything_is_measured(tmp_path, capsys):
+    taken = tmp_path / "mine.toml"
+    taken.write_text("precious")
+    for place, complaint in (
+        (tmp_path / "missing" / "mine.toml", "there is no folder"),
+        (taken, "--force replaces it"),
+    ):
+        assert main(["calibrate", "-o", str(place)]) == 2
+        said = capsys.readouterr().err
+        assert complaint in said
+        assert "measuring" not in said
+    assert taken.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [taken]

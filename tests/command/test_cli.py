@@ -255,7 +255,8 @@ def test_an_interrupt_keeps_what_is_finished(bench: Bench, monkeypatch: pytest.M
 
 INTERRUPTED = """
 import sys, time
-import cli, fakes
+import cli
+from support import fakes
 from vfbench import runner
 
 def run(experiment, profile, progress):

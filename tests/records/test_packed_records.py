@@ -52,7 +52,9 @@ def test_packed_and_loose_sets_may_lie_side_by_side(loose: Path, tmp_path: Path)
 def test_a_packed_set_replaces_an_older_one_and_nothing_else(loose: Path, tmp_path: Path) -> None:
     records = read_records(loose)
     write_packed(records, tmp_path / "packed")
-    write_packed(records[:1], tmp_path / "packed")
+    with pytest.raises(UserError, match="--force replaces it"):
+        write_packed(records[:1], tmp_path / "packed")
+    write_packed(records[:1], tmp_path / "packed", force=True)
     assert len(read_records(tmp_path / "packed")) == 1
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "a").write_text("")
@@ -69,9 +71,9 @@ def test_a_pack_that_cannot_be_written_leaves_the_old_one(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vfbench.records.pack._write_table", full)
+    monkeypatch.setattr("vfbench.files._write_all", full)
     with pytest.raises(UserError, match="No space left on device"):
-        write_packed(records[:1], tmp_path / "packed")
+        write_packed(records[:1], tmp_path / "packed", force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["packed"]
     assert len(read_records(tmp_path / "packed")) == len(records)
 

@@ -59,7 +59,7 @@ def test_a_result_set_is_named_by_time_strategies_and_workload(tmp_path: Path) -
 
 
 def test_a_result_set_takes_no_name_that_is_taken(tmp_path: Path) -> None:
-    ResultSet.create(tmp_path, ["a"], "steady", NOW).folder.mkdir()
+    ResultSet.create(tmp_path, ["a"], "steady", NOW)
     assert ResultSet.create(tmp_path, ["a"], "steady", NOW).folder.name == "20260102T030405Z-a-steady-2"
 
 

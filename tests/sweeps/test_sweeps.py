@@ -114,7 +114,7 @@ def test_force_runs_finished_cells_again_and_replaces_their_records(
 
 def test_a_record_that_cannot_be_replaced_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     run()
-    monkeypatch.setattr("vfbench.records.write._sync", lambda *_: (_ for _ in ()).throw(OSError(28)))
+    monkeypatch.setattr("vfbench.files._write_all", lambda *_: (_ for _ in ()).throw(OSError(28)))
     with pytest.raises(UserError, match="can't write the record"):
         run(force=True)
     assert states() == {"ok": 4}

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from vfbench.calibration.measurement import Result
-from vfbench.errors import UserError
 from vfbench.profiles import SCHEMA, Figure, Profile
 
 
-def write_profile(path: Path, profile: Profile, beside: tuple[Result, ...]) -> None:
-    """Write it whole or not at all; what belongs to no cost goes in as comments. UserError where it can't be."""
-    text = "\n".join(_lines(profile, beside)) + "\n"
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); give a path in a folder that can"
-        ) from error
+def profile_text(profile: Profile, beside: tuple[Result, ...]) -> str:
+    """The file's text; what belongs to no cost goes in as comments."""
+    return "\n".join(_lines(profile, beside)) + "\n"
 
 
 def _lines(profile: Profile, beside: tuple[Result, ...]) -> Iterator[str]:

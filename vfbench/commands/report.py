@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from vfbench.commands.output import Output, force_option
 from vfbench.errors import UserError
 
 FORMATS = ("html", "md")
@@ -42,9 +43,15 @@ _debug_option = click.option(
     metavar="FILE",
     help="The page of `bench validate report`, to be linked. [default: results/validation/index.html, if there]",
 )
+@force_option
 @_debug_option
 def report(
-    results: Path, output: Path | None, format_: str | None, baseline: str | None, validation: Path | None
+    results: Path,
+    output: Path | None,
+    format_: str | None,
+    baseline: str | None,
+    validation: Path | None,
+    force: bool,
 ) -> None:
     """Write a page that answers which strategy to take.
 
@@ -52,18 +59,15 @@ def report(
     """
     from vfbench.records import read_records
     from vfbench.report.page import render
-    from vfbench.report.write import check_target, write_text
 
     kind = format_ or ("md" if output is not None and output.suffix == ".md" else "html")
     target = output or Path("report.html" if kind == "html" else "-")
-    if str(target) != "-":
-        check_target(target)
-    page = render(read_records(results), kind, baseline, _link(validation, target))
     if str(target) == "-":
-        click.echo(page, nl=False)
-    else:
-        write_text(target, page)
-        click.echo(f"Report: {target}", err=True)
+        click.echo(render(read_records(results), kind, baseline, _link(validation, target)), nl=False)
+        return
+    with Output(target, force=force) as place:
+        place.write(render(read_records(results), kind, baseline, _link(validation, target)))
+    click.echo(f"Report: {target}", err=True)
 
 
 def _link(validation: Path | None, page: Path) -> str:
@@ -122,25 +126,27 @@ def compare(before: Path, after: Path, fail_over: float | None, as_json: bool) -
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     metavar="FOLDER",
-    help="Where the packed set goes; an older one there is replaced.",
+    help="Where the packed set goes.",
 )
 @click.option(
     "--thin", is_flag=True, help="Keep the timeline (intervals) of each experiment's first repeat only."
 )
+@force_option
 @_debug_option
-def pack(results: Path, output: Path, thin: bool) -> None:
+def pack(results: Path, output: Path, thin: bool, force: bool) -> None:
     """Put many runs into one small folder.
 
     RESULTS is a result set or a folder of result sets. The packed set holds the same records, and every command
     reads it like any other: for publishing, or to keep beside sources.
     """
     from vfbench.records import read_records
-    from vfbench.records.pack import write_packed
+    from vfbench.records.pack import check_place, write_packed
     from vfbench.report.groups import thinned
 
+    check_place(output, force=force)
     records = read_records(results)
     if thin:
         records = thinned(records)
-    write_packed(records, output)
+    write_packed(records, output, force=force)
     size = sum(path.stat().st_size for path in output.iterdir())
     click.echo(f"{len(records)} runs in {size / 1024:,.0f} KiB: {output}", err=True)

@@ -21,11 +21,12 @@ from vfbench.records.read import (
 )
 from vfbench.records.schema import INTERVALS, MEASURES, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Column
 from vfbench.records.select import where
-from vfbench.records.write import Encoded, ResultSet, check_writable, encode, run_folder_name
+from vfbench.records.write import RECORD_FILES, Encoded, ResultSet, check_writable, encode, run_folder_name
 
 __all__ = [
     "INTERVALS",
     "MEASURES",
+    "RECORD_FILES",
     "ROUNDS",
     "RUNS",
     "SCHEMA_VERSION",

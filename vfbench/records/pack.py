@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
+from vfbench.files import check_only, make_folders, remove_leftovers, write_folder
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Cell, Column
 from vfbench.records.tables import Row, broken, read_arrow, read_table
 from vfbench.records.write import INTERVALS_FILE, ROUNDS_FILE, RUNS_FILE
@@ -30,42 +30,60 @@ RUN = "run_number"
 """The column by which a table's row knows its run: 0 is the first of the manifests."""
 TABLES = {RUNS_FILE: RUNS, ROUNDS_FILE: ROUNDS, INTERVALS_FILE: INTERVALS}
 LEVEL = 19
+FILES = (PACKED, MANIFESTS_FILE, *TABLES)
 
 
-def write_packed(records: Sequence[Record], folder: Path) -> None:
-    """The records as a packed set at `folder`; UserError if it exists and is none, or can't be written."""
-    if folder.exists() and not (folder / PACKED).exists() and any(folder.iterdir()):
-        raise UserError(f"{str(folder)!r} holds something else than a packed set: name another folder")
+def check_place(folder: Path, *, force: bool) -> None:
+    """UserError unless a packed set may be put at `folder`: it is not there, empty, or with `force` a packed set."""
+    try:
+        if not os.path.lexists(folder) or not any(folder.iterdir()):
+            return
+        check_only(folder, FILES)
+    except OSError as error:
+        raise UserError(
+            f"{str(folder)!r} holds something else than a packed set ({error.strerror}): name another folder"
+        ) from error
+    if not force:
+        raise UserError(f"{str(folder)!r} holds a packed set: --force replaces it, -o FOLDER names another")
+
+
+def write_packed(records: Sequence[Record], folder: Path, *, force: bool = False) -> None:
+    """The records as a packed set at `folder`; UserError if it can't be written or may not be replaced.
+
+    With `force` an older packed set is replaced at once; something else never is.
+    """
+    check_place(folder, force=force)
     names = [record.path.name for record in records]
     if len(set(names)) < len(names):
         raise UserError("two of the runs are the same experiment: pack one result set")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    files = _encoded(records)
     try:
-        temporary.mkdir(parents=True)
-        _write(records, temporary)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        make_folders(folder.parent)
+        remove_leftovers(folder.parent, FILES)
+        write_folder(folder, files, replaces=FILES if force else ())
     except OSError as error:
         raise UserError(f"can't write the packed set {str(folder)!r}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(records: Sequence[Record], folder: Path) -> None:
+def _encoded(records: Sequence[Record]) -> dict[str, bytes]:
+    """The set's files by name."""
     shared: dict[str, list[Any]] = {part: [] for part in SHARED}
     manifests = [
         {FOLDER: record.path.name, "manifest": json.dumps(_with_places(record.manifest, shared))}
         for record in records
     ]
-    _write_table(folder / MANIFESTS_FILE, manifests, {FOLDER: "string", "manifest": "string"})
     runs = [{RUN: number, **record.run} for number, record in enumerate(records)]
-    _write_table(folder / RUNS_FILE, runs, _types(RUNS))
+    files = {
+        MANIFESTS_FILE: _table(manifests, {FOLDER: "string", "manifest": "string"}),
+        RUNS_FILE: _table(runs, _types(RUNS)),
+    }
     for file, part in ((ROUNDS_FILE, "rounds"), (INTERVALS_FILE, "intervals")):
         rows = [{RUN: n, **row} for n, record in enumerate(records) for row in getattr(record, part)]
-        _write_table(folder / file, rows, _types(TABLES[file]))
+        files[file] = _table(rows, _types(TABLES[file]))
     document = {"schema": SCHEMA_VERSION, "runs": len(records), **shared}
-    (folder / PACKED).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    # A lone surrogate (a name that is no UTF-8) stays one of JSON's escapes.
+    return {**files, PACKED: text.encode(errors="backslashreplace")}
 
 
 def _types(columns: tuple[Column, ...]) -> dict[str, str]:
@@ -82,21 +100,24 @@ def _with_places(manifest: Mapping[str, Any], shared: dict[str, list[Any]]) -> d
     return {**manifest, **places}
 
 
-def _write_table(path: Path, rows: list[dict[str, Any]], types: Mapping[str, str]) -> None:
+def _table(rows: list[dict[str, Any]], types: Mapping[str, str]) -> bytes:
     """Without dictionaries and statistics, which take more room here than they save."""
     import pyarrow
     import pyarrow.parquet
 
     schema = pyarrow.schema([pyarrow.field(name, type_) for name, type_ in types.items()])
     table = pyarrow.Table.from_pylist(rows, schema=schema)
+    sink = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(
         table,
-        path,
+        sink,
         compression="zstd",
         compression_level=LEVEL,
         use_dictionary=False,
         write_statistics=False,
     )
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def unpacked(folder: Path) -> list[tuple[Path, dict[str, Any], dict[str, list[Row]]]]:

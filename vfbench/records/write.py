@@ -1,15 +1,15 @@
 """Writing records: a folder per run inside a result set, there in full or not at all.
 
-A run is written to a hidden sibling, synced to disk, then renamed. Whoever is killed in between leaves only
-the hidden folder, which no reader takes for a result. Times stand in the manifest alone, so the same
+A run is written to a hidden sibling, synced to disk, then renamed (``vfbench.files``). Whoever is killed in between
+leaves only the hidden folder, which no reader takes for a result. Times stand in the manifest alone, so the same
 experiment twice gives bit-identical Parquet files.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from vfbench.errors import UserError
 from vfbench.experiment import Experiment
 from vfbench.needs import needs_of
 from vfbench.profiles.machine import Need
+from vfbench.files import make_folders, make_new_folder, write_folder
 from vfbench.records.environment import environment
 from vfbench.records.outcome import Outcome
 from vfbench.records.parquet import parquet
@@ -32,6 +33,7 @@ MANIFEST = "manifest.json"
 RUNS_FILE = "runs.parquet"
 ROUNDS_FILE = "rounds.parquet"
 INTERVALS_FILE = "intervals.parquet"
+RECORD_FILES = (MANIFEST, RUNS_FILE, ROUNDS_FILE, INTERVALS_FILE)
 
 LONGEST_NAME = 120
 
@@ -59,13 +61,13 @@ class Costs(Protocol):
 
 @dataclass(frozen=True)
 class ResultSet:
-    """The folder that the runs of one command go to; it appears with its first run."""
+    """The folder that the runs of one command go to."""
 
     folder: Path
 
     @classmethod
     def create(cls, root: Path, strategies: Sequence[str], workload: str, now: datetime) -> ResultSet:
-        """A result set of its own under `root`; UserError now, not after the run, if it can't be written."""
+        """A new folder under `root`, nobody else's; UserError now, not after the run, if it can't be written."""
         check_writable(root)
         names = (
             "+".join(strategies)
@@ -73,12 +75,17 @@ class ResultSet:
             else f"{len(strategies)}-strategies"
         )
         stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{names}-{workload}"
-        taken = 1
-        folder = root / stem
-        while folder.exists():
-            taken += 1
-            folder = root / f"{stem}-{taken}"
+        for number in itertools.count(1):
+            folder = root / (stem if number == 1 else f"{stem}-{number}")
+            with contextlib.suppress(FileExistsError):
+                make_new_folder(folder)
+                break
         return cls(folder)
+
+    def discard_empty(self) -> None:
+        """Take the folder away again if no run came to its end."""
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def write(
         self, experiment: Experiment, outcome: Outcome, profile: Costs, *, started: datetime, command: str
@@ -86,24 +93,16 @@ class ResultSet:
         """The run's folder, once it is on disk; UserError if it can't be, or if that run is there already."""
         return self.put(encode(experiment, outcome, profile, started=started, command=command))
 
-    def put(self, record: Encoded) -> Path:
-        """What `write` does, for a record that is encoded already."""
+    def put(self, record: Encoded, *, replace: bool = False) -> Path:
+        """What `write` does, for a record that is encoded already; or in the place of an older one, at once."""
         final = self.folder / record.folder
-        temporary = self.folder / f".{final.name}.{os.getpid()}"
         try:
-            if final.exists():
-                raise UserError(f"{final} holds a finished run, which is never overwritten")
-            temporary.mkdir(parents=True)
-            for name, content in record.files.items():
-                (temporary / name).write_bytes(content)
-            for path in (*temporary.iterdir(), temporary):
-                _sync(path)
-            temporary.rename(final)
-            _sync(self.folder)
+            write_folder(final, record.files, replaces=RECORD_FILES if replace else None)
+        except FileExistsError as error:
+            reason = f"{error.strerror}: move it away" if replace else "a finished run is never overwritten"
+            raise UserError(f"{final} is there already; {reason}") from error
         except OSError as error:
             raise UserError(f"can't write the record {final}: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return final
 
 
@@ -138,7 +137,7 @@ def encode(
 def check_writable(root: Path) -> None:
     """UserError unless `root` is a folder (made if it is missing) that takes files."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folders(root)
         with tempfile.NamedTemporaryFile(dir=root, prefix=".writable-"):
             pass
     except OSError as error:
@@ -203,11 +202,3 @@ def _figures(profile: Costs) -> dict[str, Any]:
 @cache
 def _environment() -> dict[str, Any]:
     return environment()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

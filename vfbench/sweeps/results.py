@@ -6,8 +6,11 @@ that failed, timed out or were skipped get another chance; the new record then t
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import shutil
+import os
+import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
-from vfbench.records import Encoded, ResultSet, check_writable, read_manifest, run_folder_name
+from vfbench.files import check_only, remove_leftovers
+from vfbench.records import RECORD_FILES, Encoded, ResultSet, check_writable, read_manifest, run_folder_name
 
 if TYPE_CHECKING:
     from vfbench.profiles import Profile
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 FINISHED_STATES = ("ok", "not-converged")
 LOCK = ".lock"
+_UNFINISHED_ONCE = re.compile(r"\..+-s[0-9]+-[0-9a-f]+\.([0-9]+|older)")
+"""How earlier versions named what they had not finished."""
 
 
 @dataclass(frozen=True)
@@ -40,35 +46,49 @@ class SweepResults:
     def writing(self) -> Iterator[None]:
         """While entered nobody else writes here, and what a killed sweep left half written is gone."""
         check_writable(self.folder)
-        with (self.folder / LOCK).open("w") as lock:
+        with _open_lock(self.folder / LOCK) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise UserError(
                     f"another sweep is writing to {self.folder}: wait for it, or name another --results DIR"
                 ) from None
-            for left in self.folder.glob(".*/"):
-                shutil.rmtree(left, ignore_errors=True)
+            remove_leftovers(self.folder, RECORD_FILES)
+            remove_leftovers(self.folder, RECORD_FILES, _UNFINISHED_ONCE)
             yield
 
     def put(self, record: Encoded) -> Path:
         """The record's folder, in the place of an older one; that one stays if this can't be written."""
-        place = self.folder / record.folder
-        aside = place.with_name(f".{place.name}.older")
-        if place.exists():
-            place.rename(aside)
+        return ResultSet(self.folder).put(record, replace=True)
+
+    def check_replaceable(self, cell: Cell) -> None:
+        """UserError, before anything runs, if something else than a record is in the cell's place."""
+        place = self._place(cell)
         try:
-            return ResultSet(self.folder).put(record)
-        except BaseException:
-            if aside.exists() and not place.exists():
-                aside.rename(place)
-            raise
-        finally:
-            if place.exists():
-                shutil.rmtree(aside, ignore_errors=True)
+            if os.path.lexists(place):
+                check_only(place, RECORD_FILES)
+        except OSError as error:
+            raise UserError(f"{place} can't be replaced: {error.strerror}: move it away") from error
 
     def _place(self, cell: Cell) -> Path:
         return self.folder / run_folder_name(cell.experiment)
+
+
+@contextmanager
+def _open_lock(path: Path) -> Iterator[int]:
+    """The file to lock, made if there is none; whatever else has its name is not touched."""
+    try:
+        # O_NONBLOCK: a FIFO of that name would be waited for.
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
+        )
+    except OSError as error:
+        raise UserError(f"the sweep's lock {path} can't be opened: {error.strerror}") from error
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UserError(f"the sweep's lock {path} is no file: move it away")
+        yield descriptor
 
 
 def is_finished(manifest: Mapping[str, Any] | None, profile: Profile) -> bool:

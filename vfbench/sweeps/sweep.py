@@ -97,6 +97,7 @@ def make_plan(cells: Sequence[Cell], results: SweepResults, *, force: bool) -> P
         if manifest is not None and finished:
             plan.known.append((cell, float(manifest["wall_s"])))
         if manifest is None or force or not finished:
+            results.check_replaceable(cell)
             plan.to_run.append(cell)
         else:
             plan.other_sources += manifest["environment"].get("source_hash") != _source_hash()

@@ -12,6 +12,8 @@ from vfbench.validation.tables import FOLDER, ValidationTable, load_all, write_w
 VALIDATIONS: Final = ("published", "qemu", "linux", "model")
 """In the order of the page."""
 PAGE: Final = "index.html"
+_TITLE: Final = "<title>vfbench: can it be trusted?</title>"
+"""By which its own page is known: another is not replaced."""
 _TEMPLATE: Final = Path(__file__).with_name("page.html.j2")
 
 
@@ -19,7 +21,7 @@ def write_page(folder: Path = FOLDER) -> tuple[Path, list[ValidationTable]]:
     """Write `<folder>/index.html` from the tables stored there; the page says which validation was not run."""
     tables = load_all(VALIDATIONS, folder)
     path = folder / PAGE
-    write_whole(path, page(tables))
+    write_whole(path, page(tables), lambda text: _TITLE in text)
     return path, tables
 
 

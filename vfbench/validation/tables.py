@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
 
 from vfbench.errors import UserError
+from vfbench.files import make_folders, remove_leftovers, write_file
 
 SCHEMA: Final = 1
 FOLDER: Final = Path("results") / "validation"
@@ -166,7 +166,7 @@ def format_error(row: Row) -> str:
 def store(table: ValidationTable, folder: Path = FOLDER) -> Path:
     """Write `<folder>/<name>.json`, whole or not at all; UserError if the folder can't be written."""
     path = folder / f"{table.name}.json"
-    write_whole(path, json.dumps(table.to_json(), indent=1, allow_nan=False) + "\n")
+    write_whole(path, json.dumps(table.to_json(), indent=1, allow_nan=False) + "\n", _is_table)
     return path
 
 
@@ -190,17 +190,26 @@ def load_all(names: Sequence[str], folder: Path = FOLDER) -> list[ValidationTabl
     return [load(path) for name in names if (path := folder / f"{name}.json").exists()]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under a hidden name, then rename it; UserError if it can't be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def write_whole(path: Path, text: str, is_ours: Callable[[str], bool]) -> None:
+    """Write a file in full or not at all; UserError if it can't be, or if what is there already is not ours."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UserError(f"{path} is no file that a validation wrote: give another folder")
+        if path.exists() and not is_ours(path.read_text(encoding="utf-8", errors="replace")):
+            raise UserError(f"{path} was not written by a validation: move it away or give another folder")
+        make_folders(path.parent)
+        remove_leftovers(path.parent)
+        write_file(path, text, replace=True)
     except OSError as error:
-        with suppress(OSError):  # it may not even have been made
-            temporary.unlink()
         raise UserError(f"{path}: cannot be written ({error.strerror}); give a writable folder") from error
+
+
+def _is_table(text: str) -> bool:
+    """Whether it is a table of any schema."""
+    with suppress(ValueError):
+        document = json.loads(text)
+        return isinstance(document, dict) and {"schema", "name", "rows"} <= document.keys()
+    return False
 
 
 def _is_number(value: Value) -> TypeGuard[int | float]:

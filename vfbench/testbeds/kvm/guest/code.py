@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vfbench.errors import UserError
+from vfbench.files import write_file
 
 GUEST_TRIPLE = "x86_64-unknown-linux-gnu"
 GUEST_FEATURES = "-mmx,-sse,-sse2,-avx,+soft-float"
@@ -86,11 +87,9 @@ def compile_guest_cached(
     if path.exists():
         return _from_json(path.read_text())
     code = compile_guest(function, argument_types)
+    # Whole or not at all: two runs that start together never read half a file.
     folder.mkdir(parents=True, exist_ok=True)
-    # Renamed into place, so that two runs that start together never read half a file.
-    unfinished = path.with_suffix(f".{id(code):x}")
-    unfinished.write_text(_to_json(code))
-    unfinished.replace(path)
+    write_file(path, _to_json(code), replace=True)
     return code
 
 
