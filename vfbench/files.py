@@ -104,13 +104,11 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(
-    parent: Path, names: Collection[str] = (), hidden: re.Pattern[str] = HIDDEN
-) -> None:
+def remove_leftovers(parent: Path, names: Collection[str] = (), hidden: re.Pattern[str] = HIDDEN) -> None:
     """Delete what killed writers left in `parent`: hidden files, and hidden folders with nothing but these names.
 
-    `hidden` is how their names look. A folder that was about to be replaced, and that no other is there for, goes back to its place. What a living
-    writer holds, what belongs to another user, and what is in the way of neither rule stays.
+    `hidden` is how their names look. A folder that was about to be replaced, and that no other is there for, goes
+    back to its place. What a living writer holds, what belongs to another user, and anything else stays.
     """
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(parent)):
