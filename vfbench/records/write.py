@@ -20,9 +20,9 @@ from typing import Any, Protocol
 
 from vfbench.errors import UserError
 from vfbench.experiment import Experiment
+from vfbench.files import make_folders, make_new_folder, write_folder
 from vfbench.needs import needs_of
 from vfbench.profiles.machine import Need
-from vfbench.files import make_folders, make_new_folder, write_folder
 from vfbench.records.environment import environment
 from vfbench.records.outcome import Outcome
 from vfbench.records.parquet import parquet
