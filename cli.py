@@ -18,6 +18,8 @@ import click
 from vfbench.commands import Registries
 from vfbench.commands.calibrate import calibrate
 from vfbench.commands.claims import claims
+from vfbench.commands.doctor import doctor
+from vfbench.commands.fetch import fetch
 from vfbench.commands.ndr import ndr
 from vfbench.commands.report import compare, pack, report
 from vfbench.commands.sensitivity import sensitivity
@@ -268,27 +270,6 @@ def show(result: Path, as_json: bool, baseline: str | None) -> None:
 
 
 @bench.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
-@_debug_option
-def doctor(as_json: bool) -> int:
-    """Say what this machine offers for real VMs.
-
-    Whether there is a usable /dev/kvm, its log modes, what an exit and a guest instruction cost, and whether
-    the times of runs here count. Exit code 2 where no VM can be had.
-    """
-    from vfbench.testbeds.kvm.doctor import describe, probe
-
-    found = probe()
-    if as_json:
-        import json
-
-        click.echo(json.dumps(found))
-    else:
-        click.echo("\n".join(describe(found)))
-    return 0 if found["kvm"] else EXIT_USER_ERROR
-
-
-@bench.command()
 @click.option(
     "--profile", default=DEFAULT_PROFILE, show_default=True, metavar="NAME|FILE", help="What things cost."
 )
@@ -328,6 +309,8 @@ def crosscheck(profile: str, only: tuple[str, ...]) -> int:
 
 bench.add_command(calibrate)
 bench.add_command(claims)
+bench.add_command(doctor)
+bench.add_command(fetch)
 bench.add_command(sensitivity)
 bench.add_command(sweep)
 bench.add_command(ndr)
