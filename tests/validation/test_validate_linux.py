@@ -7,22 +7,18 @@ import socket
 import struct
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.real_guests import real_parts
 
 import cli
 from strategies import ALL_STRATEGIES
-from vfbench.errors import RunFailed, UserError
-from vfbench.testbeds.qemu.boot import cpio
+from vfbench.errors import UserError
 from vfbench.validation.linux import counts, frames
 from vfbench.validation.linux.drivers import DRIVERS, IOMMUS
 from vfbench.validation.linux.echo import EchoPeer, Gap, echo_request, is_echo_reply
-from vfbench.validation.linux.guest import Guest, GuestSetup
-from vfbench.validation.linux.initramfs import initramfs, module
 from vfbench.validation.linux.job import chosen, lengths, model
 from vfbench.validation.linux.measure import taking_frames
-from vfbench.validation.linux.parts import Parts, find_parts
 from vfbench.validation.linux.predict import predict
 from vfbench.validation.linux.scenario import (
     Registered,
@@ -60,60 +56,6 @@ def scenario(driver: str, *, iommu: str = "caching-mode", sent: bool = False, he
 def evenly(frames_each: int, packets_per_s: float) -> list[float]:
     """Moments of so many frames, from any beginning."""
     return [1000 + i / packets_per_s for i in range(frames_each)]
-
-
-def parts(folder: Path) -> Parts:
-    """Made-up parts: a busybox, one packed and one plain module."""
-    import lzma
-
-    drivers = folder / "modules" / "kernel" / "drivers"
-    drivers.mkdir(parents=True)
-    (drivers / "one.ko.xz").write_bytes(lzma.compress(b"first"))
-    (drivers / "the_other.ko").write_bytes(b"second")
-    for name in ("qemu", "vmlinuz", "busybox"):
-        (folder / name).write_bytes(name.encode())
-    return Parts(folder / "qemu", folder / "vmlinuz", folder / "modules", folder / "busybox")
-
-
-def members(archive: bytes) -> dict[str, tuple[int, bytes]]:
-    """What the kernel would unpack: name to mode and content."""
-    found, at = {}, 0
-    while True:
-        assert archive[at : at + 6] == b"070701"
-        fields = [int(archive[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
-        mode, size, name_bytes = fields[1], fields[6], fields[11]
-        name = archive[at + 110 : at + 109 + name_bytes].decode()
-        at += (110 + name_bytes + 3) & -4
-        if name == "TRAILER!!!":
-            return found
-        found[name] = (mode, archive[at : at + size])
-        at += (size + 3) & -4
-
-
-def test_an_archive_holds_each_file_with_its_mode() -> None:
-    entries = (cpio.folder("bin"), cpio.program("bin/sh", b"12345"), cpio.plain_file("x", b""))
-    assert members(cpio.archive(entries)) == {
-        "bin": (0o40755, b""),
-        "bin/sh": (0o100755, b"12345"),
-        "x": (0o100644, b""),
-    }
-
-
-def test_a_device_node_carries_its_numbers() -> None:
-    header = cpio.archive((cpio.character_device("dev/console", 5, 1),))[:110]
-    assert (header[78:86], header[86:94]) == (b"00000005", b"00000001")
-
-
-def test_the_initramfs_holds_the_modules_unpacked(tmp_path: Path) -> None:
-    found = members(initramfs(parts(tmp_path), ["one", "the-other"]))
-    assert found["modules/one.ko"][1] == b"first"
-    assert found["modules/the-other.ko"][1] == b"second"
-    assert found["init"][0] == 0o100755
-
-
-def test_a_module_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--modules: .* has no igbvf\.ko"):
-        module(parts(tmp_path).modules, "igbvf")
 
 
 def test_a_histogram_is_read_in_full_and_by_size() -> None:
@@ -221,34 +163,12 @@ class _Place:
     peer = None
 
 
-def test_a_guest_is_emulated_and_has_one_processor(tmp_path: Path) -> None:
-    devices = (*IOMMUS["caching-mode"].device, *DRIVERS["virtio-net"].behind_iommu)
-    command = " ".join(GuestSetup(parts(tmp_path), tmp_path / "i", tmp_path, devices).command())
-    assert "-accel tcg -cpu max -smp 1" in command
-    assert "intel-iommu,intremap=off,caching-mode=on" in command
-    assert "disable-legacy=on,iommu_platform=on" in command
-
-
 def test_what_is_missing_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    missing = str(tmp_path / "vmlinuz")
-    assert cli.main(["validate", "linux", "--kernel", missing]) == 2
+    missing = str(tmp_path / "qemu")
+    assert cli.main(["validate", "linux", "--qemu", missing]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"--kernel: there is no {missing}; fetch it with `bench validate linux --fetch`" in said
-
-
-def test_parts_are_found_where_fetch_unpacks_them(tmp_path: Path) -> None:
-    for path in (
-        "boot/vmlinuz-6.12-x",
-        "lib/modules/6.12-x/kernel",
-        "usr/bin/qemu-system-x86_64",
-        "bin/busybox",
-    ):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch()
-    found = find_parts(root=tmp_path)
-    assert found.modules == tmp_path / "lib/modules/6.12-x"
-    assert found.firmware == (tmp_path / "usr/share/qemu", tmp_path / "usr/share/seabios")
+    assert f"--qemu: there is no program {missing}; fetch it with `make linux-guest`" in said
 
 
 @pytest.mark.parametrize("text", ["63", "64,9000", "many", ""])
@@ -325,30 +245,11 @@ def test_what_the_model_was_told_is_said() -> None:
     assert gaps([1.0, 1.017, 1.035, 1.1]) == "told of frames 17.0 to 65.0 ms apart, median 18.0"
 
 
-def _fetched() -> Any:
-    try:
-        return find_parts()
-    except UserError as missing:
-        return missing
-
-
 @pytest.mark.slow
-def test_a_real_igb_maps_nothing_per_frame_received_and_once_per_frame_sent() -> None:
-    found = _fetched()
-    if isinstance(found, UserError):
-        pytest.skip(str(found))
+@pytest.mark.parametrize("kernel", ["6.12", "newest"])
+def test_a_real_igb_maps_nothing_per_frame_received_and_once_per_frame_sent(kernel: str) -> None:
+    found = real_parts(kernel)
     plan = [scenario("igb"), scenario("igb", sent=True)]
     rows = list(validate(found, plan, registered(), model(), lambda _line: None))
     maps = {each.case: each.observed for each in rows if each.measure == "maps"}
     assert maps == {"igb caching-mode freed 64 B": 0, "igb caching-mode sent 64 B": 1}
-
-
-def test_the_last_words_of_a_qemu_that_ends_are_kept(tmp_path: Path) -> None:
-    made = parts(tmp_path)
-    (tmp_path / "qemu").write_text("#!/bin/sh\necho no such machine >&2\nexit 3\n")
-    (tmp_path / "qemu").chmod(0o755)
-    with (
-        pytest.raises(RunFailed, match="no such machine"),
-        Guest(GuestSetup(made, tmp_path / "i", tmp_path, ())),
-    ):
-        pass

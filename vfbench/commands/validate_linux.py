@@ -22,9 +22,17 @@ def _say(line: str) -> None:
 
 
 @click.command("linux")
-@click.option("--kernel", type=_existing_path, metavar="FILE", help="The guest's kernel (vmlinuz).")
+@click.option(
+    "--kernel",
+    default="auto",
+    show_default=True,
+    metavar="FILE|VERSION",
+    help="The guest's kernel: a vmlinuz, or a version that was fetched (6.12, newest).",
+)
 @click.option("--modules", type=_existing_path, metavar="DIR", help="Folder with the kernel's modules.")
-@click.option("--qemu", type=_existing_path, metavar="FILE", help="qemu-system-x86_64, 8.0 or newer.")
+@click.option(
+    "--qemu", default="auto", show_default=True, metavar="FILE", help="qemu-system-x86_64, 8.0 or newer."
+)
 @click.option(
     "--busybox", type=_existing_path, metavar="FILE", help="A static busybox, the guest's user space."
 )
@@ -32,7 +40,7 @@ def _say(line: str) -> None:
     "--fetch",
     "fetching",
     is_flag=True,
-    help="Download QEMU, a kernel and busybox with apt-get into the user's cache, install nothing, and end.",
+    help="Fetch QEMU, kernels and busybox into the user's cache, as `bench fetch` does, and end.",
 )
 @click.option(
     "--driver",
@@ -81,15 +89,16 @@ def _say(line: str) -> None:
     show_default=True,
     help="Also migrate a virtio-net guest under traffic between two QEMU processes.",
 )
+@click.option("--keep", is_flag=True, help="Keep the consoles, logs and traces of the guests, and say where.")
 @results_option
 @json_option
 @debug_option
 @pass_registries
 def linux(
     registries: Registries,
-    kernel: Path | None,
+    kernel: str,
     modules: Path | None,
-    qemu: Path | None,
+    qemu: str,
     busybox: Path | None,
     fetching: bool,
     drivers: str,
@@ -99,6 +108,7 @@ def linux(
     frames: int,
     pace: int,
     migration: bool,
+    keep: bool,
     results: Path,
     as_json: bool,
 ) -> int:
@@ -107,25 +117,32 @@ def linux(
     Boots an unmodified kernel (emulated, no /dev/kvm needed), sends it frames of the suite's workloads, and counts
     maps, unmaps, invalidations, interrupts and kicks per packet. See docs/linux.md.
     """
+    from vfbench.settings import Qemu
+    from vfbench.testbeds.qemu.parts.find import find_parts
     from vfbench.validation.linux.drivers import DRIVERS, IOMMUS
     from vfbench.validation.linux.job import Job, chosen, lengths, run_job
-    from vfbench.validation.linux.parts import find_parts
     from vfbench.validation.linux.scenario import Registered
     from vfbench.validation.show import conclude
 
     if fetching:
-        from vfbench.validation.linux.fetch import fetch
+        from vfbench.testbeds.qemu.parts.fetch import fetch
 
         fetch(_say)
         return 0
     job = Job(
-        parts=find_parts(kernel, modules, qemu, busybox),
+        parts=find_parts(
+            Qemu(binary=qemu, kernel=kernel),
+            modules=modules,
+            busybox=busybox,
+            options=("--qemu", "--kernel"),
+        ),
         drivers=chosen("--driver", drivers, DRIVERS),
         iommus=chosen("--iommu", iommus, IOMMUS),
         lengths=lengths(sizes),
         registered=Registered(registries.strategies(), registries.workloads(), workload, frames, pace),
         migration=migration,
         command=_command(),
+        keep=keep,
     )
     try:
         table = run_job(job, _say)

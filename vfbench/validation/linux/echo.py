@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from vfbench.validation.linux.frames import GUEST_ADDRESS, IPV4, PEER_ADDRESS, checksum
-from vfbench.validation.linux.guest import Guest
+from vfbench.validation.linux.guest import WiredGuest
 
 ICMP, ECHO_REQUEST, ECHO_REPLY = 1, 8, 0
 MIN_FRAME_BYTES = 60
@@ -51,7 +51,7 @@ class Gap(NamedTuple):
 class EchoPeer:
     """A context: requests are sent as long as it lasts. The lists are of monotonic seconds."""
 
-    def __init__(self, places: Sequence[Guest], mac: bytes, peer: bytes, packets_per_s: int) -> None:
+    def __init__(self, places: Sequence[WiredGuest], mac: bytes, peer: bytes, packets_per_s: int) -> None:
         self._places = {place.peer: place for place in places}
         self._here = self._first = places[0]
         self._addresses = mac, peer

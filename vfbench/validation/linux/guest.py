@@ -1,121 +1,58 @@
-"""One Linux guest in one QEMU process: booted, spoken to, sent frames, and ended."""
+"""A guest on a wire of ours: frames are put on it one at a time, each once the guest is done with the one before."""
 
 from __future__ import annotations
 
 import fcntl
-import os
 import socket
-import subprocess
 import sys
 import termios
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from vfbench.errors import RunFailed
-from vfbench.validation.linux.console import Console
-from vfbench.validation.linux.parts import Parts
+from vfbench.testbeds.qemu.boot.guest import Guest
+from vfbench.testbeds.qemu.boot.setup import GuestSetup
 
-MEMORY_MIB = 256
-MACHINE = (
-    "-name linux,debug-threads=on -nodefaults -display none -monitor none -machine q35 -accel tcg -cpu max -smp 1 "
-    "-no-reboot"
-)
-END_S = 10
 IDLE_S = 20.0
 LOOK_S = 0.0005
 HALTED_LOOKS = 2
-LAST_LINES = 6
+GUEST_END, PEER_END = "wire-guest", "wire-peer"
 
 
-@dataclass(frozen=True)
-class GuestSetup:
-    """What a guest is booted with; ``folder`` takes its sockets and logs, so its path must be short (108 bytes)."""
-
-    parts: Parts
-    initramfs: Path
-    folder: Path
-    devices: tuple[str, ...]
-    kernel_options: str = ""
-    traced: tuple[str, ...] = ()
-    extra: tuple[str, ...] = ()
-
-    def socket(self, name: str) -> Path:
-        return self.folder / name
-
-    @property
-    def trace(self) -> Path:
-        return self.folder / "trace"
-
-    def command(self) -> list[str]:
-        """QEMU's command line: TCG, because the counts hardly depend on speed and every machine has it."""
-        firmware = [word for path in self.parts.firmware for word in ("-L", str(path))]
-        traced = [word for event in self.traced for word in ("-trace", event)]
-        wire = (
-            f"dgram,id=wire,local.type=unix,local.path={self.socket('guest')},"
-            f"remote.type=unix,remote.path={self.socket('peer')}"
-        )
-        return [
-            *(str(self.parts.qemu), *firmware, *MACHINE.split(), "-m", str(MEMORY_MIB)),
-            *("-kernel", str(self.parts.kernel), "-initrd", str(self.initramfs)),
-            *("-append", f"console=ttyS0 quiet panic=-1 {self.kernel_options}".strip()),
-            *("-serial", f"file:{self.folder / 'console'}"),
-            *("-chardev", f"socket,id=shell,path={self.socket('shell')},server=on,wait=off"),
-            *("-serial", "chardev:shell", "-netdev", wire, "-D", str(self.trace)),
-            *(*self.devices, *traced, *self.extra),
-        ]
-
-
-class Guest:
-    """A context: enter starts QEMU, leave ends it. ``peer`` is the socket at the other end of the guest's wire."""
+class WiredGuest(Guest):
+    """A guest whose devices may say ``netdev=wire``; ``peer`` is the socket at the other end of that wire."""
 
     def __init__(self, setup: GuestSetup) -> None:
-        self.setup = setup
+        wire = (
+            f"dgram,id=wire,local.type=unix,local.path={setup.path(GUEST_END)},"
+            f"remote.type=unix,remote.path={setup.path(PEER_END)}"
+        )
+        super().__init__(replace(setup, devices=("-netdev", wire, *setup.devices)))
         self._processor: Path | None = None
 
     def __enter__(self) -> Self:
+        self.setup.folder.mkdir(mode=0o700, exist_ok=True)
         self.peer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.peer.bind(str(self.setup.socket("peer")))
+        self.peer.bind(str(self.setup.path(PEER_END)))
         self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
-        environment = dict(os.environ)
-        if self.setup.parts.qemu_modules is not None:
-            environment["QEMU_MODULE_DIR"] = str(self.setup.parts.qemu_modules)
-        with (self.setup.folder / "qemu-said").open("wb") as said:
-            self.process = subprocess.Popen(
-                self.setup.command(), stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment
-            )
         try:
-            self.console = Console(self.setup.socket("shell"), lambda: self.process.poll() is not None)
-        except RunFailed as error:
-            self.close()
-            raise RunFailed(f"{error}; the last words of QEMU: {self.last_words()}") from None
-        return self
+            return super().__enter__()
+        except BaseException:
+            self.peer.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.console.close()
-        self.close()
-        if isinstance(error, RunFailed):
-            last = self.last_words() or "nothing"
-            raise RunFailed(f"{error}; the last words of QEMU and of the guest's kernel: {last}") from error
-
-    def close(self) -> None:
-        """End QEMU and hang up."""
-        self.process.terminate()
-        try:
-            self.process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
         self.peer.close()
+        super().__exit__(kind, error, trace)
 
     def send(self, frame: bytes) -> None:
         """Put a frame on the guest's wire."""
-        self.peer.sendto(frame, str(self.setup.socket("guest")))
+        self.peer.sendto(frame, str(self.setup.path(GUEST_END)))
 
     def wait_until_idle(self) -> None:
         """Wait until QEMU has taken every frame and the guest's processor is halted, so that nothing is left to do."""
@@ -137,24 +74,3 @@ class Guest:
             tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
             self._processor = next(task for task in tasks if (task / "comm").read_text().startswith("CPU 0"))
         return (self._processor / "stat").read_text().rpartition(") ")[2].startswith("S")
-
-    def ask(self, command: str) -> list[str]:
-        """The lines that a line of shell printed in the guest."""
-        return self.console.ask(command)
-
-    def last_words(self) -> str:
-        """The last lines that QEMU and the guest's kernel wrote."""
-        written = [self.setup.folder / name for name in ("qemu-said", "console")]
-        lines = [
-            line.strip()
-            for path in written
-            if path.exists()
-            for line in path.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        ]
-        return " / ".join(filter(None, lines))
-
-
-def load_modules(guest: Guest, modules: Sequence[str]) -> None:
-    """Load the modules in this order; their own lines on the console stay there."""
-    for name in modules:
-        guest.ask(f"insmod /modules/{name}.ko")

@@ -11,9 +11,9 @@ from vfbench.experiment import DEFAULT_PROFILE
 from vfbench.parameters import unknown
 from vfbench.profiles import load_profile
 from vfbench.testbeds import load_testbed
+from vfbench.testbeds.qemu.parts.described import Parts
 from vfbench.validation.linux.drivers import GuestIommu, NicDriver
 from vfbench.validation.linux.migrate import migrate, migration_rows
-from vfbench.validation.linux.parts import Parts
 from vfbench.validation.linux.predict import Run
 from vfbench.validation.linux.scenario import Registered, refuse_without_frame_size, scenarios
 from vfbench.validation.linux.suite import validate
@@ -35,6 +35,7 @@ class Job:
     registered: Registered
     migration: bool
     command: str
+    keep: bool = False
 
 
 def run_job(job: Job, say: Callable[[str], None]) -> ValidationTable:
@@ -43,15 +44,15 @@ def run_job(job: Job, say: Callable[[str], None]) -> ValidationTable:
     plan = list(scenarios(job.drivers, job.iommus, job.lengths))
     said: list[str] = []
 
-    def keep(line: str) -> None:
+    def note(line: str) -> None:
         if "IOMMU" in line and "kernel:" in line:
             said.append(line.partition("kernel: ")[2])
         say(line)
 
     run = model()
-    rows: list[Row] = list(validate(job.parts, plan, job.registered, run, keep))
+    rows: list[Row] = list(validate(job.parts, plan, job.registered, run, note, keep=job.keep))
     if job.migration:
-        rows += migration_rows(migrate(job.parts, say), job.registered, run)
+        rows += migration_rows(migrate(job.parts, say, keep=job.keep), job.registered, run)
     return validation_table(rows, job.parts, said, job.command)
 
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vfbench.errors import RunFailed
+from vfbench.testbeds.qemu.boot.guest import load_modules
+from vfbench.testbeds.qemu.boot.setup import TRACE
 from vfbench.validation.linux.counts import (
     ASKED_FOR,
     histogram_hits,
@@ -24,7 +26,7 @@ from vfbench.validation.linux.counts import (
     trace_events,
 )
 from vfbench.validation.linux.drivers import INVALIDATIONS, PEER_MAC, NicDriver
-from vfbench.validation.linux.guest import Guest, load_modules
+from vfbench.validation.linux.guest import WiredGuest
 
 EVENTS = "/sys/kernel/tracing/events/iommu"
 HOLDING_PORT = 67
@@ -75,14 +77,14 @@ class Counted:
         return float(getattr(self, name)) / self.packets
 
 
-def prepare(guest: Guest, driver: NicDriver) -> bytes:
+def prepare(guest: WiredGuest, driver: NicDriver) -> bytes:
     """Load the driver, bring its interface up, arm the counters; returns the interface's MAC address."""
     for scope in ("all", "default"):  # a router solicitation would be counted as a frame sent
         guest.ask(f"echo 1 > /proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
     for event in ("map", "unmap"):
         guest.ask(f"test ! -d {EVENTS}/{event} || echo hist:keys=size > {EVENTS}/{event}/trigger")
     guest.ask(f"sysctl -w net.core.rmem_max={SOCKET_BYTES} net.core.rmem_default={SOCKET_BYTES}")
-    load_modules(guest, driver.modules)
+    load_modules(guest, *driver.modules)
     for command in driver.setup:
         guest.ask(command)
     guest.ask(f"ifconfig {driver.interface} 10.0.0.1 up")
@@ -92,7 +94,7 @@ def prepare(guest: Guest, driver: NicDriver) -> bytes:
     return bytes.fromhex(address.replace(":", ""))
 
 
-def _wait_for_link(guest: Guest, interface: str) -> None:
+def _wait_for_link(guest: WiredGuest, interface: str) -> None:
     until = time.monotonic() + LINK_UP_S
     while guest.ask(f"cat /sys/class/net/{interface}/carrier") != ["1"]:
         if time.monotonic() > until:
@@ -101,13 +103,13 @@ def _wait_for_link(guest: Guest, interface: str) -> None:
     time.sleep(1)
 
 
-def snapshot(guest: Guest, driver: NicDriver) -> Snapshot:
+def snapshot(guest: WiredGuest, driver: NicDriver) -> Snapshot:
     """Read every counter."""
     maps = histogram_hits(guest.ask(f"cat {EVENTS}/map/hist"))
     unmaps = histogram_hits(guest.ask(f"cat {EVENTS}/unmap/hist"))
     received, sent = packets_of(guest.ask("cat /proc/net/dev"), driver.interface)
     interrupts = interrupts_by_name(guest.ask("cat /proc/interrupts"))
-    with guest.setup.trace.open(encoding="utf-8", errors="replace") as trace:
+    with guest.setup.path(TRACE).open(encoding="utf-8", errors="replace") as trace:
         traced = trace_events(trace)
     return Snapshot(maps, unmaps, received, sent, interrupts, traced)
 
@@ -137,7 +139,7 @@ def between(
 
 
 def count_received(
-    guest: Guest, driver: NicDriver, frames: int, play: Callable[[], Sequence[float]]
+    guest: WiredGuest, driver: NicDriver, frames: int, play: Callable[[], Sequence[float]]
 ) -> Counted:
     """``play`` puts ``frames`` frames on the wire and says when; RunFailed where the guest received another number."""
     before = snapshot(guest, driver)
@@ -149,7 +151,7 @@ def count_received(
     return counted
 
 
-def count_sent(guest: Guest, driver: NicDriver, frames: int, length_bytes: int, gap_s: float) -> Counted:
+def count_sent(guest: WiredGuest, driver: NicDriver, frames: int, length_bytes: int, gap_s: float) -> Counted:
     """The guest pings a peer that doesn't answer, with frames of ``length_bytes`` without FCS, ``gap_s`` or more apart.
 
     busybox's ping sets its timer anew after each frame, so it is late at times but never catches up in a bunch, as the
@@ -193,7 +195,7 @@ def taking_frames(peer: socket.socket) -> Iterator[list[float]]:
 
 
 @contextmanager
-def holding_socket(guest: Guest, interface: str) -> Iterator[int]:
+def holding_socket(guest: WiredGuest, interface: str) -> Iterator[int]:
     """A UDP socket in the guest that takes datagrams and never reads one, so they are held; gives its port.
 
     It is busybox's DHCP server, stopped: the one applet that opens a UDP socket. What it holds is freed with it.

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qemu.qmp import QMPClient, QMPError
-
 from vfbench.errors import RunFailed
 from vfbench.options import Options, experiments
+from vfbench.testbeds.qemu.boot.folder import run_folder
+from vfbench.testbeds.qemu.boot.initramfs import initramfs
+from vfbench.testbeds.qemu.boot.monitor import Monitor
+from vfbench.testbeds.qemu.boot.setup import GuestSetup
+from vfbench.testbeds.qemu.parts.described import Parts
 from vfbench.validation.linux.drivers import DRIVERS, PEER_MAC
 from vfbench.validation.linux.echo import EchoPeer
-from vfbench.validation.linux.guest import Guest, GuestSetup
-from vfbench.validation.linux.initramfs import initramfs
+from vfbench.validation.linux.guest import WiredGuest
 from vfbench.validation.linux.measure import prepare
-from vfbench.validation.linux.parts import Parts
 from vfbench.validation.tables import Row
 
 if TYPE_CHECKING:
@@ -55,83 +54,68 @@ class Migrated:
     bandwidth_bps: int
 
 
-def migrate(parts: Parts, say: Callable[[str], None]) -> Migrated:
+def migrate(parts: Parts, say: Callable[[str], None], *, keep: bool = False) -> Migrated:
     """Boot a source and a destination, ping the guest, migrate it."""
     driver = DRIVERS["virtio-net"]
-    with tempfile.TemporaryDirectory(prefix="vfbench-", dir="/tmp") as name:
-        folder = Path(name)
+    with run_folder(keep=keep, say=say) as folder:
         archive = folder / "initramfs"
         archive.write_bytes(initramfs(parts, driver.modules))
         source, destination = (
             GuestSetup(
-                parts, archive, _made(folder / place), driver.device, extra=_qmp(folder / place, *incoming)
+                parts,
+                archive,
+                folder / place,
+                driver.device,
+                name=place,
+                extra=("-incoming", "defer") if awaits else (),
             )
-            for place, incoming in (("source", ()), ("target", ("-incoming", "defer")))
+            for place, awaits in (("source", False), ("target", True))
         )
         say("booting a guest with virtio-net to be migrated under traffic")
-        with Guest(source) as here:
-            here.console.wait_until_booted()
+        with WiredGuest(source) as here:
+            here.wait_until_booted()
             mac = prepare(here, driver)
             peer = bytes.fromhex(PEER_MAC.replace(":", ""))
-            with Guest(destination) as there:
+            with WiredGuest(destination) as there:
                 say("migrating it")
                 with EchoPeer((here, there), mac, peer, PACKETS_PER_S) as echo:
-                    return asyncio.run(_migrated(source, destination, echo, folder / "stream"))
+                    return _migrated(here.qmp, there.qmp, echo, folder / "stream")
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-def _qmp(folder: Path, *more: str) -> tuple[str, ...]:
-    return ("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off", *more)
-
-
-async def _migrated(source: GuestSetup, destination: GuestSetup, echo: EchoPeer, stream: Path) -> Migrated:
-    here, there = QMPClient("source"), QMPClient("destination")
-    try:
-        await here.connect(str(source.socket("qmp")))
-        await there.connect(str(destination.socket("qmp")))
-        await asyncio.sleep(BEFORE_S)
-        pause_gap_s = await _pause(here, echo)
-        began = time.monotonic()
-        await there.execute("migrate-incoming", {"uri": f"unix:{stream}"})
-        limits = {"max-bandwidth": NO_LIMIT_BYTES_PER_S, "downtime-limit": DOWNTIME_LIMIT_MS}
-        await here.execute("migrate-set-parameters", limits)
-        await here.execute("migrate", {"uri": f"unix:{stream}"})
-        account = await _account(here)
-        await asyncio.sleep(AFTER_S)
-    except QMPError as error:
-        raise RunFailed(f"QEMU's monitor: {error}") from error
-    finally:
-        await here.disconnect()
-        await there.disconnect()
+def _migrated(here: Monitor, there: Monitor, echo: EchoPeer, stream: Path) -> Migrated:
+    time.sleep(BEFORE_S)
+    pause_gap_s = _pause(here, echo)
+    began = time.monotonic()
+    there("migrate-incoming", uri=f"unix:{stream}")
+    here("migrate-set-parameters", max_bandwidth=NO_LIMIT_BYTES_PER_S, downtime_limit=DOWNTIME_LIMIT_MS)
+    here("migrate", uri=f"unix:{stream}")
+    account = _account(here)
+    time.sleep(AFTER_S)
     return _result(account, echo, began, pause_gap_s)
 
 
-async def _pause(client: QMPClient, echo: EchoPeer) -> float:
+def _pause(monitor: Monitor, echo: EchoPeer) -> float:
     """Stop the guest for ``PAUSE_S`` where it is; the longest gap that the peer saw, in seconds."""
     began = time.monotonic()
-    await client.execute("stop")
-    await asyncio.sleep(PAUSE_S)
-    await client.execute("cont")
-    await asyncio.sleep(AFTER_S)
+    monitor("stop")
+    time.sleep(PAUSE_S)
+    monitor("cont")
+    time.sleep(AFTER_S)
     return echo.longest_gap(began).length_s
 
 
-async def _account(client: QMPClient) -> dict[str, Any]:
+def _account(monitor: Monitor) -> dict[str, Any]:
     """QEMU's last word on the migration; RunFailed if it failed or takes too long."""
     until = time.monotonic() + LONGEST_S
     while time.monotonic() < until:
-        account: Any = await client.execute("query-migrate")
+        account = monitor("query-migrate")
         if account.get("status") == "completed":
             return dict(account)
         if account.get("status") in ("failed", "cancelled"):
             raise RunFailed(
                 f"QEMU's migration {account['status']}: {account.get('error-desc', 'no reason given')}"
             )
-        await asyncio.sleep(0.05)
+        time.sleep(0.05)
     raise RunFailed(f"the migration did not end within {LONGEST_S:.0f} s")
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, pairwise
-from pathlib import Path
 from statistics import median
 
+from vfbench.testbeds.qemu.boot.folder import run_folder
+from vfbench.testbeds.qemu.boot.initramfs import initramfs
+from vfbench.testbeds.qemu.boot.setup import GuestSetup
+from vfbench.testbeds.qemu.parts.described import Parts
 from vfbench.validation.linux.drivers import PEER_MAC, TRACED
 from vfbench.validation.linux.frames import FCS_BYTES, arrivals, datagram, frame_to_be_freed, play
-from vfbench.validation.linux.guest import Guest, GuestSetup
-from vfbench.validation.linux.initramfs import initramfs
+from vfbench.validation.linux.guest import WiredGuest
 from vfbench.validation.linux.measure import Counted, count_received, count_sent, holding_socket, prepare
-from vfbench.validation.linux.parts import Parts
 from vfbench.validation.linux.predict import COLUMNS, Predicted, Run, predict
 from vfbench.validation.linux.scenario import Registered, Scenario, experiment_of
 from vfbench.validation.tables import Goal, Row
@@ -30,33 +30,30 @@ Say = Callable[[str], None]
 
 
 def validate(
-    parts: Parts, plan: Sequence[Scenario], registered: Registered, run: Run, say: Say
+    parts: Parts, plan: Sequence[Scenario], registered: Registered, run: Run, say: Say, *, keep: bool = False
 ) -> Iterator[Row]:
     """Every count of every scenario, as soon as its guest has been measured."""
-    # A folder of its own under /tmp, because a socket's path may have 107 bytes at most.
-    with tempfile.TemporaryDirectory(prefix="vfbench-", dir="/tmp") as name:
-        archive = Path(name) / "initramfs"
+    with run_folder(keep=keep, say=say) as place:
+        archive = place / "initramfs"
         archive.write_bytes(initramfs(parts, MODULES))
         for (driver, iommu), group in groupby(plan, key=lambda each: (each.driver, each.iommu)):
-            folder = Path(name) / f"{driver.name}-{iommu.name}"
-            folder.mkdir()
             say(f"booting Linux with {driver.name} behind an emulated IOMMU ({iommu.name})")
             setup = GuestSetup(
                 parts,
                 archive,
-                folder,
+                place / f"{driver.name}-{iommu.name}",
                 (*iommu.device, *driver.behind_iommu),
                 f"intel_iommu=on {iommu.kernel}",
-                TRACED,
+                traced=TRACED,
             )
-            with Guest(setup) as guest:
+            with WiredGuest(setup) as guest:
                 yield from _measured(guest, list(group), registered, run, say)
 
 
 def _measured(
-    guest: Guest, group: Sequence[Scenario], registered: Registered, run: Run, say: Say
+    guest: WiredGuest, group: Sequence[Scenario], registered: Registered, run: Run, say: Say
 ) -> Iterator[Row]:
-    guest.console.wait_until_booted()
+    guest.wait_until_booted()
     for line in guest.ask(IOMMU_LINES):
         say(f"the guest's kernel: {line.partition('] ')[2]}")
     mac = prepare(guest, group[0].driver)
@@ -66,7 +63,7 @@ def _measured(
         yield from compare(scenario, counted, predict(scenario, registered, run, counted.moments_s))
 
 
-def _count(guest: Guest, scenario: Scenario, registered: Registered, mac: bytes) -> Counted:
+def _count(guest: WiredGuest, scenario: Scenario, registered: Registered, mac: bytes) -> Counted:
     peer = bytes.fromhex(PEER_MAC.replace(":", ""))
     driver, length = scenario.driver, scenario.length_bytes
     if scenario.sent:

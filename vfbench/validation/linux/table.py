@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from vfbench.validation.linux.parts import Parts
+from vfbench.testbeds.qemu.parts.described import Parts
 from vfbench.validation.tables import Row, ValidationTable
 
 LEFT_OUT = (
@@ -29,8 +28,8 @@ def validation_table(rows: Sequence[Row], parts: Parts, said: Sequence[str], com
         observed_as="measured",
         rows=tuple(rows),
         circumstances={
-            "QEMU": version_of([str(parts.qemu), "--version"]),
-            "kernel": parts.kernel.name.removeprefix("vmlinuz-"),
+            "QEMU": parts.qemu.release,
+            "kernel": parts.kernel.release,
             "host": f"{platform.system()} {platform.release()}, {platform.machine()}, TCG",
             "the model was told": "when each frame was on the wire: lazy invalidations follow a timer",
             "date": datetime.now(UTC).date().isoformat(),
@@ -39,9 +38,3 @@ def validation_table(rows: Sequence[Row], parts: Parts, said: Sequence[str], com
         },
         left_out=LEFT_OUT,
     )
-
-
-def version_of(command: Sequence[str]) -> str:
-    """The first line that a program prints about its version."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return (done.stdout.splitlines() or ["unknown"])[0]

@@ -1,4 +1,5 @@
-/* Processes in the background: /run/NAME.pid while they go on, /run/NAME.json once they have said what they saw. */
+/* Processes in the background: NAME.pid while they go on, NAME.json once they have said what they saw, in /run/agent
+ * or where AGENT_FOLDER says (the tests run this program on the host). */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,6 @@
 
 #include "agent.h"
 
-#define FOLDER "/run/agent"
 #define COLLECT_MS 30000
 
 static char own_name[64];
@@ -32,8 +32,13 @@ static void end_now(int signal_number) {
     ending = 1;
 }
 
+static const char *folder(void) {
+    const char *named = getenv("AGENT_FOLDER");
+    return named ? named : "/run/agent";
+}
+
 static void path_of(char *path, size_t size, const char *name, const char *kind) {
-    snprintf(path, size, FOLDER "/%s.%s", name, kind);
+    snprintf(path, size, "%s/%s.%s", folder(), name, kind);
 }
 
 /* SIGUSR1 is let in only while a process waits for input, so that none is lost between a look and a wait. */
@@ -47,8 +52,8 @@ static void listen_for_end(void) {
 }
 
 int in_background(const char *name) {
-    char path[128];
-    mkdir(FOLDER, 0700);
+    char path[512];
+    mkdir(folder(), 0700);
     snprintf(own_name, sizeof own_name, "%s", name);
     listen_for_end();
     int child = fork();
@@ -81,14 +86,14 @@ int pending_end(const struct timespec *wait) {
 }
 
 FILE *report(void) {
-    char path[128];
+    char path[512];
     path_of(path, sizeof path, own_name, "part");
     freopen(path, "w", stdout);
     return stdout;
 }
 
 void reported(void) {
-    char part[128], whole[128], pid[128];
+    char part[512], whole[512], pid[512];
     fputc('\n', stdout);
     fflush(stdout);
     path_of(part, sizeof part, own_name, "part");
@@ -112,17 +117,17 @@ static void copy_out(const char *path) {
 /* Calls `each` for every file in the folder whose name ends with `kind`; returns how many there were. */
 static int for_each(const char *kind, void (*each)(const char *)) {
     int found = 0;
-    char path[320];
-    DIR *folder = opendir(FOLDER);
+    char path[512];
+    DIR *listed = opendir(folder());
     struct dirent *entry;
-    while (folder && (entry = readdir(folder))) {
+    while (listed && (entry = readdir(listed))) {
         char *dot = strrchr(entry->d_name, '.');
         if (!dot || strcmp(dot + 1, kind)) continue;
-        snprintf(path, sizeof path, FOLDER "/%s", entry->d_name);
+        snprintf(path, sizeof path, "%s/%s", folder(), entry->d_name);
         if (each) each(path);
         found++;
     }
-    if (folder) closedir(folder);
+    if (listed) closedir(listed);
     return found;
 }
 

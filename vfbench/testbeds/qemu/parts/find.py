@@ -27,48 +27,54 @@ def find_parts(
     modules: Path | None = None,
     busybox: Path | None = None,
     root: Path | None = None,
+    options: tuple[str, str] = ("qemu.binary", "qemu.kernel"),
 ) -> Parts:
-    """The parts that ``settings`` ask for; UserError, with what would do, for the first that is missing."""
+    """The parts that ``settings`` ask for; UserError, with what would do, for the first that is missing.
+
+    ``options`` are the user's names of the QEMU and of the kernel, for the messages.
+    """
     asked = settings or Settings()
     unpacked = root or prefix.PREFIX
     complete = unpacked if prefix.manifest(unpacked) is not None else None
     return Parts(
-        qemu=find_qemu(asked.binary, complete),
-        kernels=find_kernels(asked.kernel, complete, modules),
+        qemu=find_qemu(asked.binary, complete, options[0]),
+        kernels=find_kernels(asked.kernel, complete, modules, options[1]),
         busybox=_busybox(busybox, complete),
         compiler=_compiler(complete),
     )
 
 
-def find_qemu(binary: str, unpacked: Path | None) -> Qemu:
+def find_qemu(binary: str, unpacked: Path | None, option: str = "qemu.binary") -> Qemu:
     """The QEMU named ``binary``, or for ``auto`` the unpacked one, or the one on the PATH."""
     if binary != AUTO:
         named = shutil.which(binary)
         if named is None:
-            raise UserError(f"qemu.binary: there is no program {binary}; {FETCH_HINT} qemu.binary")
+            raise UserError(f"{option}: there is no program {binary}; {FETCH_HINT} {option}")
         return inspected((named,))
     if unpacked is not None:
         return inspected(prefix.qemu_command(unpacked), prefix.qemu_environment(unpacked))
     installed = shutil.which(PROGRAM)
     if installed is None:
-        raise UserError(f"{PROGRAM} was not found: {FETCH_HINT} qemu.binary")
+        raise UserError(f"{PROGRAM} was not found: {FETCH_HINT} {option}")
     return inspected((installed,))
 
 
-def find_kernels(wanted: str, unpacked: Path | None, modules: Path | None = None) -> tuple[Kernel, ...]:
+def find_kernels(
+    wanted: str, unpacked: Path | None, modules: Path | None = None, option: str = "qemu.kernel"
+) -> tuple[Kernel, ...]:
     """The kernel that was asked for, then the others that are there.
 
     ``wanted`` is ``auto``, ``newest``, a version like ``6.12`` or the beginning of one, or a file.
     """
     known = (*(prefix.kernels(unpacked) if unpacked else ()), *_hosts_kernels())
     if "/" in wanted:
-        return (_named_kernel(Path(wanted), modules), *known)
+        return (_named_kernel(Path(wanted), modules, option), *known)
     if not known:
-        raise UserError(f"a kernel with its modules was not found: {FETCH_HINT} qemu.kernel")
+        raise UserError(f"a kernel with its modules was not found: {FETCH_HINT} {option}")
     chosen = _chosen(wanted, known)
     if chosen is None:
         have = ", ".join(dict.fromkeys(kernel.release for kernel in known))
-        raise UserError(f"qemu.kernel: there is no kernel {wanted!r}; there are {have}, or name a file")
+        raise UserError(f"{option}: there is no kernel {wanted!r}; there are {have}, or name a file")
     return (chosen, *(kernel for kernel in known if kernel != chosen))
 
 
@@ -85,15 +91,15 @@ def _begins(release: str, wanted: str) -> bool:
     return release == wanted or (release.startswith(wanted) and not release[len(wanted)].isdigit())
 
 
-def _named_kernel(image: Path, modules: Path | None) -> Kernel:
+def _named_kernel(image: Path, modules: Path | None, option: str) -> Kernel:
     if not image.is_file():
-        raise UserError(f"qemu.kernel: there is no file {image}; {FETCH_HINT} qemu.kernel")
+        raise UserError(f"{option}: there is no file {image}; {FETCH_HINT} {option}")
     release = _release_of(image)
     places = (modules, image.parent, Path("/lib/modules") / release)
     place = next((each for each in places if each is not None and (each / "kernel").is_dir()), None)
     if place is None:
         raise UserError(
-            f"qemu.kernel: no modules of {image} were found, beside it (kernel/) or in /lib/modules/{release}"
+            f"{option}: no modules of {image} were found, beside it (kernel/) or in /lib/modules/{release}"
         )
     return Kernel(image.absolute(), place.absolute(), release)
 
