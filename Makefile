@@ -6,7 +6,7 @@
 # make notebooks  run the notebooks on results/reference and keep their outputs
 # make lint       ruff, mypy --strict, import-linter
 # make validate   predictions beside what was observed: every validation, its table, and one page of them all
-# make linux-guest  fetch QEMU, a Linux kernel and busybox for `bench validate linux` (Debian; installs nothing)
+# make linux-guest  fetch QEMU, Linux kernels and busybox for --testbed qemu and `bench validate linux` (Debian; installs nothing)
 # make benchmark  how fast the suite itself is, and how much memory it takes
 # make clean      remove the environment and what the tools keep; results stay
 
@@ -84,7 +84,7 @@ validate: $(INSTALLED)
 		echo "Page: results/validation/index.html"; exit $$failed
 
 linux-guest: $(INSTALLED)
-	$(BIN)/bench validate linux --fetch
+	$(BIN)/bench fetch
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/speed.py

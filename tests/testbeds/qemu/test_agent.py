@@ -99,7 +99,7 @@ def test_a_port_that_is_taken_is_an_error_in_words(program: Path, tmp_path: Path
         taken.bind(("", 9173))
         done = subprocess.run([program, "hold", "9173"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert json.loads(done.stdout)["error"] .startswith("bind: Address")
+    assert json.loads(done.stdout)["error"].startswith("bind: Address")
 
 
 def test_a_payload_has_words_of_its_own_to_the_last_byte() -> None:
@@ -133,7 +133,7 @@ def test_a_real_guest_holds_packets_and_tells_them_apart(guest: WiredGuest) -> N
         assert attached == {"agent": "xdp", "mode": mode}
         guest.ask("agent hold 9000; agent raw eth0; agent dirty 0x400000 2000")
         sent = [frame(sequence, 9000) for sequence in range(1, 41)]
-        for each in (*sent, frame(7, 9000), spoiled(frame(50, 9000), 600, bytes(442))):
+        for each in (*sent, frame(7, 9000), spoiled(frame(50, 9000), 602, bytes(456))):
             guest.send(each)
             guest.wait_until_idle()
         seen = {each["agent"]: each for each in guest.console.ask_json("agent collect")}

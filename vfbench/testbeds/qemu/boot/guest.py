@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,7 @@ from vfbench.testbeds.qemu.boot.setup import CONSOLE, QMP, QTEST, SAID, SHELL, G
 
 TERMINATE_S, KILL_S = 3.0, 3.0
 LAST_LINES = 6
+PANIC = "Kernel panic"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -96,15 +98,10 @@ class Guest:
                 self.__dict__.pop(each).close()
 
     def last_words(self) -> str:
-        """The last lines that QEMU and the guest's kernel wrote."""
-        written = [self.setup.path(name) for name in (SAID, CONSOLE)]
-        lines = [
-            line.strip()
-            for path in written
-            if path.exists()
-            for line in path.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        ]
-        return " / ".join(filter(None, lines))
+        """The last lines that QEMU and the guest's kernel wrote; of a kernel that panicked, why."""
+        said, console = (_lines(self.setup.path(name)) for name in (SAID, CONSOLE))
+        panic = [line for line in console if PANIC in line]
+        return " / ".join((*said[-LAST_LINES:], *(panic[:1] or console[-LAST_LINES:])))
 
     def _obituary(self, code: int | None) -> str:
         how = "" if code is None else f"; the {self.setup.name} QEMU {_how_it_ended(code)}"
@@ -115,6 +112,12 @@ def load_modules(guest: Guest, *modules: str) -> None:
     """Load modules that the initramfs was made with, each after what it needs."""
     for name in modules:
         guest.ask(f"load {name}")
+
+
+def _lines(path: Path) -> list[str]:
+    """What is not empty in a log."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _how_it_ended(code: int) -> str:

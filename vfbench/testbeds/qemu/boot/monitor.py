@@ -69,6 +69,8 @@ class Monitor:
 
     async def _connect(self, path: Path, ended: Callable[[], bool]) -> None:
         until = time.monotonic() + CONNECT_S
+        while not path.exists() and not ended() and time.monotonic() < until:
+            await asyncio.sleep(LOOK_S)
         while True:
             self._client = QMPClient(self._name)
             try:
