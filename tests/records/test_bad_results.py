@@ -163,10 +163,10 @@ def test_a_meagre_set_becomes_a_page_that_says_so(
     page = tmp_path / f"page.{ending}"
     assert cli.main(["report", str(tmp_path / "set"), "-o", str(page)]) == 0
     said = {
-        "only failed runs": "No run was measured.",
-        "one run": "Each ran once",
-        "only kvm": "on testbed kvm",
-        "never completed": "ended not-converged",
+        "only failed runs": "Never compared: careful (failed)",
+        "one run": "1 run each",
+        "only kvm": "testbed kvm",
+        "never completed": "(not-converged)",
     }
     assert said[kind] in page.read_text()
     assert cli.main(["claims", str(tmp_path / "set")]) == 0

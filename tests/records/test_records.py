@@ -55,12 +55,15 @@ def write(
 
 
 def test_a_result_set_is_named_by_time_strategies_and_workload(tmp_path: Path) -> None:
-    assert ResultSet.create(tmp_path, ["a", "b"], "steady", NOW).folder.name == "20260102T030405Z-a+b-steady"
+    assert (
+        ResultSet.create(tmp_path, ["a", "b"], "steady", NOW).folder.name
+        == "20260102-030405-2-strategies-steady"
+    )
 
 
 def test_a_result_set_takes_no_name_that_is_taken(tmp_path: Path) -> None:
     ResultSet.create(tmp_path, ["a"], "steady", NOW)
-    assert ResultSet.create(tmp_path, ["a"], "steady", NOW).folder.name == "20260102T030405Z-a-steady-2"
+    assert ResultSet.create(tmp_path, ["a"], "steady", NOW).folder.name == "20260102-030405-a-steady-2"
 
 
 def test_a_run_is_read_back_as_it_was_measured(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_one_scenario_needs_no_summing_up(tmp_path: Path) -> None:
 
 def test_the_page_says_it_first(tmp_path: Path) -> None:
     page = render(two_sizes(tmp_path, slow=4.0), "md")
-    assert page.index("careful: whole in all 2 scenarios") < page.index("under workload")
+    assert page.index("careful: whole in all 2 scenarios") < page.index("### ")
 
 
 def test_rounds_are_shown_of_a_scenario_that_has_some(tmp_path: Path) -> None:

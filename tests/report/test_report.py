@@ -131,33 +131,32 @@ def test_the_answer_names_who_damaged_and_who_is_fastest_of_the_rest(tmp_path: P
             write(tmp_path, made, outcome(gbps + seed / 1000, stale_pages_payload=stale))
     (scenario,) = scenarios(read_records(tmp_path))
     found = answer(scenario)
-    assert found.facts[0] == "18 runs of 2 strategies in 3 variants under workload steady on testbed model."
-    assert found.facts[1] == "careless is DAMAGED in 6 of 6 runs (at worst 7 stale payload pages)."
-    assert found.among == "Of those that arrived whole"
-    assert found.ranking[0] == (
-        "careful mode=deferred delivers the most in the steady state: 9.00 Gb/s; careful mode=strict 11 % less."
-    )
+    assert found.lines(100)[:3] == [
+        "WHOLE: careful mode=strict, careful mode=deferred (6 runs each).",
+        "DAMAGED: careless in 6 of 6 runs (at worst 7 stale payload pages).",
+        "Most throughput: careful mode=deferred 9.00 Gb/s; careful mode=strict -11 %.",
+    ]
 
 
 def test_one_damaged_run_of_many_is_damage(tmp_path: Path) -> None:
     for seed, corrupted in enumerate((0, 0, 0, 1), start=1):
         write(tmp_path, experiment(seed=seed), outcome(8.0, packets_corrupted=corrupted))
     (scenario,) = scenarios(read_records(tmp_path))
-    assert "careful is DAMAGED in 1 of 4 runs (at worst 1 corrupted packet)." in answer(scenario).facts
+    assert "DAMAGED: careful in 1 of 4 runs (at worst 1 corrupted packet)." in answer(scenario).lines()
 
 
 def test_what_was_not_compared_is_not_called_whole(tmp_path: Path) -> None:
     write(tmp_path, experiment(), Outcome("ok", measures={"gbps": 9.0}))
     (scenario,) = scenarios(read_records(tmp_path))
-    assert "Whether memory arrived whole is not known of careful." in answer(scenario).facts
-    assert not any("arrived WHOLE: no stale page" in fact for fact in answer(scenario).facts)
+    assert answer(scenario).lines()[0].startswith("WHOLE: none (1 run each")
+    assert "Never compared: careful (ok)." in answer(scenario).lines()
 
 
 def test_a_failed_run_is_told_and_is_in_no_figure(tmp_path: Path) -> None:
     two_strategies(tmp_path, seeds=1)
     write(tmp_path, experiment(strategy=Careful(atomic=True)), Outcome("failed", "the ring stalled"))
     page = render(read_records(tmp_path), "html")
-    assert "careful atomic=true ended failed." in page
+    assert "Never compared: careful atomic=true (failed)." in page
     assert "failed: the ring stalled" in page
 
 
@@ -165,7 +164,7 @@ def test_times_of_an_emulated_guest_are_neither_ranked_nor_drawn(tmp_path: Path)
     records = two_strategies(tmp_path, testbed="kvm", functional=True)
     page = render(records, "html")
     (scenario,) = scenarios(records)
-    assert not any("Gb/s" in sentence or "latency" in sentence for sentence in answer(scenario).ranking)
+    assert not any("Gb/s" in line or "latency" in line for line in answer(scenario).lines())
     assert page.count("Guest code was emulated: times and throughput don") == 2
     assert "<th>throughput" not in page
 
@@ -180,7 +179,7 @@ def test_better_and_worse_are_words_and_follow_the_measures_direction(records: l
     table = compared(scenario, "careful")
     careless = table.rows[1]
     cells = dict(zip([column.measure for column in table.columns], careless.cells, strict=True))
-    assert (cells["gbps"].ratio, cells["gbps"].standing) == ("1.25", "better")
+    assert (cells["gbps"].ratio, cells["gbps"].standing) == ("1.25", "damaged")
     assert cells["downtime_ms"].standing == "same"
     assert cells["stale_pages_payload"].median == "7"
 
@@ -218,11 +217,11 @@ def test_names_from_records_cannot_become_markup(tmp_path: Path) -> None:
 
 def test_markdown_has_the_answer_the_table_and_the_commands(records: list[Record]) -> None:
     page = render(records, "md")
-    assert "careless is DAMAGED" in page
+    assert "DAMAGED: careless" in page
     header = next(line for line in page.splitlines() if line.startswith("| strategy"))
     row = next(line for line in page.splitlines() if line.startswith("| careless"))
     assert header.count("|") == row.count("|")
-    assert "×1.25 better" in row
+    assert "×1.25 damaged" in row
     assert "```\nbench run --strategy careful --seed 1 --repeat 6" in page
 
 

@@ -23,6 +23,8 @@ class Registries:
 
     strategies: Callable[[], dict[str, type[Strategy]]]
     workloads: Callable[[], dict[str, type[Workload]]]
+    comparison: tuple[str, dict[str, str]] = ("", {})
+    """What `bench run` runs unless it is told a workload: the workload's name, and settings by their names."""
 
 
 pass_registries = click.make_pass_decorator(Registries)

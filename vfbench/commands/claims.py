@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
+from vfbench.commands.result_path import ResultPath
+
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@click.argument("results", type=ResultPath(), default=Path("results"))
 @click.option(
     "--claim",
     "ids",
@@ -26,10 +29,15 @@ def claims(results: Path, ids: tuple[str, ...], as_json: bool) -> None:
     never pooled. docs/verdicts.md has the rules.
     """
     from vfbench.records import intervals_frame, read_records, rounds_frame, runs_frame
+    from vfbench.report.blocks import width_of
     from vfbench.report.verdicts import verdict_lines, verdicts_document
     from vfbench.verdicts import chosen_claims, evaluate
 
     chosen = chosen_claims(ids)
     records = read_records(results)
     verdicts = evaluate(runs_frame(records), rounds_frame(records), intervals_frame(records), chosen)
-    click.echo(verdicts_document(verdicts) if as_json else "\n".join(verdict_lines(verdicts)).rstrip())
+    click.echo(
+        verdicts_document(verdicts)
+        if as_json
+        else "\n".join(verdict_lines(verdicts, width_of(sys.stdout))).rstrip()
+    )

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from vfbench.commands.display import damage_code, fail_on_damage_option
 from vfbench.commands.output import Output, force_option
+from vfbench.commands.result_path import ResultPath
 from vfbench.errors import UserError
 
 FORMATS = ("html", "md")
@@ -20,7 +22,7 @@ _debug_option = click.option(
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
+@click.argument("results", type=ResultPath(), default=Path("results"))
 @click.option(
     "-o",
     "--output",
@@ -44,6 +46,7 @@ _debug_option = click.option(
     help="The page of `bench validate report`, to be linked. [default: results/validation/index.html, if there]",
 )
 @force_option
+@fail_on_damage_option
 @_debug_option
 def report(
     results: Path,
@@ -52,7 +55,8 @@ def report(
     baseline: str | None,
     validation: Path | None,
     force: bool,
-) -> None:
+    fail_on_damage: bool,
+) -> int:
     """Write a page that answers which strategy to take.
 
     RESULTS is a run's folder, a result set, or a folder of result sets. [default: results]
@@ -63,11 +67,14 @@ def report(
     kind = format_ or ("md" if output is not None and output.suffix == ".md" else "html")
     target = output or Path("report.html" if kind == "html" else "-")
     if str(target) == "-":
-        click.echo(render(read_records(results), kind, baseline, _link(validation, target)), nl=False)
-        return
-    with Output(target, force=force) as place:
-        place.write(render(read_records(results), kind, baseline, _link(validation, target)))
-    click.echo(f"Report: {target}", err=True)
+        records = read_records(results)
+        click.echo(render(records, kind, baseline, _link(validation, target)), nl=False)
+    else:
+        with Output(target, force=force) as place:
+            records = read_records(results)
+            place.write(render(records, kind, baseline, _link(validation, target)))
+        click.echo(f"Report: {target}", err=True)
+    return damage_code(records, fail_on_damage)
 
 
 def _link(validation: Path | None, page: Path) -> str:
@@ -93,33 +100,36 @@ def _percentage(context: click.Context, parameter: click.Parameter, text: str | 
 
 
 @click.command()
-@click.argument("before", metavar="A", type=click.Path(path_type=Path))
-@click.argument("after", metavar="B", type=click.Path(path_type=Path))
+@click.argument("before", metavar="A", type=ResultPath())
+@click.argument("after", metavar="B", type=ResultPath())
 @click.option(
     "--fail-over",
     metavar="SHARE",
     callback=_percentage,
     help="Exit with code 1 if a measure is worse in B by more than this, like 5%.",
 )
+@fail_on_damage_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @_debug_option
-def compare(before: Path, after: Path, fail_over: float | None, as_json: bool) -> int:
+def compare(before: Path, after: Path, fail_over: float | None, fail_on_damage: bool, as_json: bool) -> int:
     """Set two result sets side by side: two machines, two versions.
 
-    Experiments that agree in everything but their seed are held against each other; what is in one set only
-    is listed. Where the environments differ, that is said.
+    A and B: folders, names of sets in `results`, `latest`, `previous`. What is held against each other must agree in
+    the work: strategy, workload, testbed and every setting; seeds and profiles may differ. What is in one set only is
+    listed, and where costs or environments differ, that is said. Exit code 3 with --fail-on-damage if B is damaged.
     """
     from vfbench.records import read_records
     from vfbench.report import two_sets
 
-    found = two_sets.side_by_side(read_records(before), read_records(after), fail_over)
+    later = read_records(after)
+    found = two_sets.side_by_side(read_records(before), later, fail_over)
     text = two_sets.json_document(found) if as_json else "\n".join(two_sets.describe(found))
     click.echo(text)
-    return EXIT_WORSE if found.failing else 0
+    return damage_code(later, fail_on_damage) or (EXIT_WORSE if found.failing else 0)
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=ResultPath())
 @click.option(
     "-o",
     "--output",

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from vfbench.commands import Registries, pass_registries
+from vfbench.commands.result_path import ResultPath
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=ResultPath())
 @click.option(
     "--claim",
     "--claims",

@@ -35,7 +35,7 @@ ROUNDS_FILE = "rounds.parquet"
 INTERVALS_FILE = "intervals.parquet"
 RECORD_FILES = (MANIFEST, RUNS_FILE, ROUNDS_FILE, INTERVALS_FILE)
 
-LONGEST_NAME = 120
+LONGEST_NAME = 60
 
 
 class Costs(Protocol):
@@ -69,12 +69,8 @@ class ResultSet:
     def create(cls, root: Path, strategies: Sequence[str], workload: str, now: datetime) -> ResultSet:
         """A new folder under `root`, nobody else's; UserError now, not after the run, if it can't be written."""
         check_writable(root)
-        names = (
-            "+".join(strategies)
-            if len("+".join(strategies)) <= LONGEST_NAME
-            else f"{len(strategies)}-strategies"
-        )
-        stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{names}-{workload}"
+        names = strategies[0] if len(strategies) == 1 else f"{len(strategies)}-strategies"
+        stem = f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{names}-{workload}"
         for number in itertools.count(1):
             folder = root / (stem if number == 1 else f"{stem}-{number}")
             with contextlib.suppress(FileExistsError):

@@ -10,6 +10,7 @@ from vfbench import statistics
 from vfbench.errors import UserError
 from vfbench.parameters import unknown
 from vfbench.records import Record
+from vfbench.records.damage import Damage
 from vfbench.report.groups import Group
 from vfbench.report.scenarios import Scenario
 from vfbench.report.watched import DAMAGE, HEADLINE, Watched
@@ -34,6 +35,7 @@ class Row:
     """A strategy's variant."""
 
     label: str
+    damage: Damage
     states: str
     runs: int
     is_baseline: bool
@@ -69,6 +71,7 @@ def compared(scenario: Scenario, baseline: str) -> Comparison:
     rows = tuple(
         Row(
             group.label,
+            group.damage,
             group.states,
             len(group.records),
             group is reference,
@@ -89,17 +92,26 @@ def _cell(watched: Watched, group: Group, reference: Group | None) -> Cell:
     values = watched.values(group.measured)
     if not values:
         return Cell()
+    if watched in DAMAGE:
+        worst = max(values)
+        hit = sum(value > 0 for value in values)
+        return Cell(watched.text(worst), f"in {hit} of {len(values)} runs" if hit and len(values) > 1 else "")
     found = statistics.estimate(values)
     median = watched.text(found.median)
     low, high = (median if math.isnan(edge) else watched.text(edge) for edge in (found.low, found.high))
     interval = "" if low == high == median else f"{low} to {high}"
-    if reference is None or group is reference or watched in DAMAGE:
+    if reference is None or group is reference:
         return Cell(median, interval)
     against = statistics.compare(values, watched.values(reference.measured))
     if math.isnan(against.ratio.ratio):
         return Cell(median, interval)
     ratio = f"{against.ratio.ratio:.3g}"
-    return Cell(median, interval, ratio, standing(watched, against), against.warning)
+    return Cell(median, interval, ratio, of_damaged(standing(watched, against), group), against.warning)
+
+
+def of_damaged(word: str, group: Group) -> str:
+    """Nothing that a damaged variant does is better: what it delivered was not what was sent."""
+    return "damaged" if word == "better" and group.damage.damaged else word
 
 
 def standing(watched: Watched, against: statistics.Comparison) -> str:

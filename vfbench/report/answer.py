@@ -1,133 +1,247 @@
-"""The answer in a few sentences, each drawn from the records: what arrived whole, and at what price."""
+"""The answer in three to six lines: what arrived whole, who is best at what and by how much, what the others cost.
+
+The same lines end `bench run` and `bench show`, lead the page, and stand in the JSON document.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
+from vfbench.records import Record
 from vfbench.records.damage import DAMAGED, WHOLE
+from vfbench.report.blocks import wrap
 from vfbench.report.groups import Group
-from vfbench.report.scenarios import Scenario
-from vfbench.report.watched import GBPS, LATENCY_P99, SERVICE_GAP, WATCHED, Watched
-from vfbench.statistics import compare, estimate
+from vfbench.report.scenarios import Scenario, scenarios
+from vfbench.report.watched import GBPS, LATENCY_P99, PROCESSOR_TIME, RESENT, SERVICE_GAP, Watched
+from vfbench.statistics import ratio
 
-MOST_NAMED = 6
-"""A sentence that names more variants than this is read by nobody: the best and the worst are named then."""
+MOST_LINES = 6
+NEGLIGIBLE = 0.005
+"""A ratio nearer to 1 than this is called the same, however sure it is."""
+MANY_TIMES = 2.0
+"""From this ratio on, `x2.9` reads better than `+190 %`."""
 
 RANKED = (
-    (GBPS, "the most in the steady state"),
-    (next(each for each in WATCHED if each.measure == "gbps_migrating"), "the most while migrating"),
-    (LATENCY_P99, "the lowest 99th percentile of latency"),
-    (SERVICE_GAP, "the shortest gap in the packets that the peer sees"),
-    (next(each for each in WATCHED if each.measure == "resent_bytes"), "the least sent again"),
+    (GBPS, "Most throughput"),
+    (SERVICE_GAP, "Shortest gap"),
+    (PROCESSOR_TIME, "Least processor time (guest + host)"),
+    (RESENT, "Least re-sent"),
+    (LATENCY_P99, "Lowest latency p99"),
 )
+"""In the order in which they are given up where lines are few."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A lead, its items in order, the worst last, and what ends it; fits a line by leaving out items in the middle."""
+
+    lead: str
+    items: tuple[str, ...]
+    end: str = "."
+    keeps_last: bool = False
+    more: str = "more"
+
+    def fitted(self, width: int) -> str:
+        """With as many items as a line of `width` holds, and how many there are besides."""
+        text = self._with(len(self.items))
+        kept = len(self.items)
+        while len(text) > width and kept > 1:
+            kept -= 1
+            text = self._with(kept)
+        return text
+
+    def _with(self, kept: int) -> str:
+        left_out = len(self.items) - kept
+        if not left_out:
+            return f"{self.lead} {', '.join(self.items)}{self.end}"
+        if self.keeps_last:
+            first, last = self.items[: max(0, kept - 1)], self.items[-1]
+            return f"{self.lead} {', '.join([*first, f'{left_out} {self.more}', last])}{self.end}"
+        return f"{self.lead} {', '.join(self.items[:kept])} and {left_out} {self.more}{self.end}"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`facts`: what ran and what arrived. `ranking`: who is best at what, among those that `among` says."""
+    """`integrity`: who arrived whole and who did not. `ranking`: who is best at what, of those that arrived whole."""
 
-    facts: tuple[str, ...]
-    among: str = ""
-    ranking: tuple[str, ...] = ()
+    integrity: tuple[Statement, ...]
+    ranking: tuple[Statement, ...]
+
+    def lines(self, width: int = 100) -> list[str]:
+        """Three to six lines of `width` at most; of a narrow terminal a long name may take one more."""
+        found: list[str] = []
+        for statement in self.integrity:
+            found += wrap(statement.fitted(width), width)
+        for statement in self.ranking:
+            lines = wrap(statement.fitted(width), width)
+            if len(found) + len(lines) <= MOST_LINES or len(found) < len(self.integrity) + 1:
+                found += lines
+        return found
+
+    @property
+    def sentences(self) -> list[str]:
+        """For a page, whose lines are as long as they need to be."""
+        return [statement.fitted(240) for statement in (*self.integrity, *self.ranking)]
+
+
+def answer_of(records: Sequence[Record]) -> Answer:
+    """Of all the runs of a command: of one scenario, or how often each is best over several."""
+    found = scenarios(records)
+    return answer(found[0]) if len(found) == 1 else over_several(found)
 
 
 def answer(scenario: Scenario) -> Answer:
-    """Sentences on one scenario; what isn't known is said, not left out."""
-    facts = [_what_ran(scenario), *_ended_otherwise(scenario.groups)]
-    measured = [group for group in scenario.groups if group.measured]
-    if not measured:
-        return Answer((*facts, "No run was measured."))
-    whole = [group for group in measured if group.damage.verdict == WHOLE]
-    facts += _arrived(measured, whole)
-    if all(len(group.records) == 1 for group in scenario.groups):
-        facts.append("Each ran once: how far repeats would spread is not known.")
-    if scenario.functional:
-        facts.append("Guest code was emulated: times and throughput don't count and are left out.")
-    among = "Of those that arrived whole" if len(whole) < len(measured) else "Of these"
-    typical = scenario.typical
-    if typical is not scenario:
-        among += ", the plainest variant of each strategy"
-    ranked = [group for group in typical.groups if group in whole]
-    ranking = [sentence for watched, best in RANKED for sentence in _ranking(watched, best, ranked)]
-    return Answer(tuple(facts), among, tuple(ranking))
+    """Of one scenario; what isn't known is said, not left out."""
+    groups = scenario.groups
+    whole = [group for group in groups if group.damage.verdict == WHOLE]
+    ranked = [group for group in scenario.typical.groups if group in whole]
+    return Answer(tuple(_integrity(groups)), tuple(_rankings(ranked, scenario)))
 
 
-def _what_ran(scenario: Scenario) -> str:
-    names = {str(group.first.run["strategy"]) for group in scenario.groups}
-    what = _counted(len(names), "strategy", "strategies")
-    if len(scenario.groups) > len(names):
-        what += f" in {len(scenario.groups)} variants"
-    workload = scenario.groups[0].first.run["workload"]
-    runs = _counted(len(scenario.records), "run", "runs")
-    return f"{runs} of {what} under workload {workload} on testbed {scenario.testbed}."
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
-
-
-def _ended_otherwise(groups: Iterable[Group]) -> Iterable[str]:
-    otherwise = [group for group in groups if group.states != "ok"]
-    if len(otherwise) > MOST_NAMED:
-        yield f"{len(otherwise)} variants did not end ok in every run; the table says which."
-        return
-    for group in otherwise:
-        yield f"{group.label} ended {group.states}."
-
-
-def _arrived(measured: Sequence[Group], whole: Sequence[Group]) -> Iterable[str]:
-    unknown = [group for group in measured if group.damage.verdict is None]
+def over_several(found: Sequence[Scenario]) -> Answer:
+    """Strategy by strategy: damaged if any scenario is, and in how many it is best of those that arrived whole."""
+    names = list(dict.fromkeys(_strategy(group) for each in found for group in each.groups))
+    damaged, judged = Counter[str](), Counter[str]()
+    for each in found:
+        verdicts = {(_strategy(group), group.damage.verdict) for group in each.groups}
+        damaged.update(name for name, verdict in verdicts if verdict == DAMAGED)
+        judged.update({name for name, verdict in verdicts if verdict})
+    whole = [name for name in names if judged[name] and not damaged[name]]
+    integrity = [Statement(f"{WHOLE} in all of {len(found)} scenarios:", tuple(whole) or ("none",))]
+    if damaged:
+        worst = sorted(damaged, key=lambda name: -damaged[name])
+        items = tuple(f"{name} in {damaged[name]} of {judged[name]}" for name in worst)
+        integrity.append(Statement(f"{DAMAGED}:", items))
+    unknown = tuple(name for name in names if not judged[name])
     if unknown:
-        yield f"Whether memory arrived whole is not known of {_names(unknown)}."
-    damaged = [group for group in measured if group.damage.verdict == DAMAGED]
-    if len(damaged) > MOST_NAMED:
-        yield f"{len(damaged)} of {len(measured)} variants damaged what they migrated; the table says which."
-    else:
-        for group in damaged:
-            yield f"{group.label} is {group.damage}."
-    if whole:
-        everything = "Every strategy" if len(whole) == len(measured) else _names(whole)
-        yield f"{everything} arrived {WHOLE}: no stale page, no corrupted packet in any run that was compared."
+        integrity.append(Statement("Never compared:", unknown))
+    return Answer(tuple(integrity), tuple(_wins(found)))
 
 
-def _names(groups: Sequence[Group]) -> str:
-    if len(groups) > MOST_NAMED:
-        return f"{len(groups)} variants"
-    names = [group.label for group in groups]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _strategy(group: Group) -> str:
+    return str(group.first.run["strategy"])
 
 
-def _ranking(watched: Watched, best: str, groups: Sequence[Group]) -> Iterable[str]:
-    """`a has the shortest gap: 24.2 ms; b 12 % more, c the same.`"""
-    found = [(values, group) for group in groups if (values := watched.values(group.measured))]
-    if len(found) < 2:
+def _integrity(groups: Sequence[Group]) -> Iterable[Statement]:
+    whole = [group for group in groups if group.damage.verdict == WHOLE]
+    damaged = [group for group in groups if group.damage.verdict == DAMAGED]
+    unknown = [group for group in groups if group.damage.verdict is None]
+    yield Statement(
+        f"{WHOLE}:", tuple(_partly(group) for group in whole) or ("none",), f" ({_runs(groups)})."
+    )
+    if damaged:
+        yield _damaged(damaged)
+    if unknown:
+        items = tuple(f"{group.label} ({group.states})" for group in unknown)
+        yield Statement("Never compared:", items)
+
+
+def _damaged(damaged: Sequence[Group]) -> Statement:
+    """The worst of all where there are several: each one's is in the table."""
+    if len(damaged) == 1:
+        return Statement(
+            f"{DAMAGED}:", (f"{damaged[0].label}{str(damaged[0].damage).removeprefix(DAMAGED)}",)
+        )
+    items = tuple(f"{group.label} ({group.damage.damaged}/{group.damage.runs} runs)" for group in damaged)
+    return Statement(f"{DAMAGED}:", items, end="; the table says what.")
+
+
+def _partly(group: Group) -> str:
+    """With how its runs ended, where some did otherwise than well."""
+    found = group.damage
+    if group.states != "ok":
+        return f"{group.label} ({group.states})"
+    return (
+        group.label
+        if found.compared == found.runs
+        else f"{group.label} ({found.compared}/{found.runs} compared)"
+    )
+
+
+def _runs(groups: Sequence[Group]) -> str:
+    counts = sorted({len(group.records) for group in groups})
+    if counts == [1]:
+        return "1 run each; --repeat tells the spread"
+    return f"{counts[0]} runs each" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs each"
+
+
+def _rankings(groups: Sequence[Group], scenario: Scenario) -> Iterable[Statement]:
+    if not groups:
         return
+    if scenario.functional:
+        yield Statement("Guest code was emulated:", ("times and throughput don't count",))
+    if len(groups) == 1:
+        (only,) = groups
+        known = [(watched, watched.values(only.measured)) for watched, _ in RANKED]
+        items = tuple(f"{watched.title} {watched.with_unit(_middle(own))}" for watched, own in known if own)
+        if items:
+            yield Statement(f"{only.label}, the only one to rank:", items)
+        return
+    for watched, best in RANKED:
+        found = [(group, values) for group in groups if (values := watched.values(group.measured))]
+        if len(found) > 1:
+            yield _ranking(watched, best, found)
+
+
+def _ranking(watched: Watched, best: str, found: Sequence[tuple[Group, list[float]]]) -> Statement:
+    """`Shortest gap: a 24.2 ms; b +12 %, c x3.1`; those that can't be told apart lead together."""
     sign = -1 if watched.better == "higher" else 1
-    found.sort(key=lambda each: sign * estimate(each[0]).median)
-    (first, leader), *others = found
-    if len(others) > MOST_NAMED:
-        others = others[-1:]
-    against = ", ".join(f"{group.label} {_against(values, first)}" for values, group in others)
-    top = watched.with_unit(estimate(first).median)
-    verb = "delivers" if watched.measure.startswith("gbps") else "has"
-    yield f"{leader.label} {verb} {best}: {top}; {against}."
+    ordered = sorted(found, key=lambda each: sign * _middle(each[1]))
+    (leader, first), *others = ordered
+    level = [group.label for group, values in others if _same(values, first)]
+    behind = [(group, values) for group, values in others if not _same(values, first)]
+    top = watched.with_unit(_middle(first))
+    names = leader.label if not level else f"{leader.label} = {' = '.join(level)}"
+    if len(level) > 2:
+        names = f"{leader.label} and {len(level)} more alike"
+    if not behind:
+        return Statement(f"{best}: {top},", (f"all {len(ordered)} alike",))
+    items = tuple(f"{group.label} {_against(watched, values, first)}" for group, values in behind)
+    return Statement(f"{best}: {names} {top};", items, keeps_last=True, more="between")
 
 
-def _against(values: list[float], first: list[float]) -> str:
-    found = compare(values, first)
-    if math.isnan(found.ratio.ratio):
-        return f"{estimate(values).median:,.4g}"
-    if found.outcome == "same" or abs(found.ratio.ratio - 1) < 0.0005:
-        return "the same"
-    share = abs(found.ratio.ratio - 1)
-    times = found.ratio.ratio >= 3
-    change = f"{found.ratio.ratio:.3g} times that" if times else _percent(share)
-    direction = "" if times else (" more" if found.ratio.ratio > 1 else " less")
-    unsure = found.outcome == "unclear" and found.ratio.low <= 1 <= found.ratio.high
-    return f"{change}{direction}" + (" (the repeats can't tell)" if unsure else "")
+def _wins(found: Sequence[Scenario]) -> Iterable[Statement]:
+    for watched, best in RANKED:
+        wins: Counter[str] = Counter()
+        held = 0
+        for scenario in found:
+            rivals: dict[str, list[float]] = {}
+            for group in scenario.plainest.groups:
+                if group.damage.verdict == WHOLE and (values := watched.values(group.measured)):
+                    rivals.setdefault(_strategy(group), values)
+            if len(rivals) > 1:
+                held += 1
+                top = min(
+                    rivals.values(),
+                    key=lambda each: (-1 if watched.better == "higher" else 1) * _middle(each),
+                )
+                wins.update(name for name, values in rivals.items() if _same(values, top))
+        if held:
+            items = tuple(f"{name} {count}" for name, count in wins.most_common())
+            yield Statement(f"{best} in {held} scenarios, ties counted:", items)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+def _middle(values: Sequence[float]) -> float:
+    return float(median(values))
+
+
+def _same(values: list[float], first: list[float]) -> bool:
+    found = ratio(values, first)
+    if math.isnan(found.ratio):
+        return _middle(values) == _middle(first)
+    return abs(found.ratio - 1) < NEGLIGIBLE or found.low <= 1 <= found.high
+
+
+def _against(watched: Watched, values: list[float], first: list[float]) -> str:
+    """`+12 %`, `-40 %`, `x3.1`; the figure itself where the best is 0, to which nothing has a ratio."""
+    found = ratio(values, first)
+    if math.isnan(found.ratio):
+        return watched.with_unit(_middle(values))
+    if found.ratio >= MANY_TIMES:
+        return f"x{found.ratio:.2g}" if found.ratio < 100 else f"x{found.ratio:,.0f}"
+    change = 100 * (found.ratio - 1)
+    return f"{change:+.0f} %" if abs(change) >= 1 else f"{change:+.1f} %"

@@ -49,9 +49,20 @@ class Group:
         """Of all its repeats: the worst, and in how many; a median would hide it."""
         return damage(record.run for record in self.records)
 
+    @property
+    def functional(self) -> bool:
+        """Whether some run says of itself that its times and throughputs do not count."""
+        return any(bool(record.run["functional"]) for record in self.records)
+
+    @property
+    def hypothetical(self) -> str:
+        """What of the machine is not to be had in the profile's year, as a run says it; empty if nothing."""
+        found = (record.run.get("hypothetical") for record in self.records)
+        return next((str(each) for each in found if each), "")
+
     def median(self, measure: str) -> float | None:
         """Median over the repeats that have a value; of a yes-or-no measure the share of yes."""
-        values = [record.run[measure] for record in self.measured]
+        values = [record.run.get(measure) for record in self.measured]
         numbers = [float(value) for value in values if isinstance(value, bool | int | float)]
         if any(isinstance(value, bool) for value in values):
             return statistics.fmean(numbers)

@@ -7,31 +7,32 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
-from vfbench.report.table import MISSING, PLAIN_WIDTH, number
+import click
+
+from vfbench.report.blocks import Column, rendered, width_of, wrap
+from vfbench.report.numbers import number
+from vfbench.report.table import MISSING
 
 if TYPE_CHECKING:
     from vfbench.search.ndr import Found, Limits
 
 
 def print_ndr(found: Sequence[Found], limits: Limits, file: TextIO) -> None:
-    """A row for each strategy and frame size; plain text unless `file` is a terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), pad_edge=False)
-    table.add_column("strategy")
-    for title in ("frame\nB", *_titles("NDR"), *_titles(f"PDR {limits.partial_drop:.2%}"), "trials"):
-        table.add_column(title, justify="right")
-    for each in found:
-        rates = (*_cells(each, each.ndr_bps), *_cells(each, each.pdr_bps))
-        table.add_row(each.strategy, str(each.frame_bytes), *rates, str(each.trials))
-    plain = Console(file=file, width=PLAIN_WIDTH, color_system=None)
-    console = Console(file=file) if file.isatty() else plain
-    console.print(table)
+    """A row for each strategy and frame size; of a width that fits `file`."""
+    width = width_of(file)
+    titles = [*_titles("NDR"), *_titles(f"PDR {limits.partial_drop:.2%}")]
+    rates = [(*_cells(each, each.ndr_bps), *_cells(each, each.pdr_bps)) for each in found]
+    columns = [
+        Column("frame\nB", tuple(str(each.frame_bytes) for each in found)),
+        *(Column(title, tuple(row[number] for row in rates)) for number, title in enumerate(titles)),
+        Column("trials", tuple(str(each.trials) for each in found)),
+    ]
+    for line in rendered([each.strategy for each in found], columns, width, bold=False):
+        click.echo(line, file=file)
     for each in found:
         if each.reason:
-            console.print(f"{each.strategy}, {each.frame_bytes} B: failed: {each.reason}", markup=False)
+            for line in wrap(f"{each.strategy}, {each.frame_bytes} B: failed: {each.reason}", width):
+                click.echo(line, file=file)
 
 
 def ndr_document(found: Sequence[Found], limits: Limits) -> str:

@@ -1,4 +1,4 @@
-"""The progress bars of `bench run` and `bench sweep`: on a terminal, on stderr, and nothing anywhere else."""
+"""The progress of `bench run`, `bench sweep` and `bench ndr` on stderr: a bar on a terminal, lines anywhere else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -14,13 +16,18 @@ if TYPE_CHECKING:
     from vfbench.sweeps.sweep import DoneCell, Plan
 
 REDRAW_S = 0.05
+MOST_LINES = 20
+"""Where there is no terminal: a log is not to be filled."""
 
 
 @contextmanager
-def progress_bar(runs: int) -> Iterator[RunProgress]:
+def progress_bar(runs: int, *, quiet: bool = False) -> Iterator[RunProgress]:
     """Shows how much of `runs` runs is done; gives the function to call, however often."""
-    if not sys.stderr.isatty():
+    if quiet:
         yield lambda *_: None
+        return
+    if not sys.stderr.isatty():
+        yield _run_lines(runs)
         return
 
     from rich.console import Console
@@ -43,6 +50,23 @@ def progress_bar(runs: int) -> Iterator[RunProgress]:
         yield show
 
 
+def _run_lines(runs: int) -> RunProgress:
+    """A line for each run as it begins, at most `MOST_LINES` of many."""
+    begun = -1
+    every = max(1, runs // MOST_LINES)
+
+    def show(finished: int, experiment: Experiment, fraction: float, phase: str) -> None:
+        nonlocal begun
+        if finished == begun:
+            return
+        begun = finished
+        if finished % every == 0:
+            which = f"{experiment.strategy.name}, seed {experiment.seed}"
+            click.echo(f"run {finished + 1} of {runs}: {which}", err=True)
+
+    return show
+
+
 @contextmanager
 def sweep_progress_bar(plan: Plan) -> Iterator[Callable[[DoneCell], None]]:
     """Shows how many cells of `plan` have run and the time left; gives the function to call with each.
@@ -50,7 +74,7 @@ def sweep_progress_bar(plan: Plan) -> Iterator[Callable[[DoneCell], None]]:
     A cell counts for as much as it was estimated to take, so that long cells don't spoil the time left.
     """
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield _cell_lines(len(plan.to_run))
         return
 
     from rich.console import Console
@@ -76,11 +100,29 @@ def sweep_progress_bar(plan: Plan) -> Iterator[Callable[[DoneCell], None]]:
         yield show
 
 
+def _cell_lines(cells: int) -> Callable[[DoneCell], None]:
+    """A line every twentieth of the cells, and at the last."""
+    return _count_lines(cells, "cells", lambda done: f": {done.cell.label}: {done.outcome.state}")
+
+
+def _count_lines(count: int, noun: str, says: Callable[..., str] = lambda: "") -> Callable[..., None]:
+    done = 0
+    every = max(1, count // MOST_LINES)
+
+    def show(*what: Any) -> None:
+        nonlocal done
+        done += 1
+        if done % every == 0 or done == count:
+            click.echo(f"{done} of {count} {noun}{says(*what)}", err=True)
+
+    return show
+
+
 @contextmanager
 def search_progress_bar(searches: int) -> Iterator[Callable[[], None]]:
     """Shows how many of `searches` searches are done; gives the function to call after each."""
     if not sys.stderr.isatty():
-        yield lambda: None
+        yield _count_lines(searches, "searches")
         return
 
     from rich.console import Console

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+import click
+
 from vfbench import statistics
 from vfbench.records import Record
+from vfbench.records.damage import Damage
 from vfbench.report.against_baseline import choose_baseline, standing
+from vfbench.report.blocks import Column, rendered, width_of, wrap_line
 from vfbench.report.groups import Group
 from vfbench.report.scenarios import Scenario, scenarios
 from vfbench.report.watched import HEADLINE, Watched
-
-PLAIN_WIDTH = 160
 
 
 @dataclass(frozen=True)
@@ -24,21 +26,25 @@ class RelativeRow:
     scenario: str
     label: str
     watched: Watched
+    damage: Damage
+    """No figure of a damaged variant is better than one of a whole one."""
     estimate: statistics.Estimate
     comparison: statistics.Comparison | None
 
     @property
     def standing(self) -> str:
-        """`better`, `worse`, `same`, `unclear`, or `baseline`."""
+        """`better`, `worse`, `same`, `unclear`, or `baseline`; `damaged` in place of `better` where a run is."""
         if self.comparison is None:
             return "baseline"
-        return standing(self.watched, self.comparison)
+        word = standing(self.watched, self.comparison)
+        return "damaged" if word == "better" and self.damage.damaged else word
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; what there is none of is null."""
         document: dict[str, Any] = {
             "scenario": self.scenario,
             "variant": self.label,
+            "integrity": self.damage.to_json(),
             "measure": self.watched.measure,
             "unit": self.watched.unit,
             "median": _finite(self.estimate.median),
@@ -69,30 +75,30 @@ def relative_rows(records: Sequence[Record], wanted: str) -> list[RelativeRow]:
 
 
 def print_relative(rows: Sequence[RelativeRow], baseline: str, file: TextIO) -> None:
-    """A table for each scenario, and the warnings below."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    terminal = file.isatty()
-    console = Console(file=file) if terminal else Console(file=file, width=PLAIN_WIDTH, color_system=None)
+    """A table for each scenario, and the warnings below; of a width that fits `file`."""
+    width = width_of(file)
     for title in dict.fromkeys(row.scenario for row in rows):
         own = [row for row in rows if row.scenario == title]
-        console.print(f"\n[bold]Relative to {baseline}[/bold]: {title}")
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), pad_edge=False)
-        for name in ("measure", "strategy"):
-            table.add_column(name, overflow="fold")
-        for name in ("median", "interval", "ratio", "its interval"):
-            table.add_column(name, justify="right")
-        table.add_column("")
-        shown = ""
-        for row in own:
-            measure = "" if row.watched.measure == shown else _measure(row.watched)
-            shown = row.watched.measure
-            table.add_row(measure, row.label, *_texts(row), _word(row))
-        console.print(table)
-        for line in _warnings(own):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        lines = [f"Relative to {baseline}: {title}", *_table_lines(own, width), *_warnings(own)]
+        click.echo(file=file)
+        for line in (part for text in lines for part in wrap_line(text, width)):
+            click.echo(line, file=file)
+
+
+def _table_lines(rows: Sequence[RelativeRow], width: int) -> Iterable[str]:
+    texts = [_texts(row) for row in rows]
+    starts = [n == 0 or rows[n - 1].watched is not row.watched for n, row in enumerate(rows)]
+    measures = tuple(_measure(row.watched) if first else "" for row, first in zip(rows, starts, strict=True))
+    columns = [
+        Column("measure", measures, left=True),
+        *(
+            Column(title, tuple(text[number] for text in texts))
+            for number, title in enumerate(("median", "interval", "ratio", "its interval"))
+        ),
+        Column("", tuple(_word(row) for row in rows), left=True),
+        Column("verdict", tuple(row.damage.short for row in rows), left=True),
+    ]
+    return rendered([row.label for row in rows], columns, width, bold=False)
 
 
 def _rows(scenario: Scenario, baseline: str) -> Iterable[RelativeRow]:
@@ -112,7 +118,14 @@ def _row(scenario: Scenario, group: Group, reference: Group, watched: Watched) -
     comparison = (
         None if group is reference else statistics.compare(values, watched.values(reference.measured))
     )
-    return RelativeRow(scenario.title, group.label, watched, statistics.estimate(values), comparison)
+    return RelativeRow(
+        scenario.title,
+        group.label,
+        watched,
+        group.damage,
+        statistics.estimate(values),
+        comparison,
+    )
 
 
 def _word(row: RelativeRow) -> str:

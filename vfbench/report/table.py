@@ -1,207 +1,190 @@
-"""The table on the terminal: a row per strategy, three subjects stacked so that each fits a screen."""
+"""The tables on the terminal: a row per strategy, whether it arrived whole first, then one subject after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import TextIO
+
+import click
 
 from vfbench.records import Record
+from vfbench.records.damage import MEASURES as DAMAGE
+from vfbench.report.blocks import Column, rendered, width_of, wrap
+from vfbench.report.columns import SUBJECTS, Shown, Subject
 from vfbench.report.groups import Group, grouped
-from vfbench.report.heading import heading
+from vfbench.report.heading import heading, spans
+from vfbench.report.load import overloaded
+from vfbench.report.numbers import number, percent, share, size, whole
+from vfbench.report.rounds_note import why_no_rounds
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-PLAIN_WIDTH = 400
-"""Width when not on a terminal: wider than any table, so nothing is cut; tables take only what they need."""
+__all__ = ["MISSING", "SUBJECTS", "Shown", "number", "print_tables", "share", "size", "table_lines", "whole"]
 
 MISSING = "-"
-KIB = 1024
 
 
-def number(value: float) -> str:
-    """Three significant digits, and all of them before the point."""
-    if value == 0:
-        return "0"
-    exponent = int(f"{value:.2e}".partition("e")[2])
-    return f"{value:,.{max(0, 2 - exponent)}f}"
+def print_tables(
+    records: Sequence[Record], file: TextIO, *, columns: Sequence[Shown] = (), brief: bool = False
+) -> None:
+    """Heading, tables, notes; of a width that fits `file`, without escapes unless it is a terminal.
 
-
-def whole(value: float) -> str:
-    """A count in full; a median between two counts keeps its half."""
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
-
-
-def size(value: float) -> str:
-    """Bytes in the largest binary unit that leaves at least 1."""
-    if value < KIB:
-        return f"{value:.0f} B"
-    units = ["KiB", "MiB", "GiB", "TiB"]
-    value /= KIB
-    while round(value) >= KIB and len(units) > 1:
-        value /= KIB
-        units.pop(0)
-    return f"{number(value)} {units[0]}"
-
-
-def share(value: float) -> str:
-    """Of a yes-or-no measure."""
-    return {0.0: "no", 1.0: "yes"}.get(value) or f"{value:.0%} yes"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A measure as a column."""
-
-    title: str
-    measure: str
-    text: Callable[[float], str] = number
-    timed: bool = False
-    """Whether it is a time or a rate, which do not count in a functional run."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A table of its own."""
-
-    title: str
-    columns: tuple[Shown, ...]
-
-
-SUBJECTS = (
-    Subject(
-        "Speed",
-        (
-            Shown("Gb/s", "gbps", timed=True),
-            Shown("Mpackets/s", "mpps", timed=True),
-            Shown("Gb/s\nmigrating", "gbps_migrating", timed=True),
-            Shown("guest cycles\nper packet", "guest_cycles_per_packet", timed=True),
-            Shown("host cycles\nper packet", "host_cycles_per_packet", timed=True),
-            Shown("latency\np50 us", "latency_p50_us", timed=True),
-            Shown("latency\np99 us", "latency_p99_us", timed=True),
-        ),
-    ),
-    Subject(
-        "Migration",
-        (
-            Shown("converged", "converged", share),
-            Shown("rounds", "rounds", whole),
-            Shown("dirty\npages/s", "dirty_pages_per_s", timed=True),
-            Shown("sent", "sent_bytes", size),
-            Shown("re-sent", "resent_bytes", size),
-            Shown("pages\nleft for\nthe stop", "residual_pages", whole),
-            Shown("total\nms", "total_time_ms", timed=True),
-            Shown("downtime\nms", "downtime_ms", timed=True),
-            Shown("service\ngap ms", "service_gap_ms", timed=True),
-        ),
-    ),
-    Subject(
-        "Downtime in ms",
-        (
-            Shown("quiesce", "quiesce_ms", timed=True),
-            Shown("final sync", "final_sync_ms", timed=True),
-            Shown("final copy", "final_copy_ms", timed=True),
-            Shown("VF state", "state_transfer_ms", timed=True),
-            Shown("restore", "restore_ms", timed=True),
-            Shown("announce", "announce_ms", timed=True),
-            Shown("in all", "downtime_ms", timed=True),
-            Shown("vCPU pause", "vcpu_pause_ms", timed=True),
-        ),
-    ),
-    Subject(
-        "Integrity: packets",
-        (
-            Shown("offered", "packets_offered", whole),
-            Shown("delivered", "packets_delivered", whole),
-            Shown("lost", "packets_lost", whole),
-            Shown("duplicated", "packets_duplicated", whole),
-            Shown("corrupted", "packets_corrupted", whole),
-            Shown("phantom", "packets_phantom", whole),
-            Shown("DMA faults", "dma_faults", whole),
-        ),
-    ),
-    Subject(
-        "Integrity: pages that are stale at the destination",
-        (
-            Shown("payload", "stale_pages_payload", whole),
-            Shown("descriptor", "stale_pages_descriptor", whole),
-            Shown("other", "stale_pages_other", whole),
-            Shown("of compared", "pages_compared", whole),
-        ),
-    ),
-)
-
-
-def print_tables(records: Sequence[Record], file: TextIO) -> None:
-    """Heading, tables, and why runs did not end well; plain text unless `file` is a terminal."""
+    `columns`: one table of these and no other. `brief`: the main table and no other.
+    """
+    width = width_of(file)
     groups = grouped(records)
-    console = _console(file)
-    for line in heading(groups):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for subject in SUBJECTS:
-        measured = any(_cell(group, column) != MISSING for group in groups for column in subject.columns)
-        if measured or subject is SUBJECTS[0]:
-            console.print(f"\n[bold]{subject.title}[/bold]")
-            console.print(_table(subject, groups))
-    for line in (*_footer(records), *_about_functional(groups)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in table_lines(groups, width, columns=columns, brief=brief, bold=file.isatty()):
+        click.echo(line, file=file)
 
 
-def _console(file: TextIO) -> Console:
-    from rich.console import Console
+def table_lines(
+    groups: Sequence[Group],
+    width: int,
+    *,
+    columns: Sequence[Shown] = (),
+    brief: bool = False,
+    bold: bool = False,
+) -> Iterable[str]:
+    """Lines of `width` at most."""
+    yield from heading(groups, width)
+    main = next(subject for subject in SUBJECTS if subject.main)
+    shown = [Subject("Chosen columns", tuple(columns), main=True)] if columns else [main]
+    if not (brief or columns):
+        shown += [subject for subject in SUBJECTS if subject is not main]
+    for subject in shown:
+        lines = list(_table(subject, groups, width, bold=bold))
+        if lines:
+            yield ""
+            yield click.style(subject.title, bold=True) if bold else subject.title
+            yield from lines
+    yield from _notes(groups, width, brief=brief or bool(columns))
 
-    return Console(file=file) if file.isatty() else Console(file=file, width=PLAIN_WIDTH, color_system=None)
+
+def _table(subject: Subject, groups: Sequence[Group], width: int, *, bold: bool) -> Iterable[str]:
+    shown = [each for each in subject.columns if not each.quiet or _any(each, groups)]
+    columns = [Column(each.title, tuple(cell_text(group, each) for group in groups)) for each in shown]
+    if subject.main:
+        columns = [*_identity(groups), *columns]
+    elif all(set(column.cells) == {MISSING} for column in columns):
+        return []
+    return rendered([group.label for group in groups], columns, width, bold=bold)
 
 
-def _table(subject: Subject, groups: Iterable[Group]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), pad_edge=False)
-    table.add_column("strategy", overflow="fold", max_width=44)
-    if subject is SUBJECTS[0]:
-        table.add_column("state")
-        table.add_column("runs", justify="right")
-    for column in subject.columns:
-        table.add_column(column.title, justify="right", overflow="fold")
-    for group in groups:
-        cells = [_cell(group, column) for column in subject.columns]
-        state = [group.states, str(len(group.records))] if subject is SUBJECTS[0] else []
-        table.add_row(group.label, *state, *cells)
-    return table
+def _any(shown: Shown, groups: Sequence[Group]) -> bool:
+    return any(shown.value(record) for group in groups for record in group.measured)
 
 
-def _cell(group: Group, column: Shown) -> str:
-    value = group.median(column.measure)
-    if value is None:
+def _identity(groups: Sequence[Group]) -> Iterable[Column]:
+    """The verdict first; state, runs and the mark of a machine that never was only where they say something."""
+    verdicts = [group.damage for group in groups]
+    damaged = frozenset(row for row, each in enumerate(verdicts) if each.damaged)
+    yield Column("verdict", tuple(each.short for each in verdicts), left=True, marked=damaged)
+    if any(group.states != "ok" for group in groups):
+        yield Column("state", tuple(group.states for group in groups), left=True)
+    if any(len(group.records) > 1 for group in groups):
+        yield Column("runs", tuple(str(len(group.records)) for group in groups))
+    if any(group.hypothetical for group in groups):
+        yield Column(
+            "machine", tuple("hypothetical" if group.hypothetical else "" for group in groups), left=True
+        )
+
+
+def cell_text(group: Group, shown: Shown) -> str:
+    """The median over the repeats, of damage the worst; with the spread where it is asked for."""
+    values = [value for record in group.measured if (value := shown.value(record)) is not None]
+    if not values:
         return MISSING
-    return f"({column.text(value)})" if column.timed and _is_functional(group) else column.text(value)
+    if shown.measure in DAMAGE:
+        text = shown.text(max(values))
+    elif shown.measure == "carried":
+        text = shown.text(min(values))
+    elif shown.text is share:
+        text = shown.text(sum(values) / len(values))
+    else:
+        text = _with_spread(values, shown) if shown.spread else shown.text(median(values))
+    return f"({text})" if shown.timed and group.functional else text
 
 
-def _is_functional(group: Group) -> bool:
-    """Whether some run of it says of itself that its times and throughputs do not count."""
-    return any(record.run["functional"] for record in group.records)
+def _with_spread(values: Sequence[float], shown: Shown) -> str:
+    """`4.90 \u00b10.05`: the longer side of the interval."""
+    if len(values) == 1:
+        return shown.text(values[0])
+    from vfbench.statistics import estimate
+
+    found = estimate(values)
+    reach = max(found.median - found.low, found.high - found.median)
+    return f"{shown.text(found.median)} \u00b1{shown.text(reach) if reach >= _LEAST * abs(found.median) else '0'}"
 
 
-def _footer(records: Sequence[Record]) -> Iterable[str]:
-    yield ""
-    if len({record.run["seed"] for record in records}) > 1:
-        yield "Figures are medians over the repeats that were measured."
-    for record in records:
-        if record.run["state"] != "ok":
-            run = record.run
-            yield f"{run['strategy']}, seed {run['seed']}: {run['state']}: {run['reason']}"
+_LEAST = 5e-4
+"""Of three digits none changes below this share."""
 
 
-def _about_functional(groups: Iterable[Group]) -> Iterable[str]:
+def _notes(groups: Sequence[Group], width: int, *, brief: bool) -> Iterable[str]:
+    notes = [*_ended_otherwise(groups), *_about_functional(groups), *_about_overload(groups)]
+    if not brief:
+        notes += [*why_no_rounds(groups), *_about_repeats(groups), *_about_columns(groups)]
+    if notes:
+        yield ""
+    for note in notes:
+        yield from wrap(note, width)
+
+
+def _ended_otherwise(groups: Sequence[Group]) -> Iterable[str]:
+    """A line for each variant, state and reason."""
+    for group in groups:
+        found: dict[tuple[str, str], list[int]] = {}
+        for record in group.records:
+            if record.run["state"] != "ok":
+                ended = (str(record.run["state"]), str(record.run["reason"]))
+                found.setdefault(ended, []).append(int(record.run["seed"] or 0))
+        for (state, reason), seeds in found.items():
+            yield f"{group.label}, seed{'s' if len(seeds) > 1 else ''} {spans(seeds)}: {state}: {reason}"
+        if group.hypothetical:
+            yield f"{group.label}: hypothetical: {group.hypothetical}"
+
+
+def _about_functional(groups: Sequence[Group]) -> Iterable[str]:
     """What the parentheses mean, and how much slower than its wire each such run was."""
-    functional = [group for group in groups if _is_functional(group)]
+    functional = [group for group in groups if group.functional]
     if not functional:
         return
-    yield "Figures in parentheses do not count: guest code was emulated, or the clock waited for it (functional runs)."
-    yield "Pages, rounds and packets of such runs count. Wall time over time on the wire (slowdown):"
+    yield (
+        "Figures in parentheses do not count: guest code was emulated, or the clock waited for it (functional "
+        "runs). Pages, rounds and packets of such runs count. Wall time over time on the wire (slowdown):"
+    )
     for group in functional:
         value = group.median("slowdown")
-        yield f"  {group.label} {MISSING if value is None else number(value)}"
+        yield f"{group.label} {MISSING if value is None else number(value)}"
+
+
+def _about_overload(groups: Sequence[Group]) -> Iterable[str]:
+    """Latency behind a full queue says how long the queue is, and nothing of the strategy."""
+    found = overloaded(groups)
+    if not found:
+        return
+    names = ", ".join(f"{group.label} ({percent(share)})" for group, share in found)
+    rates = [rate for group in groups if (rate := group.median("gbps"))]
+    same_work = len({str(group.first.run["workload"]) for group in groups}) == 1
+    has_rate = same_work and "workload.rate_bps" in groups[0].first.settings
+    lower = f" All carry about --rate {0.9 * min(rates):.2g}Gbps." if rates and has_rate else ""
+    yield (
+        f"Overloaded, not all that was offered was carried: {names}. Latency is then that of a full queue, and "
+        f"throughput the most that it can.{lower}"
+    )
+
+
+def _about_repeats(groups: Sequence[Group]) -> Iterable[str]:
+    counts = [len(group.measured) for group in groups]
+    if max(counts, default=0) > 1:
+        yield (
+            "Figures are medians over the repeats that were measured, of damage the worst run. \u00b1: how far the "
+            "interval reaches (95 %, bootstrap, from 6 repeats on; of fewer their range)."
+        )
+
+
+def _about_columns(groups: Sequence[Group]) -> Iterable[str]:
+    if any(group.median("gbps_migrating") is not None for group in groups):
+        yield (
+            '"Whole migration" is from its start until the guest runs again, blackout included. '
+            "`bench list measures` says what each column means."
+        )

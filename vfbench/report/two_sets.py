@@ -10,14 +10,16 @@ from typing import Any
 
 from vfbench.errors import UserError
 from vfbench.records import Record
+from vfbench.records.damage import Damage
 from vfbench.report.groups import Group, grouped, labels
 from vfbench.report.groups import aspects_of_record as aspects
-from vfbench.report.provenance import environment_lines
-from vfbench.report.watched import DAMAGE, WATCHED, Watched
+from vfbench.report.provenance import environment_lines, profiles
+from vfbench.report.watched import WATCHED, Watched
 from vfbench.statistics import compare, estimate
 
-COMPARED = (*WATCHED, *DAMAGE)
-"""The measures that the gate watches; each says which way is better."""
+COMPARED = WATCHED
+"""The measures that the gate watches; each says which way is better. Damage is a verdict of its own."""
+MOST_COSTS = 8
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,17 @@ class Pair:
     """An experiment that is in both sets, seeds aside."""
 
     label: str
+    damage: tuple[Damage, Damage]
     states: tuple[str, str]
     runs: tuple[int, int]
     changes: tuple[Change, ...]
     state_fails: bool
+    damage_fails: bool
 
     @property
     def fails(self) -> bool:
         """Whether the gate stops it."""
-        return self.state_fails or any(change.fails for change in self.changes)
+        return self.state_fails or self.damage_fails or any(change.fails for change in self.changes)
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,22 @@ class SideBySide:
 def side_by_side(
     before: Sequence[Record], after: Sequence[Record], fail_over: float | None = None
 ) -> SideBySide:
-    """Match by experiment without seed and without the profile's digest; UserError if nothing matches."""
-    first = {_key(group): group for group in grouped(before)}
-    second = {_key(group): group for group in grouped(after)}
+    """Match by the work: experiment without seed and profile; UserError if nothing matches.
+
+    Where one set has the same work under several profiles, the profile's name must agree as well.
+    """
+    sides = [grouped(before), grouped(after)]
+    by_profile = any(len({_work(group) for group in side}) < len(side) for side in sides)
+
+    def _key(group: Group) -> str:
+        return _work(group) + (str(group.first.run["profile"]) if by_profile else "")
+
+    first, second = ({_key(group): group for group in side} for side in sides)
     shared = [key for key in first if key in second]
     if not shared:
         raise UserError(
             f"nothing matches: none of the {len(first)} experiments of A is among the {len(second)} of B "
-            "(strategy, workload, testbed and every setting must agree; seeds may differ)"
+            "(strategy, workload, testbed and every setting must agree; seeds and profiles may differ)"
         )
     everything = [*first.values(), *(group for key, group in second.items() if key not in first)]
     named = labels([aspects(group.first) for group in everything])
@@ -89,9 +101,11 @@ def side_by_side(
     )
 
 
-def _key(group: Group) -> str:
+def _work(group: Group) -> str:
+    """What both machines must have done alike; what it cost them is what is compared."""
     experiment = group.first.manifest["experiment"]
-    return json.dumps({name: value for name, value in experiment.items() if name != "seed"}, sort_keys=True)
+    work = {name: value for name, value in experiment.items() if name not in ("seed", "profile")}
+    return json.dumps(work, sort_keys=True)
 
 
 def _pair(label: str, before: Group, after: Group, fail_over: float | None) -> Pair:
@@ -99,10 +113,12 @@ def _pair(label: str, before: Group, after: Group, fail_over: float | None) -> P
     share = [len(group.measured) / len(group.records) for group in (before, after)]
     return Pair(
         label,
+        (before.damage, after.damage),
         (before.states, after.states),
         (len(before.records), len(after.records)),
         tuple(change for change in changes if change is not None),
         fail_over is not None and share[1] < share[0],
+        fail_over is not None and _is_worse(before.damage, after.damage),
     )
 
 
@@ -117,12 +133,37 @@ def _change(watched: Watched, before: Group, after: Group, fail_over: float | No
     return Change(watched.measure, watched.unit, a, b, share, compare(new, old).outcome, fails)
 
 
+def _is_worse(before: Damage, after: Damage) -> bool:
+    """More of the runs are damaged, or more is in the worst of them."""
+    if after.damaged * max(1, before.runs) > before.damaged * max(1, after.runs):
+        return True
+    return any(count > before.worst.get(name, 0) for name, count in after.worst.items())
+
+
 def _differences(before: Sequence[Record], after: Sequence[Record]) -> Iterable[str]:
     """Environment and profile, where the sets don't agree; what varies within a set is given in full."""
     a, b = _surroundings(before), _surroundings(after)
     for name in dict.fromkeys([*a, *b]):
         if a.get(name) != b.get(name):
             yield f"{name}: {_all(a.get(name))} in A, {_all(b.get(name))} in B"
+    yield from _costs_that_differ(before, after)
+
+
+def _costs_that_differ(before: Sequence[Record], after: Sequence[Record]) -> Iterable[str]:
+    """Cost by cost, of the first profile of each side: a difference in results is to be held against these."""
+    a, b = (next((dict(costs.figures) for costs in profiles(side)), {}) for side in (before, after))
+    found = [
+        f"{name} {_cost(a.get(name))} in A, {_cost(b.get(name))} in B"
+        for name in dict.fromkeys([*a, *b])
+        if _cost(a.get(name)) != _cost(b.get(name))
+    ]
+    if found:
+        more = f" and {len(found) - MOST_COSTS} more" if len(found) > MOST_COSTS else ""
+        yield f"costs, {len(found)} of {len({*a, *b})}: {'; '.join(found[:MOST_COSTS])}{more}"
+
+
+def _cost(figure: dict[str, Any] | None) -> str:
+    return "none" if figure is None else f"{figure.get('value'):g} {figure.get('unit')}"
 
 
 def _surroundings(records: Sequence[Record]) -> dict[str, set[str]]:
@@ -149,6 +190,8 @@ def describe(found: SideBySide) -> Iterable[str]:
     for pair in found.pairs:
         yield ""
         yield f"{pair.label}: {pair.runs[0]} and {pair.runs[1]} runs, {pair.states[0]} and {pair.states[1]}"
+        a, b = map(str, pair.damage)
+        yield f"  {f'{a} in both' if a == b else f'A {a}, B {b}'}{'  FAILS' if pair.damage_fails else ''}"
         if pair.state_fails:
             yield "  FAILS  fewer of its runs were measured"
         for change in pair.changes:
@@ -182,7 +225,7 @@ def _gate(found: SideBySide) -> str:
     if not failing:
         return f"gate passed: nothing is worse by more than {limit}"
     count = sum(change.fails for pair in failing for change in pair.changes) + sum(
-        pair.state_fails for pair in failing
+        pair.state_fails + pair.damage_fails for pair in failing
     )
     return f"gate failed: {count} measures of {len(failing)} experiments are worse by more than {limit}"
 
@@ -190,6 +233,8 @@ def _gate(found: SideBySide) -> str:
 def json_document(found: SideBySide) -> str:
     """Everything above as one document; an infinite share is the text `inf`."""
     document = {**asdict(found), "failing": found.failing}
+    for shown, pair in zip(document["pairs"], found.pairs, strict=True):
+        shown["damage"] = [each.to_json() for each in pair.damage]
     return json.dumps(_plain(document), indent=2, allow_nan=False)
 
 

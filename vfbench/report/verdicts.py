@@ -19,8 +19,11 @@ WORDS = {
 }
 
 
-def verdict_lines(verdicts: Sequence[Verdict]) -> Iterable[str]:
-    """Each claim with its verdict, figures and run ids; a heading where the testbed or the profile changes."""
+def verdict_lines(verdicts: Sequence[Verdict], width: int = WIDTH) -> Iterable[str]:
+    """Each claim with its verdict, figures and run ids; a heading where the testbed or the profile changes.
+
+    Lines of `width` at most.
+    """
     shown = None
     for verdict in verdicts:
         place = (verdict.testbed, verdict.profile)
@@ -28,7 +31,7 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> Iterable[str]:
             yield f"Testbed {verdict.testbed}, profile {verdict.profile}"
             yield ""
             shown = place
-        yield from _lines(verdict)
+        yield from _lines(verdict, width)
         yield ""
 
 
@@ -46,15 +49,15 @@ def verdicts_document(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def _lines(verdict: Verdict) -> Iterable[str]:
+def _lines(verdict: Verdict, width: int) -> Iterable[str]:
     claim = next(each for each in CLAIMS if each.id == verdict.claim)
     lead = f"{verdict.claim:<4}"
-    yield from textwrap.wrap(claim.text, WIDTH, initial_indent=lead, subsequent_indent=" " * 4)
-    yield from _indented(f"{WORDS[verdict.outcome].upper()}. {verdict.text}")
+    yield from textwrap.wrap(claim.text, width, initial_indent=lead, subsequent_indent=" " * 4)
+    yield from _indented(f"{WORDS[verdict.outcome].upper()}. {verdict.text}", width)
     if verdict.command:
-        yield from _indented(f"To get it: {verdict.command}")
+        yield from _indented(f"To get it: {verdict.command}", width)
     if verdict.runs:
-        yield from _indented(f"Runs: {_runs(verdict.runs)}")
+        yield from _indented(f"Runs: {_runs(verdict.runs)}", width)
 
 
 def _runs(runs: Sequence[str]) -> str:
@@ -63,7 +66,7 @@ def _runs(runs: Sequence[str]) -> str:
     return f"{', '.join(runs[:SHOWN_RUNS])} and {len(runs) - SHOWN_RUNS} more (--json lists them)"
 
 
-def _indented(text: str) -> list[str]:
+def _indented(text: str, width: int) -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False
+        text, width, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False
     )
