@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vfbench.machine.driver.state import CALL_LIST_ENTRIES
+from vfbench.machine.iommu.table import CALL_LIST_ENTRIES
 from vfbench.mechanism import Mechanism, Trait
 from vfbench.mechanisms.backends import Vf
 from vfbench.mechanisms.guest_iommu import MODES, GuestIommu

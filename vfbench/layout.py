@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vfbench.machine.driver.state import (
-    CALL_LIST_ENTRIES,
-    FLUSH_QUEUE_ENTRIES,
     HELD_ENTRY_BYTES,
     HELD_PACKETS,
 )
-from vfbench.machine.iommu.hypervisor import CALL_ENTRY_BYTES
-from vfbench.machine.iommu.table import RING_IOVA_PAGES
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT, Allocator, Region
+from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES
 from vfbench.machine.virtio.virtqueue import virtqueue_bytes
 from vfbench.mechanism import QueueSizes
@@ -40,10 +37,6 @@ class QueueLayout:
     held: Region
     page_refcounts: Region
     free_pages: Region
-    page_table: Region
-    iova_free: Region
-    call_list: Region
-    flush_queue: Region
     rx_queue: Region
     tx_queue: Region
     packets: Region
@@ -80,22 +73,18 @@ class GuestLayout:
 
 
 def _structure_sizes(experiment: Experiment, packet_pages: int) -> dict[str, int]:
-    driver = experiment.driver
-    virtqueue = virtqueue_bytes(virtqueue_size(experiment.strategy))
-    table_bytes = 8 * (packet_pages + RING_IOVA_PAGES)
+    driver, paths = experiment.driver, [each.path for each in backends(experiment.strategy)]
+    rx, tx = (DESCRIPTOR_BYTES * n if PATH_VF in paths else 0 for n in (driver.rx_ring, driver.tx_ring))
+    virtqueue = virtqueue_bytes(virtqueue_size(experiment.strategy)) if PATH_VIRTIO in paths else 0
     return {
         "driver": PAGE_BYTES,
-        "rx_ring": driver.rx_ring * DESCRIPTOR_BYTES,
-        "tx_ring": driver.tx_ring * DESCRIPTOR_BYTES,
-        "rx_buffers": driver.rx_ring * DESCRIPTOR_BYTES,
-        "tx_buffers": driver.tx_ring * DESCRIPTOR_BYTES,
+        "rx_ring": rx,
+        "tx_ring": tx,
+        "rx_buffers": rx,
+        "tx_buffers": tx,
         "held": HELD_PACKETS * HELD_ENTRY_BYTES,
         "page_refcounts": 8 * packet_pages,
         "free_pages": 8 * packet_pages,
-        "page_table": table_bytes,
-        "iova_free": 8 * packet_pages,
-        "call_list": CALL_LIST_ENTRIES * CALL_ENTRY_BYTES,
-        "flush_queue": FLUSH_QUEUE_ENTRIES * CALL_ENTRY_BYTES,
         "rx_queue": virtqueue,
         "tx_queue": virtqueue,
     }

@@ -193,7 +193,7 @@ class Mechanism:
         """Structures of the host, one for the whole device: name -> 64-bit words, zero at the start."""
         return {}
 
-    def fill_guest(self, structures: Mapping[str, npt.NDArray[np.int64]], iova_base: int) -> None:
+    def fill_guest(self, structures: Mapping[str, npt.NDArray[np.int64]], packet_pages: int) -> None:
         """What the guest's kernel put into one queue's structures before the driver opened."""
 
     def fill_host(self, structures: Mapping[str, npt.NDArray[np.int64]]) -> None:
@@ -206,11 +206,6 @@ class Mechanism:
     def disarm(self, view: HostView) -> int:
         """The hypervisor tracks no more, at the destination as a rule."""
         return 0
-
-    @property
-    def armed_at_start(self) -> bool:
-        """Whether the guest tells the hypervisor of mappings before any migration begins."""
-        return False
 
     @property
     def traits(self) -> Mapping[str, Trait]:

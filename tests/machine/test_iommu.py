@@ -24,14 +24,25 @@ from support.runs import (
 
 from strategies import EmulatedIommu
 from vfbench.machine.driver.state import (
-    FLUSH_COUNT,
-    FLUSH_QUEUE_ENTRIES,
     NEXT_TO_CLEAN,
     NEXT_TO_USE,
     TX_NEXT_TO_CLEAN,
     TX_NEXT_TO_USE,
 )
+from vfbench.machine.iommu.table import FLUSH_COUNT, FLUSH_QUEUE_ENTRIES
 from workloads import Bulk
+
+
+def structure(made, name):
+    """One of the IOMMU's structures in the first queue's memory."""
+    slot = [each.name for each in made.experiment.strategy.mechanisms].index("guest-iommu")
+    region = made.layout.queues[0].mechanisms[slot][name]
+    return made.memory.words[region.base >> 3 : region.end >> 3]
+
+
+def queued(made):
+    """Unmaps that wait for a flush."""
+    return int(structure(made, "state")[FLUSH_COUNT >> 3])
 
 
 def test_the_emulated_iommu_maps_nothing_for_a_packet_received_with_reuse():
@@ -70,14 +81,14 @@ def test_deferred_unmaps_are_flushed_when_there_are_256():
     for _ in range(200):
         made.advance(made.now_ps + 10 * US_PS)
         flushed.add(total(made, "unmaps"))
-        assert field(made, FLUSH_COUNT) < FLUSH_QUEUE_ENTRIES
+        assert queued(made) < FLUSH_QUEUE_ENTRIES
     assert max(flushed) >= 256
     assert {count % 256 for count in flushed} == {0}
 
 
 def test_deferred_unmaps_are_flushed_four_ticks_later_however_few():
     made = machine(EmulatedIommu(mode="deferred"), Bulk(rate_bps=10 * MBPS), driver=FRESH_PAGES)
-    first_ps = next(ps for ps in steps(made, 100 * US_PS, 40 * MS_PS) if field(made, FLUSH_COUNT) > 0)
+    first_ps = next(ps for ps in steps(made, 100 * US_PS, 40 * MS_PS) if queued(made) > 0)
     flush_ps = next(ps for ps in steps(made, 100 * US_PS, 40 * MS_PS) if total(made, "unmaps") > 0)
     # A tick is 4 ms, and at 10 Mb/s the next unmap, which does the flush, comes within 1.3 ms.
     assert 11.9 * MS_PS < flush_ps - first_ps < 17.5 * MS_PS
@@ -87,7 +98,7 @@ def test_deferred_unmaps_are_flushed_four_ticks_later_however_few():
 def test_static_mode_maps_everything_once_and_then_nothing():
     made = machine(EmulatedIommu(mode="static"), Bulk(send_ratio=0.5), driver=FRESH_PAGES)
     cpu = made.cpus[0]
-    table = made.memory.words[cpu.page_table >> 3 :][: cpu.pool_pages]
+    table = structure(made, "table")[: cpu.pool_pages]
     assert np.count_nonzero(table) == cpu.pool_pages
     made.advance(5 * MS_PS)
     assert made.ports[0].rx_handed_over > 500

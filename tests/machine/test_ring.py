@@ -19,6 +19,7 @@ from support.runs import MIB, US, experiment, profile
 
 from strategies import DummyWrite, EmulatedIommu, Untracked, VirtioNet
 from vfbench.experiment import Device, Driver, Guest, Precopy
+from vfbench.layout import virtqueue_size
 from vfbench.machine.cpu import CPU
 from vfbench.machine.driver.state import (
     HELD_HEAD,
@@ -30,10 +31,10 @@ from vfbench.machine.driver.state import (
 )
 from vfbench.machine.driver.vf_open import rotate_ring
 from vfbench.machine.memory.guest_memory import Memory
-from vfbench.machine.port import INCOMING_FRAMES
+from vfbench.machine.port import INCOMING_FRAMES, PATH_VF
 from vfbench.machine.vf.registers import RDT
 from vfbench.settings import RING_SIZES
-from vfbench.strategy import stop_and_copy
+from vfbench.strategy import backends, stop_and_copy
 from vfbench.testbeds.model.machine import Machine
 from vfbench.testbeds.model.migration import ModelMigration
 from vfbench.testbeds.model.timeline import LOSSES, Timeline
@@ -63,8 +64,8 @@ class Queue:
         )
         self.machine.source.frames_left = 0
         self.cpu, self.port = self.machine.cpus[0], self.machine.ports[0]
-        self.is_vf = strategy.path == "vf"
-        self.size = driver.rx_ring if self.is_vf else strategy.virtqueue_size
+        self.is_vf = backends(strategy)[0].path == PATH_VF
+        self.size = driver.rx_ring if self.is_vf else virtqueue_size(strategy)
         self.now_ps = self.last_arrival_ps = self.sequence = 0
 
     def act(self, who: int) -> int:

@@ -48,10 +48,6 @@ GUEST_FIELDS = [
     ("page_refcounts", "i8"),
     ("free_pages", "i8"),
     ("held", "i8"),
-    ("iova_free", "i8"),
-    ("page_table", "i8"),
-    ("call_list", "i8"),
-    ("flush_queue", "i8"),
     ("rx_queue", "i8"),
     ("tx_queue", "i8"),
     # sizes
@@ -60,8 +56,6 @@ GUEST_FIELDS = [
     ("first_page", "i8"),  # guest-physical address of the queue's packet memory
     ("pool_pages", "i8"),
     ("dma_end", "i8"),  # the device may be pointed at packet memory and at what follows it up to here
-    ("iova_base", "i8"),
-    ("iova_pages", "i8"),
     ("virtqueue_size", "i8"),
     # how the driver is built
     ("copybreak_bytes", "i8"),

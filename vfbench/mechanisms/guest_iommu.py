@@ -21,8 +21,7 @@ import numpy.typing as npt
 from vfbench.kernels import Kernel
 from vfbench.linux_guest import LinuxGuest
 from vfbench.machine.costs import IOVA_ALLOC, IOVA_ALLOC_DEFERRED
-from vfbench.machine.cpu import store, word
-from vfbench.machine.driver.state import TRACKING_ARMED
+from vfbench.machine.cpu import area, store_field, word
 from vfbench.machine.iommu.guest import (
     flush_calls,
     flush_unmaps,
@@ -37,7 +36,19 @@ from vfbench.machine.iommu.guest import unmap_page as unmap_one
 from vfbench.machine.iommu.guest import unmap_page_later as unmap_one_later
 from vfbench.machine.iommu.hypervisor import CALL_UNMAP, carry_out, walk_table
 from vfbench.machine.iommu.iotlb import translate_by_table
-from vfbench.machine.iommu.table import PAGE_MASK, READ, WRITE
+from vfbench.machine.iommu.table import (
+    CALL_ENTRY_BYTES,
+    CALL_LIST_ENTRIES,
+    FLUSH_QUEUE_ENTRIES,
+    IOVA_BASE,
+    IOVA_FREE_COUNT,
+    PAGE_MASK,
+    READ,
+    RING_IOVA_PAGES,
+    STATE,
+    TELLS,
+    WRITE,
+)
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.mechanism import DirtySource, Found, HostView, QueueSizes, Trait, hook
 
@@ -102,18 +113,18 @@ def flush_everything(cpu: Any, slot: int) -> None:
 @hook
 def report_unmap_too_early(cpu: Any, slot: int, iova: int, buffer: int, length_bytes: int) -> None:
     """Fault 5: one half of the page is back, so the page is reported as unmapped; the other half stays in use."""
-    if is_armed(cpu):
-        queue_call(cpu, slot, CALL_UNMAP, cpu.iova_base, buffer & PAGE_MASK | WRITE)
+    if is_armed(cpu, slot):
+        queue_call(cpu, slot, CALL_UNMAP, IOVA_BASE, buffer & PAGE_MASK | WRITE)
 
 
 @hook
 def tell_from_now(cpu: Any, slot: int) -> None:
-    store(cpu, cpu.driver + TRACKING_ARMED, 1)
+    store_field(cpu, area(cpu, slot, STATE) + TELLS, 1)
 
 
 @hook
 def tell_as_before(cpu: Any, slot: int) -> None:
-    store(cpu, cpu.driver + TRACKING_ARMED, word(cpu, slot, ALWAYS_TELLS))
+    store_field(cpu, area(cpu, slot, STATE) + TELLS, word(cpu, slot, ALWAYS_TELLS))
 
 
 MAPS = {"strict": map_strictly, "deferred": map_after_a_flush, "static": look_up}
@@ -179,12 +190,23 @@ class GuestIommu(DirtySource):
         return self.exits
 
     @property
-    def armed_at_start(self) -> bool:
-        return self.tells_always
-
-    @property
     def withholds_mapped(self) -> bool:
         return self.withhold
+
+    def guest_structures(self, sizes: QueueSizes) -> Mapping[str, int]:
+        return {
+            "state": PAGE_BYTES,
+            "table": 8 * (sizes.packet_pages + RING_IOVA_PAGES),
+            "free_iovas": 8 * sizes.packet_pages,
+            "call_list": CALL_LIST_ENTRIES * CALL_ENTRY_BYTES,
+            "flush_queue": FLUSH_QUEUE_ENTRIES * CALL_ENTRY_BYTES,
+        }
+
+    def fill_guest(self, structures: Mapping[str, npt.NDArray[np.int64]], packet_pages: int) -> None:
+        addresses = IOVA_BASE + np.arange(packet_pages, dtype=np.int64) * PAGE_BYTES
+        structures["free_iovas"][:packet_pages] = addresses[::-1]
+        structures["state"][IOVA_FREE_COUNT >> 3] = packet_pages
+        structures["state"][TELLS >> 3] = int(self.tells_always)
 
     def host_structures(self, sizes: QueueSizes) -> Mapping[str, int]:
         return {"notes_maps": 1}

@@ -104,11 +104,10 @@ def fill_guest_structures(
     mechanisms: Sequence[Mechanism],
     layout: QueueLayout,
     words_of: Callable[[Region], npt.NDArray[np.int64]],
-    iova_base: int,
 ) -> None:
     """What the guest's kernel put into the mechanisms' structures of one queue before the driver opened."""
     for each, areas in zip(mechanisms, layout.mechanisms, strict=True):
-        each.fill_guest(_words(areas, layout, words_of), iova_base)
+        each.fill_guest(_words(areas, layout, words_of), layout.packets.pages)
 
 
 def _words(

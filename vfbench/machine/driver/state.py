@@ -13,11 +13,6 @@ HELD_HEAD = 48
 HELD_TAIL = 56
 FRAGMENT_PAGE = 64
 FRAGMENT_USED = 72
-IOVA_FREE_COUNT = 80
-CALL_COUNT = 88
-FLUSH_COUNT = 96
-FLUSH_SINCE = 104
-TRACKING_ARMED = 112
 TX_SEQUENCE = 120
 RX_TAIL_WRITTEN = 128
 TX_TAIL_WRITTEN = 136
@@ -36,10 +31,6 @@ HELD_PACKETS = 1024
 """Packets that a queue's socket buffers take; more are dropped."""
 HELD_ENTRY_BYTES = 16
 
-CALL_LIST_ENTRIES = 512
-"""Entries of one batched call, as H_PUT_TCE_INDIRECT has (PAPR)."""
-FLUSH_QUEUE_ENTRIES = 256
-"""``IOVA_FQ_SIZE`` of the kernel's deferred unmapping (drivers/iommu/dma-iommu.c)."""
 JIFFY_PS = 4 * 10**9
 """A tick of the guest's kernel: CONFIG_HZ=250, as Debian and Ubuntu build it."""
 FLUSH_TIMEOUT_JIFFIES = 4

@@ -11,27 +11,34 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.costs import DEFERRED_QUEUE, IOVA_FREE, PAGE_TABLE_MAP, PAGE_TABLE_UNMAP
-from vfbench.machine.cpu import load_field, now_ps, spend, store_field, word
-from vfbench.machine.driver.state import (
-    CALL_COUNT,
-    FLUSH_COUNT,
-    FLUSH_QUEUE_ENTRIES,
-    FLUSH_SINCE,
-    FLUSH_TIMEOUT_JIFFIES,
-    IOVA_FREE_COUNT,
-    JIFFY_PS,
-    TRACKING_ARMED,
-)
+from vfbench.machine.cpu import area, load_field, now_ps, spend, store_field, word
+from vfbench.machine.driver.state import FLUSH_TIMEOUT_JIFFIES, JIFFY_PS
 from vfbench.machine.host import INVALIDATE_ALL, exit_to_hypervisor
 from vfbench.machine.iommu.hypervisor import (
-    CALL_ENTRY_BYTES,
     CALL_MAP,
     CALL_UNMAP,
     EXIT_CALLS,
     EXIT_FLUSH,
     invalidate,
 )
-from vfbench.machine.iommu.table import PAGE_MASK, READ, WRITE, entry_address
+from vfbench.machine.iommu.table import (
+    CALL_COUNT,
+    CALL_ENTRY_BYTES,
+    CALL_LIST,
+    FLUSH_COUNT,
+    FLUSH_QUEUE,
+    FLUSH_QUEUE_ENTRIES,
+    FLUSH_SINCE,
+    FREE_IOVAS,
+    IOVA_BASE,
+    IOVA_FREE_COUNT,
+    PAGE_MASK,
+    READ,
+    STATE,
+    TELLS,
+    WRITE,
+    entry_address,
+)
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT
 
 ENTRIES = 0
@@ -39,63 +46,63 @@ ENTRIES = 0
 
 
 @kernel
-def alloc_iova(cpu: Any, search: int) -> int:
+def alloc_iova(cpu: Any, slot: int, search: int) -> int:
     """Take a free IOVA page; the range is as large as packet memory and rings, so there always is one.
 
     ``search``: the cost of finding it, IOVA_ALLOC or, where addresses come back many at once, IOVA_ALLOC_DEFERRED.
     """
     spend(cpu, search)
-    count = load_field(cpu, cpu.driver + IOVA_FREE_COUNT) - 1
-    store_field(cpu, cpu.driver + IOVA_FREE_COUNT, count)
-    return load_field(cpu, cpu.iova_free + count * 8)
+    count = load_field(cpu, area(cpu, slot, STATE) + IOVA_FREE_COUNT) - 1
+    store_field(cpu, area(cpu, slot, STATE) + IOVA_FREE_COUNT, count)
+    return load_field(cpu, area(cpu, slot, FREE_IOVAS) + count * 8)
 
 
 @kernel
-def free_iova(cpu: Any, iova: int) -> None:
+def free_iova(cpu: Any, slot: int, iova: int) -> None:
     """Give an IOVA page back."""
     spend(cpu, IOVA_FREE)
-    count = load_field(cpu, cpu.driver + IOVA_FREE_COUNT)
-    store_field(cpu, cpu.iova_free + count * 8, iova)
-    store_field(cpu, cpu.driver + IOVA_FREE_COUNT, count + 1)
+    count = load_field(cpu, area(cpu, slot, STATE) + IOVA_FREE_COUNT)
+    store_field(cpu, area(cpu, slot, FREE_IOVAS) + count * 8, iova)
+    store_field(cpu, area(cpu, slot, STATE) + IOVA_FREE_COUNT, count + 1)
 
 
 @kernel
-def set_entry(cpu: Any, iova: int, page: int, access: int) -> None:
+def set_entry(cpu: Any, slot: int, iova: int, page: int, access: int) -> None:
     """Point ``iova`` at guest-physical ``page`` with READ and WRITE bits of ``access``."""
     spend(cpu, PAGE_TABLE_MAP)
-    store_field(cpu, entry_address(cpu, iova), page | access)
+    store_field(cpu, entry_address(cpu, slot, iova), page | access)
 
 
 @kernel
-def clear_entry(cpu: Any, iova: int) -> None:
+def clear_entry(cpu: Any, slot: int, iova: int) -> None:
     """Take the translation of ``iova`` out of the table; the device may still hold it in its IOTLB."""
     spend(cpu, PAGE_TABLE_UNMAP)
-    store_field(cpu, entry_address(cpu, iova), 0)
+    store_field(cpu, entry_address(cpu, slot, iova), 0)
 
 
 @kernel
-def is_armed(cpu: Any) -> bool:
+def is_armed(cpu: Any, slot: int) -> bool:
     """Whether the hypervisor wants to be told of mappings."""
-    return load_field(cpu, cpu.driver + TRACKING_ARMED) != 0
+    return load_field(cpu, area(cpu, slot, STATE) + TELLS) != 0
 
 
 @kernel
 def flush_calls(cpu: Any, slot: int) -> None:
     """Hand the calls collected so far to the hypervisor in one exit."""
-    count = load_field(cpu, cpu.driver + CALL_COUNT)
+    count = load_field(cpu, area(cpu, slot, STATE) + CALL_COUNT)
     if count != 0:
-        store_field(cpu, cpu.driver + CALL_COUNT, 0)
+        store_field(cpu, area(cpu, slot, STATE) + CALL_COUNT, 0)
         exit_to_hypervisor(cpu, slot, EXIT_CALLS, count)
 
 
 @kernel
 def queue_call(cpu: Any, slot: int, kind: int, iova: int, page: int) -> None:
     """Queue a call for the hypervisor, by the next doorbell: ``iova`` was mapped to, or unmapped from, ``page``."""
-    count = load_field(cpu, cpu.driver + CALL_COUNT)
-    entry = cpu.call_list + count * CALL_ENTRY_BYTES
+    count = load_field(cpu, area(cpu, slot, STATE) + CALL_COUNT)
+    entry = area(cpu, slot, CALL_LIST) + count * CALL_ENTRY_BYTES
     store_field(cpu, entry, iova | kind)
     store_field(cpu, entry + 8, page)
-    store_field(cpu, cpu.driver + CALL_COUNT, count + 1)
+    store_field(cpu, area(cpu, slot, STATE) + CALL_COUNT, count + 1)
     if count + 1 >= word(cpu, slot, ENTRIES):
         flush_calls(cpu, slot)
 
@@ -103,9 +110,9 @@ def queue_call(cpu: Any, slot: int, kind: int, iova: int, page: int) -> None:
 @kernel
 def map_page(cpu: Any, slot: int, page: int, access: int, search: int) -> int:
     """Map one page for the device, ``dma_map_page``; returns its IOVA. ``search`` as for ``alloc_iova``."""
-    iova = alloc_iova(cpu, search)
-    set_entry(cpu, iova, page & PAGE_MASK, access)
-    if is_armed(cpu):
+    iova = alloc_iova(cpu, slot, search)
+    set_entry(cpu, slot, iova, page & PAGE_MASK, access)
+    if is_armed(cpu, slot):
         queue_call(cpu, slot, CALL_MAP, iova, page & PAGE_MASK | access)
     return iova
 
@@ -113,12 +120,12 @@ def map_page(cpu: Any, slot: int, page: int, access: int, search: int) -> int:
 @kernel
 def unmap_page(cpu: Any, slot: int, iova: int, page: int, access: int) -> None:
     """Unmap one page strictly: translation and IOTLB entry are gone before the address is used again."""
-    clear_entry(cpu, iova)
-    if is_armed(cpu):
+    clear_entry(cpu, slot, iova)
+    if is_armed(cpu, slot):
         queue_call(cpu, slot, CALL_UNMAP, iova, page & PAGE_MASK | access)
     else:
         invalidate(cpu, iova)
-    free_iova(cpu, iova)
+    free_iova(cpu, slot, iova)
 
 
 @kernel
@@ -128,20 +135,20 @@ def unmap_page_later(cpu: Any, slot: int, iova: int, page: int, access: int) -> 
     Source: ``queue_iova`` and ``fq_flush_timeout`` (drivers/iommu/dma-iommu.c): 256 entries, or a timer that the
     first of them starts. The timer's flush is done at the first unmap after it was due, without that unmap.
     """
-    clear_entry(cpu, iova)
+    clear_entry(cpu, slot, iova)
     spend(cpu, DEFERRED_QUEUE)
     if (
         now_ps(cpu) // JIFFY_PS
-        >= load_field(cpu, cpu.driver + FLUSH_SINCE) // JIFFY_PS + FLUSH_TIMEOUT_JIFFIES
+        >= load_field(cpu, area(cpu, slot, STATE) + FLUSH_SINCE) // JIFFY_PS + FLUSH_TIMEOUT_JIFFIES
     ):
         flush_unmaps(cpu, slot)
-    count = load_field(cpu, cpu.driver + FLUSH_COUNT)
+    count = load_field(cpu, area(cpu, slot, STATE) + FLUSH_COUNT)
     if count == 0:
-        store_field(cpu, cpu.driver + FLUSH_SINCE, now_ps(cpu))
-    entry = cpu.flush_queue + count * CALL_ENTRY_BYTES
+        store_field(cpu, area(cpu, slot, STATE) + FLUSH_SINCE, now_ps(cpu))
+    entry = area(cpu, slot, FLUSH_QUEUE) + count * CALL_ENTRY_BYTES
     store_field(cpu, entry, iova | CALL_UNMAP)
     store_field(cpu, entry + 8, page & PAGE_MASK | access)
-    store_field(cpu, cpu.driver + FLUSH_COUNT, count + 1)
+    store_field(cpu, area(cpu, slot, STATE) + FLUSH_COUNT, count + 1)
     if count + 1 >= FLUSH_QUEUE_ENTRIES:
         flush_unmaps(cpu, slot)
 
@@ -149,24 +156,24 @@ def unmap_page_later(cpu: Any, slot: int, iova: int, page: int, access: int) -> 
 @kernel
 def flush_unmaps(cpu: Any, slot: int) -> None:
     """Flush the IOTLB once for all unmaps queued, then give their addresses back."""
-    count = load_field(cpu, cpu.driver + FLUSH_COUNT)
+    count = load_field(cpu, area(cpu, slot, STATE) + FLUSH_COUNT)
     if count == 0:
         return
-    store_field(cpu, cpu.driver + FLUSH_COUNT, 0)
-    if is_armed(cpu):
+    store_field(cpu, area(cpu, slot, STATE) + FLUSH_COUNT, 0)
+    if is_armed(cpu, slot):
         exit_to_hypervisor(cpu, slot, EXIT_FLUSH, count)
     else:
         invalidate(cpu, INVALIDATE_ALL)
     for i in range(count):
-        free_iova(cpu, load_field(cpu, cpu.flush_queue + i * CALL_ENTRY_BYTES) & PAGE_MASK)
+        free_iova(cpu, slot, load_field(cpu, area(cpu, slot, FLUSH_QUEUE) + i * CALL_ENTRY_BYTES) & PAGE_MASK)
 
 
 @kernel
 def map_in_place(cpu: Any, slot: int, page: int, access: int) -> int:
     """Map a page of packet memory for good, at an address that follows from the page's own."""
     iova = in_place_iova(cpu, page)
-    set_entry(cpu, iova, page & PAGE_MASK, access)
-    if is_armed(cpu):
+    set_entry(cpu, slot, iova, page & PAGE_MASK, access)
+    if is_armed(cpu, slot):
         queue_call(cpu, slot, CALL_MAP, iova, page & PAGE_MASK | access)
     return iova
 
@@ -174,7 +181,7 @@ def map_in_place(cpu: Any, slot: int, page: int, access: int) -> int:
 @kernel
 def in_place_iova(cpu: Any, page: int) -> int:
     """The IOVA under which a page of packet memory is mapped in place."""
-    return cpu.iova_base + ((page - cpu.first_page) & PAGE_MASK)
+    return IOVA_BASE + ((page - cpu.first_page) & PAGE_MASK)
 
 
 @kernel
@@ -183,12 +190,12 @@ def map_rings(cpu: Any, slot: int) -> None:
 
     They take the last addresses of the range, which are never handed out.
     """
-    iova = cpu.iova_base + (cpu.iova_pages << PAGE_SHIFT)
+    iova = IOVA_BASE + (cpu.pool_pages << PAGE_SHIFT)
     for ring, size in ((cpu.rx_ring, cpu.rx_size), (cpu.tx_ring, cpu.tx_size)):
         page = ring
         while page < ring + size * 16:
-            set_entry(cpu, iova, page, READ | WRITE)
-            if is_armed(cpu):
+            set_entry(cpu, slot, iova, page, READ | WRITE)
+            if is_armed(cpu, slot):
                 queue_call(cpu, slot, CALL_MAP, iova, page | READ | WRITE)
             page += PAGE_BYTES
             iova += PAGE_BYTES

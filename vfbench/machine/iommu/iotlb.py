@@ -24,25 +24,25 @@ def honour_invalidations(cpu: Any, port: Any) -> None:
     for i in range(max(cpu.invalidations_seen, cpu.invalidations - kept), cpu.invalidations):
         iova = cpu.invalidated_iova[i & (kept - 1)]
         everything |= iova == INVALIDATE_ALL
-        slot = (iova >> PAGE_SHIFT) % port.iotlb_entries
-        if port.iotlb_iova[slot] == iova:
-            port.iotlb_iova[slot] = FAULT
+        line = (iova >> PAGE_SHIFT) % port.iotlb_entries
+        if port.iotlb_iova[line] == iova:
+            port.iotlb_iova[line] = FAULT
     if everything:
         port.iotlb_iova[:] = FAULT
     cpu.invalidations_seen = cpu.invalidations
 
 
 @kernel
-def walk(cpu: Any, port: Any, iova_page: int, access: int) -> int:
+def walk(cpu: Any, port: Any, slot: int, iova_page: int, access: int) -> int:
     """Look ``iova_page`` up in the guest's table and keep the translation; FAULT where access is not granted."""
     if not covers(cpu, iova_page):
         return FAULT
-    entry = model_load(cpu, entry_address(cpu, iova_page))
+    entry = model_load(cpu, entry_address(cpu, slot, iova_page))
     if entry & access != access:
         return FAULT
-    slot = (iova_page >> PAGE_SHIFT) % port.iotlb_entries
-    port.iotlb_iova[slot] = iova_page
-    port.iotlb_page[slot] = entry & (PAGE_MASK | ACCESS_MASK)
+    line = (iova_page >> PAGE_SHIFT) % port.iotlb_entries
+    port.iotlb_iova[line] = iova_page
+    port.iotlb_page[line] = entry & (PAGE_MASK | ACCESS_MASK)
     port.iotlb_misses += 1
     return entry & PAGE_MASK
 
@@ -53,10 +53,10 @@ def translate_by_table(cpu: Any, port: Any, slot: int, iova: int, access: int) -
     if cpu.invalidations != cpu.invalidations_seen:
         honour_invalidations(cpu, port)
     iova_page = iova & PAGE_MASK
-    slot = (iova_page >> PAGE_SHIFT) % port.iotlb_entries
-    if port.iotlb_iova[slot] == iova_page and port.iotlb_page[slot] & access == access:
-        return (port.iotlb_page[slot] & PAGE_MASK) | (iova & (PAGE_BYTES - 1))
-    page = walk(cpu, port, iova_page, access)
+    line = (iova_page >> PAGE_SHIFT) % port.iotlb_entries
+    if port.iotlb_iova[line] == iova_page and port.iotlb_page[line] & access == access:
+        return (port.iotlb_page[line] & PAGE_MASK) | (iova & (PAGE_BYTES - 1))
+    page = walk(cpu, port, slot, iova_page, access)
     return page if page == FAULT else page | (iova & (PAGE_BYTES - 1))
 
 

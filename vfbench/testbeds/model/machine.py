@@ -12,7 +12,7 @@ from vfbench.kernels import Kernel, address_of, kernel
 from vfbench.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out, virtqueue_size
 from vfbench.machine.costs import COSTS
 from vfbench.machine.cpu import CPU
-from vfbench.machine.driver.state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED, WATCHDOG_PS
+from vfbench.machine.driver.state import FREE_TAIL, WATCHDOG_PS
 from vfbench.machine.driver.vf_open import open_vf
 from vfbench.machine.driver.virtio_receive import virtio_refill
 from vfbench.machine.memory.guest_memory import MAPPED, PAGE_BYTES, Memory
@@ -32,7 +32,6 @@ from vfbench.testbeds.binding import (
 from vfbench.testbeds.model.engine import ENGINE, advance
 from vfbench.workload import ignore_answers
 
-IOVA_BASE = 1 << 40
 COPYBREAK_BYTES = 256
 """Packets up to here were copied out (IXGBEVF_RX_HDR_SIZE, 2015)."""
 LATEST_SLICE_PS = 10**9
@@ -173,7 +172,6 @@ class Machine:
         for name in STRUCTURES:
             cpu[name] = getattr(layout, name).base
         cpu.first_page, cpu.pool_pages = layout.packets.base, layout.packets.pages
-        cpu.iova_base, cpu.iova_pages = IOVA_BASE, layout.packets.pages
         cpu.rx_size, cpu.tx_size = driver.rx_ring, driver.tx_ring
         cpu.virtqueue_size = virtqueue_size(experiment.strategy)
         cpu.copybreak_bytes = COPYBREAK_BYTES if driver.rx_mode == "copybreak" else 0
@@ -251,16 +249,9 @@ class Machine:
         """What the guest's kernel set up before the driver opened: free pages, free addresses."""
         pages = layout.packets.base + np.arange(layout.packets.pages, dtype=np.int64) * PAGE_BYTES
         self._words(layout.free_pages.base, len(pages))[:] = pages[::-1]
-        self._words(layout.iova_free.base, len(pages))[:] = (
-            IOVA_BASE + np.arange(len(pages), dtype=np.int64)[::-1] * PAGE_BYTES
-        )
         self._words(layout.driver.base + FREE_TAIL, 1)[:] = len(pages)
-        self._words(layout.driver.base + IOVA_FREE_COUNT, 1)[:] = len(pages)
         mechanisms = self.experiment.strategy.mechanisms
-        self._words(layout.driver.base + TRACKING_ARMED, 1)[:] = int(
-            any(each.armed_at_start for each in mechanisms)
-        )
-        fill_guest_structures(mechanisms, layout, lambda r: self._words(r.base, r.size_bytes >> 3), IOVA_BASE)
+        fill_guest_structures(mechanisms, layout, lambda r: self._words(r.base, r.size_bytes >> 3))
 
     def _start_clocks(self) -> None:
         """The run begins with the driver open; what opening it took and did is not part of it."""

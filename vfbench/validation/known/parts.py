@@ -12,6 +12,8 @@ from vfbench.experiment import DEFAULT_PROFILE, Device, Driver, Experiment, Gues
 from vfbench.kernels import kernel
 from vfbench.latency import bucket_middle_ns
 from vfbench.machine.memory.words import load_word
+from vfbench.mechanism import Mechanism
+from vfbench.mechanisms.backends import Vf
 from vfbench.parameters import parameter
 from vfbench.profiles import REQUIRED, Profile, load_profile
 from vfbench.strategy import Migration, Strategy, stop_and_copy
@@ -80,9 +82,15 @@ class Plain(Strategy):
 
     name: ClassVar[str] = "plain"
 
+    @property
+    def mechanisms(self) -> tuple[Mechanism, ...]:
+        return (Vf(),)
+
     def migrate(self, migration: Migration) -> None:
         migration.pre_copy()
         stop_and_copy(migration, "guest-first")
+        migration.transfer_vf_state()
+        migration.restore_rings()
         migration.resume()
 
 

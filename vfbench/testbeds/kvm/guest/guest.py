@@ -11,7 +11,7 @@ import numpy as np
 
 from vfbench.experiment import Experiment
 from vfbench.layout import STRUCTURES
-from vfbench.machine.driver.state import FREE_TAIL, IOVA_FREE_COUNT, TRACKING_ARMED
+from vfbench.machine.driver.state import FREE_TAIL
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.wire import APPLICATION
@@ -20,7 +20,7 @@ from vfbench.testbeds.binding import bind_driver, bind_guest, fill_guest_structu
 from vfbench.testbeds.kvm.guest import guest_abi
 from vfbench.testbeds.kvm.guest.guest_abi import GUEST_CPU, GUEST_PORT
 from vfbench.testbeds.kvm.guest.program import compile_delivered, compile_hook, compile_main
-from vfbench.testbeds.kvm.host.endpoint import IOVA_BASE, Site
+from vfbench.testbeds.kvm.host.endpoint import Site
 from vfbench.testbeds.kvm.sys import boot
 
 COPYBREAK_BYTES = 256
@@ -30,8 +30,6 @@ COPIED_OPTIONS = (
     "tx_size",
     "first_page",
     "pool_pages",
-    "iova_base",
-    "iova_pages",
     "virtqueue_size",
 )
 
@@ -122,14 +120,9 @@ def _fill_memory(site: Site) -> None:
     count = layout.packets.pages
     pages = layout.packets.base + np.arange(count, dtype=np.int64) * PAGE_BYTES
     site.word(layout.free_pages.base, count)[:] = pages[::-1]
-    site.word(layout.iova_free.base, count)[:] = (
-        IOVA_BASE + np.arange(count, dtype=np.int64)[::-1] * PAGE_BYTES
-    )
     site.word(layout.driver.base + FREE_TAIL)[0] = count
-    site.word(layout.driver.base + IOVA_FREE_COUNT)[0] = count
     mechanisms = site.experiment.strategy.mechanisms
-    site.word(layout.driver.base + TRACKING_ARMED)[0] = int(any(each.armed_at_start for each in mechanisms))
-    fill_guest_structures(mechanisms, layout, lambda r: site.word(r.base, r.size_bytes >> 3), IOVA_BASE)
+    fill_guest_structures(mechanisms, layout, lambda r: site.word(r.base, r.size_bytes >> 3))
     words = site.vm.memory.bytes[site.layout.backed_bytes :].view(np.int64).reshape(-1, PAGE_BYTES // 8)
     words[:, 0] = np.arange(len(words)) + site.experiment.seed
 

@@ -36,7 +36,6 @@ from vfbench.testbeds.kvm.sys.vm import VirtualMachine
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
 
-IOVA_BASE = 1 << 40
 WAIT_LIMIT_S = 20.0
 """For a guest or a thread of this process that lives. It may be starved on a busy host, so this is long.
 
@@ -222,7 +221,6 @@ class Site:
         for name in STRUCTURES:
             host[name] = getattr(layout, name).base
         host.first_page, host.pool_pages = layout.packets.base, layout.packets.pages
-        host.iova_base, host.iova_pages = IOVA_BASE, layout.packets.pages
         host.rx_size, host.tx_size = driver.rx_ring, driver.tx_ring
         host.virtqueue_size = virtqueue_size(self.experiment.strategy)
         host.words = self.vm.memory.address
