@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vfbench.strategy import Strategy
 
 DEFAULT_VIRTQUEUE = 256
+OWN_PAGES = 512
+"""A testbed may keep as much for itself below the guest's memory (2 MiB on a real VM)."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def queue_sizes(experiment: Experiment) -> QueueSizes:
         rx_ring=driver.rx_ring,
         tx_ring=driver.tx_ring,
         packet_pages=(guest.packet_memory_bytes >> PAGE_SHIFT) // guest.queues,
-        memory_pages=guest.memory_bytes >> PAGE_SHIFT,
+        memory_pages=(guest.memory_bytes >> PAGE_SHIFT) + OWN_PAGES,
         queues=guest.queues,
     )
 

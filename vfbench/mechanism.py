@@ -70,7 +70,7 @@ class QueueSizes:
     tx_ring: int
     packet_pages: int
     memory_pages: int
-    """Guest memory, cold pages included."""
+    """Pages up to the highest guest-physical address, cold ones included: a page's number is always less."""
     queues: int
 
 

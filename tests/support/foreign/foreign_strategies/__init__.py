@@ -1,0 +1,1 @@
+"""Strategies that the suite knows nothing of."""
