@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfbench.commands import Registries
+from vfbench.commands.advise import advise
 from vfbench.commands.calibrate import calibrate
 from vfbench.commands.claims import claims
 from vfbench.commands.doctor import doctor
@@ -126,6 +127,7 @@ def crosscheck(profile: str, only: tuple[str, ...]) -> int:
 bench.add_command(run)
 bench.add_command(list_)
 bench.add_command(show)
+bench.add_command(advise)
 bench.add_command(calibrate)
 bench.add_command(claims)
 bench.add_command(doctor)

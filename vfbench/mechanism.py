@@ -163,6 +163,8 @@ class Mechanism:
     """Whether it hands out the addresses by which the device knows memory; at most one of a strategy's does."""
     costs: ClassVar[tuple[str, ...]] = ()
     """Figures of the profile that its kernels spend, by number."""
+    demands: ClassVar[tuple[str, ...]] = ()
+    """What must be changed in guest or host to have it: words of ``vfbench.demands``."""
     queues_limit: ClassVar[str] = ""
     """The capability that says how many queues it can have, if one does."""
 

@@ -33,6 +33,7 @@ class VirtioNet(Backend):
     driver: ClassVar[str] = "virtio-net"
     device: ClassVar[str] = "virtio"
     path: ClassVar[int] = PATH_VIRTIO
+    demands: ClassVar[tuple[str, ...]] = ("guest-virtio",)
 
     queue_size: int = 256
     """Descriptors of each virtqueue."""

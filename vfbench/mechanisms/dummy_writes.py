@@ -65,6 +65,7 @@ class DummyWrites(Mechanism):
     """One byte of each packet, and of each descriptor, is read and written back."""
 
     name: ClassVar[str] = "dummy-writes"
+    demands: ClassVar[tuple[str, ...]] = ("guest-driver",)
 
     byte: str = "first"
     """Which bytes of a packet: one of BYTES."""

@@ -136,6 +136,7 @@ class GuestIommu(DirtySource):
     """Maps and unmaps reach the hypervisor; what was mapped for the device to write is dirty once it is unmapped."""
 
     name: ClassVar[str] = "guest-iommu"
+    demands: ClassVar[tuple[str, ...]] = ("guest-iommu",)
     owns_iova: ClassVar[bool] = True
     translate: ClassVar[Kernel | None] = translate_by_table
     hypercall: ClassVar[Kernel | None] = carry_out
