@@ -13,7 +13,6 @@ from vfbench.errors import UserError
 
 IOMMUS: Final = ("vt-d", "vt-d-scalable", "amd", "smmuv3", "none")
 """Kinds of IOMMU of a host; `vt-d-scalable` has second-stage dirty bits and nesting (Sapphire Rapids on)."""
-HOT_PLUG: Final = ("acpi", "native")
 DRIVERS: Final = ("variant", "vfio-pci", "other")
 """What the host has bound to the VF: its variant driver, plain vfio-pci, or something else."""
 
@@ -39,7 +38,6 @@ class Facts:
     iommu: str = ""
     pml: bool | None = None
     viommu: bool | None = None
-    hot_plug: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     may_change: tuple[str, ...] = ("guest-config", "host-config")
     # the load
@@ -74,7 +72,6 @@ def checked(facts: Facts) -> Facts:
             _version_of(name, given)
     _one_of("--iommu", facts.iommu, IOMMUS)
     _one_of("--bound", facts.bound, DRIVERS)
-    _one_of("--hot-plug", facts.hot_plug, HOT_PLUG)
     for word in facts.may_change:
         _one_of("--may-change", word, CHANGES)
     for name, value in facts.options.items():

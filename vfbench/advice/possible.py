@@ -180,11 +180,14 @@ def _of_software(name: str, facts: Facts) -> Iterator[Hindrance]:
     asked = table().software.get(name)
     if asked is None:
         return
-    for what, have, wanted in (("Linux", facts.kernel, asked.kernel), ("QEMU", facts.qemu, asked.qemu)):
+    guest = name in _OF_THE_GUEST
+    kernel, where = (facts.guest_kernel, "in the guest") if guest else (facts.kernel, "on both hosts")
+    for what, have, wanted, place in (
+        ("Linux", kernel, asked.kernel, where),
+        ("QEMU", facts.qemu, asked.qemu, "on both hosts"),
+    ):
         if have and wanted and older(have, wanted):
-            yield Hindrance(
-                f"{what} {have} is older than {wanted}", f"{what} {wanted} or newer on both hosts"
-            )
+            yield Hindrance(f"{what} {have} is older than {wanted}", f"{what} {wanted} or newer {place}")
     if asked.iommu and facts.iommu and facts.iommu not in asked.iommu:
         yield Hindrance(f"the host's IOMMU is {facts.iommu}, and it takes {' or '.join(asked.iommu)}")
 

@@ -115,7 +115,6 @@ _HOST = (
     click.option(
         "--viommu/--no-viommu", default=None, help="Whether the guest has a virtual IOMMU for the VF."
     ),
-    click.option("--hot-plug", metavar="acpi|native", help="How the guest's PCI devices are unplugged."),
     click.option(
         "--may-change",
         multiple=True,
@@ -254,7 +253,8 @@ def _facts(given: Mapping[str, Any], asked: _Asked) -> Facts:
 
     if asked.root is not None and not (asked.root / "sys").is_dir():
         raise UserError(f"--root {asked.root}: there is no sys below it; give a copy of a host's root")
-    found = look(asked.root) if asked.root is not None else look()
+    # A copy of another host says nothing of the QEMU that is installed here.
+    found = look(asked.root, ask=False) if asked.root is not None else look()
     return over(facts, found.facts)
 
 

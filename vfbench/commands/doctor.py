@@ -27,18 +27,21 @@ def doctor(as_json: bool, settings: tuple[str, ...]) -> int:
 
     For --testbed kvm: whether there is a usable /dev/kvm, its log modes, what an exit and a guest instruction cost.
     For --testbed qemu: which QEMU, kernel and accelerator were found. For both: whether the times of runs here count.
+    And what `bench advise --here` sees: cards, VFs and their drivers, IOMMU, kernel options, QEMU and libvirt.
     Exit code 2 where neither can run.
     """
+    from vfbench.advice import here
     from vfbench.testbeds.kvm import doctor as kvm
     from vfbench.testbeds.qemu import doctor as qemu
 
     own, real = kvm.probe(), qemu.probe(_qemu_settings(settings))
+    host = here.look()
     if as_json:
         import json
 
-        click.echo(json.dumps({**own, "qemu": real}))
+        click.echo(json.dumps({**own, "qemu": real, "host": host.to_json()}))
     else:
-        click.echo("\n".join((*kvm.describe(own), *qemu.describe(real))))
+        click.echo("\n".join((*kvm.describe(own), *qemu.describe(real), *here.describe(host))))
     return 0 if own["kvm"] or real["runs"] else EXIT_USER_ERROR
 
 
