@@ -11,9 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from numba import types
-from numba.extending import overload
 
-from vfbench.kernels import Kernel
+from vfbench.kernels import Kernel, implements
 
 MODEL, HOST, GUEST = "side_model", "side_host", "side_guest"
 """The names of the marker fields."""
@@ -31,7 +30,7 @@ def implementation(stub: Any, side: str) -> Callable[[Kernel], Kernel]:
         def implement(*arguments: Any) -> Any:
             return function if is_on(side, arguments[0]) else None
 
-        overload(stub, strict=False, jit_options={"error_model": "numpy", "forceinline": True})(implement)
+        implements(stub, side, function)(implement)
         return function
 
     return register

@@ -175,7 +175,8 @@ def _warm(client: Client, specifications: Sequence[Specification]) -> None:
 
 
 def _kernels_compiled() -> bool:
-    from vfbench.kernels import COMPILED
-    from vfbench.testbeds.model.run import COMPILED_MARK
+    from vfbench.kernels import is_kept
+    from vfbench.machine.sides import MODEL
+    from vfbench.testbeds.model.engine import advance
 
-    return not COMPILED or COMPILED_MARK.exists()
+    return is_kept(advance, MODEL)

@@ -232,11 +232,12 @@ def test_types_that_are_no_words_are_refused() -> None:
 
 
 def test_compiled_code_is_read_back_from_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = compile_guest_cached(lookup, (I64,), tmp_path, key="sources")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    first = compile_guest_cached(lookup, (I64,), key="sources")
     monkeypatch.setattr(
         "vfbench.testbeds.kvm.guest.code.compile_guest", lambda *_: pytest.fail("compiled again")
     )
-    assert compile_guest_cached(lookup, (I64,), tmp_path, key="sources") == first
+    assert compile_guest_cached(lookup, (I64,), key="sources") == first
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
+
+from vfbench.kernels import implements
 
 
 def load_word(base: int, index: int) -> int:
@@ -73,22 +75,22 @@ _load_word, _store_word = _loader(64), _storer(64)
 _load_byte, _store_byte = _loader(8), _storer(8)
 
 
-@overload(load_word, inline="always", strict=False)  # type: ignore[untyped-decorator]
+@implements(load_word)
 def _overload_load_word(base: Any, index: Any) -> Any:
     return lambda base, index: _load_word(base, index)
 
 
-@overload(store_word, inline="always", strict=False)  # type: ignore[untyped-decorator]
+@implements(store_word)
 def _overload_store_word(base: Any, index: Any, value: Any) -> Any:
     return lambda base, index, value: _store_word(base, index, value)
 
 
-@overload(load_byte, inline="always", strict=False)  # type: ignore[untyped-decorator]
+@implements(load_byte)
 def _overload_load_byte(base: Any, index: Any) -> Any:
     return lambda base, index: _load_byte(base, index)
 
 
-@overload(store_byte, inline="always", strict=False)  # type: ignore[untyped-decorator]
+@implements(store_byte)
 def _overload_store_byte(base: Any, index: Any, value: Any) -> Any:
     return lambda base, index, value: _store_byte(base, index, value)
 
@@ -102,6 +104,6 @@ def _bit_length(typingctx: Any, value: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
-@overload(bit_length, strict=False)  # type: ignore[untyped-decorator]
+@implements(bit_length)
 def _overload_bit_length(value: Any) -> Any:
     return lambda value: _bit_length(value)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed, UserError
-from vfbench.kernels import CACHE_FOLDER, COMPILED
+from vfbench.kernels import when_compiling
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
 from vfbench.migration.script import carry_out
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 PACKET_STEP_PS = 20 * 10**6
 SETTLE_STEP_PS = 10**9
 LONGEST_SETTLE_PS = 10**12
-COMPILED_MARK = CACHE_FOLDER / "compiled"
 
 
 def refusals(experiment: Experiment) -> list[str]:
@@ -49,7 +48,7 @@ def refusals(experiment: Experiment) -> list[str]:
 def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome:
     """Run ``experiment`` from warm-up to the settled ledger. RunFailed where the ledger does not add up."""
     began = time.perf_counter()
-    _say_that_it_compiles(progress)
+    when_compiling(lambda: _say_that_it_compiles(progress))
     machine = Machine(experiment, profile)
     if machine.layout.cold_pages < 0:
         raise UserError(
@@ -57,7 +56,6 @@ def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome
             f"structures of {machine.layout.backed_bytes} bytes"
         )
     machine.advance(experiment.phases.warmup_ns * 1000)
-    _note_that_it_compiled()
 
     def tick(now_ps: int) -> None:
         progress(min(0.99, now_ps / expected_ps), timeline.phase)
@@ -155,11 +153,5 @@ def _expected_ps(experiment: Experiment) -> int:
 
 
 def _say_that_it_compiles(progress: Progress) -> None:
-    if COMPILED and not COMPILED_MARK.exists():
-        progress(0.0, "compiling")
-        print("compiling the kernels, once: about a minute", file=sys.stderr, flush=True)
-
-
-def _note_that_it_compiled() -> None:
-    if COMPILED and not COMPILED_MARK.exists():
-        COMPILED_MARK.touch()
+    progress(0.0, "compiling")
+    print("compiling the kernels; the next run finds them compiled", file=sys.stderr, flush=True)

@@ -17,11 +17,9 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from vfbench.errors import UserError
-from vfbench.files import write_file
 
 GUEST_TRIPLE = "x86_64-unknown-linux-gnu"
 GUEST_FEATURES = "-mmx,-sse,-sse2,-avx,+soft-float"
@@ -70,27 +68,19 @@ def compile_guest(
 
 
 def compile_guest_cached(
-    function: Callable[..., Any], argument_types: tuple[Any, ...], folder: Path, key: str
+    function: Callable[..., Any], argument_types: tuple[Any, ...], key: str
 ) -> GuestCode:
-    """`compile_guest`, kept on disk in `folder`.
+    """`compile_guest`, kept in the kernels' cache.
 
     Nearly all of the time goes into numba, before there is any LLVM text to be hashed, so the caller's `key`
-    stands for the sources and for whatever the function closes over (the hooks of a strategy).
+    stands for everything that the code is made of (`vfbench.kernels.content_key`).
     """
-    import llvmlite
-    import numba
+    from vfbench.kernels import kept_text
 
     parts = (key, function.__module__, function.__qualname__, str(argument_types), GUEST_FEATURES)
-    versions = (numba.__version__, llvmlite.__version__)
-    digest = hashlib.sha256(json.dumps([*parts, *versions]).encode()).hexdigest()
-    path = folder / f"{digest[:32]}.guest.json"
-    if path.exists():
-        return _from_json(path.read_text())
-    code = compile_guest(function, argument_types)
-    # Whole or not at all: two runs that start together never read half a file.
-    folder.mkdir(parents=True, exist_ok=True)
-    write_file(path, _to_json(code), replace=True)
-    return code
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    text = kept_text(f"{digest[:32]}.guest.json", lambda: _to_json(compile_guest(function, argument_types)))
+    return _from_json(text)
 
 
 def _to_json(code: GuestCode) -> str:
@@ -123,13 +113,16 @@ def _llvm_text(function: Callable[..., Any], argument_types: tuple[Any, ...]) ->
     import numba
     from numba import types
 
+    from vfbench.kernels.libraries import EntryCompiler
+
     config: Any = numba.config
     njit: Any = numba.njit
     if config.DISABLE_JIT:
         raise GuestCodeError("guest code needs numba's compiler, which NUMBA_DISABLE_JIT switches off")
     plain = getattr(function, "py_func", function)
     with _no_vectors():
-        dispatcher = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(plain)
+        options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": EntryCompiler}
+        dispatcher = njit(error_model="numpy", **options)(plain)
         dispatcher.compile(argument_types)
     compiled = dispatcher.overloads[argument_types]
     # A function whose only result is a constant is typed as that constant.

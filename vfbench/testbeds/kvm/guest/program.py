@@ -5,16 +5,14 @@ The driver's poll, the application, the guest's other work, and what the hypervi
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 from numba import types
 
-from vfbench.kernels import CACHE_FOLDER, kernel, source_hash
+from vfbench.kernels import content_key, kernel
 from vfbench.machine.cpu import store
 from vfbench.machine.driver.application import consume_due, next_due_ps
 from vfbench.machine.driver.poll import poll_one
@@ -25,8 +23,10 @@ from vfbench.machine.driver.virtio_transmit import virtio_poll_transmitted
 from vfbench.machine.hooks import run_hooks
 from vfbench.machine.memory.guest_memory import CONTENT, PAGE_SHIFT, SENT
 from vfbench.machine.port import PATH_VF
+from vfbench.machine.sides import GUEST
 from vfbench.machine.slots import ARMED, DISARMED, QUIESCE
 from vfbench.machine.wire import APPLICATION
+from vfbench.testbeds.kvm.guest import code
 from vfbench.testbeds.kvm.guest import primitives as _primitives  # noqa: F401 - their overloads
 from vfbench.testbeds.kvm.guest.code import GuestCode, compile_guest_cached
 from vfbench.testbeds.kvm.guest.guest_abi import (
@@ -206,15 +206,8 @@ def record_type(dtype: np.dtype[Any]) -> Any:
     return numba.typeof(np.recarray(1, dtype)[0])
 
 
-_KEY = source_hash()
-
-
 def _compiled(function: Callable[..., Any], *argument_types: Any) -> GuestCode:
-    # A plug-in's sources are not among those of the package, so its own file is part of the key.
-    own_source = hashlib.sha256(
-        Path(getattr(function, "py_func", function).__code__.co_filename).read_bytes()
-    ).hexdigest()
-    return compile_guest_cached(function, argument_types, CACHE_FOLDER, _KEY + own_source)
+    return compile_guest_cached(function, argument_types, content_key(function, code, sides=(GUEST,)))
 
 
 def compile_main() -> GuestCode:
