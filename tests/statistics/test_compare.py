@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -112,7 +113,84 @@ def test_a_run_that_fails_now_fails_the_gate(capsys: pytest.CaptureFixture[str])
         write(Path("b"), experiment(seed=seed), Outcome("failed", "the ring stalled"))
     code, out, _ = compare(capsys, "--fail-over", "5%")
     assert code == 1
-    assert "fewer of its runs were measured" in out
+    assert "FAILS  of its 2 runs in B 2 failed" in out
+
+
+UNMEASURED = {"guest_cycles_per_packet": None}
+
+
+def end_b(*ended: Outcome) -> None:
+    for seed, each in enumerate(ended, 1):
+        write(Path("b"), experiment(seed=seed), each)
+
+
+STUCK = dataclasses.replace(outcome(8.0), state="not-converged", reason="30 rounds")
+SKIPPED = Outcome("skipped", "no such testbed")
+SPOILT = {
+    "never converged": lambda: end_b(STUCK, STUCK),
+    "one did not converge": lambda: end_b(outcome(8.0), STUCK),
+    "skipped": lambda: end_b(SKIPPED, SKIPPED),
+    "a measure has no value": lambda: put("b", **UNMEASURED),  # type: ignore[arg-type]
+    "a measure has fewer values": lambda: end_b(outcome(8.0), outcome(8.0, **UNMEASURED)),
+    "an experiment is missing": lambda: (
+        put("b"),
+        write(Path("a"), experiment(strategy=Careless()), outcome(1.0)),
+    ),
+    "an experiment is new": lambda: (
+        put("b"),
+        write(Path("b"), experiment(strategy=Careless()), outcome(1.0)),
+    ),
+    "its times do not count": lambda: put("b", functional=True),
+}
+"""B, spoilt in some way that leaves nothing to be worse."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("never converged", "of its 2 runs in B 2 not-converged"),
+        ("one did not converge", "of its 2 runs in B 1 not-converged"),
+        ("skipped", "of its 2 runs in B 2 skipped"),
+        ("a measure has no value", "measured in A only"),
+        ("a measure has fewer values", "1 of 2 runs have it in B"),
+        ("an experiment is missing", "only in A: careless"),
+        ("an experiment is new", "only in B: careless"),
+        ("its times do not count", "measured in A only"),
+    ],
+)
+def test_what_cannot_be_judged_fails_the_gate_and_says_so(
+    capsys: pytest.CaptureFixture[str], kind: str, said: str
+) -> None:
+    put("a", guest_cycles_per_packet=900.0)
+    SPOILT[kind]()
+    code, out, _ = compare(capsys, "--fail-over", "5%")
+    assert code == 1
+    assert said in out
+    assert "FAILS" in out
+    assert "gate failed" in out
+    assert json.loads(compare(capsys, "--fail-over", "5%", "--json")[1])["failing"] is True
+    assert compare(capsys)[0] == 0
+
+
+def test_a_baseline_that_has_no_value_fails_the_gate_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a", **UNMEASURED)  # type: ignore[arg-type]
+    put("b", guest_cycles_per_packet=900.0)
+    code, out, _ = compare(capsys, "--fail-over", "5%")
+    assert (code, "measured in B only" in out) == (1, True)
+
+
+@pytest.mark.parametrize(("before", "after", "standing"), [(0.0, 3457.0, "worse"), (0.0, 0.0, "equal")])
+def test_from_zero_there_is_no_share_and_something_is_worse_than_nothing(
+    capsys: pytest.CaptureFixture[str], before: float, after: float, standing: str
+) -> None:
+    put("a", host_cycles_per_packet=before)
+    put("b", host_cycles_per_packet=after)
+    code, out, _ = compare(capsys, "--fail-over", "5%", "--json")
+    (change,) = [
+        each for each in json.loads(out)["pairs"][0]["changes"] if each["measure"] == "host_cycles_per_packet"
+    ]
+    assert (change["standing"], change["worse_by"]) == (standing, None if after else 0.0)
+    assert code == int(standing == "worse")
 
 
 def test_times_of_an_emulated_guest_pass_any_gate(capsys: pytest.CaptureFixture[str]) -> None:

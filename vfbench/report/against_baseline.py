@@ -103,10 +103,9 @@ def _cell(watched: Watched, group: Group, reference: Group | None) -> Cell:
     if reference is None or group is reference:
         return Cell(median, interval)
     against = statistics.compare(values, watched.values(reference.measured))
-    if math.isnan(against.ratio.ratio):
-        return Cell(median, interval)
-    ratio = f"{against.ratio.ratio:.3g}"
-    return Cell(median, interval, ratio, of_damaged(standing(watched, against), group), against.warning)
+    return Cell(
+        median, interval, ratio_text(against), of_damaged(standing(watched, against), group), against.warning
+    )
 
 
 def of_damaged(word: str, group: Group) -> str:
@@ -114,10 +113,20 @@ def of_damaged(word: str, group: Group) -> str:
     return "damaged" if word == "better" and group.damage.damaged else word
 
 
+def ratio_text(against: statistics.Comparison) -> str:
+    """`1.23`; `from 0` where there is no ratio because the baseline is 0."""
+    if not math.isnan(against.ratio.ratio):
+        return f"{against.ratio.ratio:.3g}"
+    return "from 0" if against.direction else ""
+
+
 def standing(watched: Watched, against: statistics.Comparison) -> str:
-    """By the ratio's interval; a rank test that can't confirm it with so few repeats is left to the warning."""
+    """By the intervals; a rank test that can't confirm them with so few repeats is left to the warning.
+
+    `unclear` where the intervals don't tell, and where a side has no value: nothing is never better.
+    """
     if against.outcome == "same" or abs(against.ratio.ratio - 1) < NEGLIGIBLE:
         return "same"
-    if against.ratio.low <= 1 <= against.ratio.high:  # never so for single runs, which have no interval
+    if not against.direction:
         return "unclear"
-    return "better" if (against.ratio.ratio > 1) == (watched.better == "higher") else "worse"
+    return "better" if against.direction == watched.better else "worse"

@@ -76,9 +76,9 @@ def _speed(name: str, shared: Sequence[dict[str, Group]]) -> Iterable[str]:
     """Its steady throughput as a share of the fastest's in each scenario."""
     shares = []
     for groups in shared:
-        rates = {each: _rate(group) for each, group in groups.items()}
-        fastest = max(rate for rate in rates.values())
-        if rates[name] > 0 and fastest > 0:
+        rates = {each: rate for each, group in groups.items() if (rate := _rate(group)) is not None}
+        # One that delivered nothing counts, and is far from the fastest; where all did, none is.
+        if name in rates and (fastest := max(rates.values())) > 0:
             shares.append(rates[name] / fastest)
     if shares:
         level = sum(share >= LEVEL for share in shares)
@@ -107,6 +107,6 @@ def _cycles(group: Group) -> float:
     return sum(group.median(f"{side}_cycles_per_packet") or 0.0 for side in ("guest", "host"))
 
 
-def _rate(group: Group) -> float:
+def _rate(group: Group) -> float | None:
     values = GBPS.values(group.measured)
-    return median(values) if values else 0.0
+    return median(values) if values else None

@@ -12,7 +12,7 @@ import click
 from vfbench import statistics
 from vfbench.records import Record
 from vfbench.records.damage import Damage
-from vfbench.report.against_baseline import choose_baseline, standing
+from vfbench.report.against_baseline import choose_baseline, ratio_text, standing
 from vfbench.report.blocks import Column, rendered, width_of, wrap_line
 from vfbench.report.groups import Group
 from vfbench.report.scenarios import Scenario, scenarios
@@ -143,15 +143,11 @@ def _texts(row: RelativeRow) -> tuple[str, str, str, str]:
     found = row.estimate
     median = "-" if math.isnan(found.median) else text(found.median)
     interval = _interval(found.low, found.high, text)
-    if row.comparison is None or math.isnan(row.comparison.ratio.ratio):
+    if row.comparison is None:
         return median, interval, "", ""
     ratio = row.comparison.ratio
-    return (
-        median,
-        interval,
-        f"{ratio.ratio:.3g}",
-        _interval(ratio.low, ratio.high, lambda edge: f"{edge:.3g}"),
-    )
+    edges = _interval(ratio.low, ratio.high, lambda edge: f"{edge:.3g}")
+    return median, interval, ratio_text(row.comparison), edges
 
 
 def _interval(low: float, high: float, text: Any) -> str:

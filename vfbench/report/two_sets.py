@@ -1,12 +1,15 @@
-"""Two result sets side by side, and a gate on what got worse."""
+"""Two result sets side by side, and a gate on what got worse.
+
+The gate passes what it has judged and nothing else: an experiment or a measure that is in one set only, a run that
+failed or did not converge, and a measure that fewer of an experiment's runs have than before, all fail it and say so.
+"""
 
 from __future__ import annotations
 
 import json
-import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from vfbench.errors import UserError
 from vfbench.records import Record
@@ -24,15 +27,21 @@ MOST_COSTS = 8
 
 @dataclass(frozen=True)
 class Change:
-    """A measure of one experiment in both sets. `worse_by` is a share of A: negative is better, inf from zero."""
+    """A measure of one experiment in both sets.
+
+    `before`, `after`: medians, None for a set that has no value. `worse_by` is a share of A, negative is better; None
+    where there is none, of A's nothing or to B's. `standing`: worse, better or equal, `in A only`, `in B only`.
+    """
 
     measure: str
     unit: str
-    before: float
-    after: float
-    worse_by: float
+    before: float | None
+    after: float | None
+    worse_by: float | None
+    standing: str
     outcome: str
     fails: bool
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,9 @@ class Pair:
     runs: tuple[int, int]
     changes: tuple[Change, ...]
     state_fails: bool
+    """Whether B has runs that failed or did not converge, and there is a gate."""
     damage_fails: bool
+    state_note: str = ""
 
     @property
     def fails(self) -> bool:
@@ -65,8 +76,9 @@ class SideBySide:
 
     @property
     def failing(self) -> bool:
-        """Whether the gate stops anything."""
-        return self.fail_over is not None and any(pair.fails for pair in self.pairs)
+        """Whether the gate stops anything; what it can't judge, because it is in one set only, it stops."""
+        unjudged = bool(self.only_before or self.only_after)
+        return self.fail_over is not None and (unjudged or any(pair.fails for pair in self.pairs))
 
 
 def side_by_side(
@@ -82,6 +94,8 @@ def side_by_side(
     def _key(group: Group) -> str:
         return _work(group) + (str(group.first.run["profile"]) if by_profile else "")
 
+    for name, side in zip("AB", sides, strict=True):
+        _check_different(name, [_key(group) for group in side], side)
     first, second = ({_key(group): group for group in side} for side in sides)
     shared = [key for key in first if key in second]
     if not shared:
@@ -101,6 +115,16 @@ def side_by_side(
     )
 
 
+def _check_different(name: str, keys: Sequence[str], side: Sequence[Group]) -> None:
+    """UserError where two of a set's experiments can't be told apart: one of them would not be looked at."""
+    for key, group in zip(keys, side, strict=True):
+        if keys.count(key) > 1:
+            raise UserError(
+                f"{name} holds {group.label!r} under two versions of profile {group.first.run['profile']!r}: "
+                "name the result set of one"
+            )
+
+
 def _work(group: Group) -> str:
     """What both machines must have done alike; what it cost them is what is compared."""
     experiment = group.first.manifest["experiment"]
@@ -110,31 +134,56 @@ def _work(group: Group) -> str:
 
 def _pair(label: str, before: Group, after: Group, fail_over: float | None) -> Pair:
     changes = [_change(each, before, after, fail_over) for each in COMPARED]
-    share = [len(group.measured) / len(group.records) for group in (before, after)]
+    note = _ended_badly(after)
     return Pair(
         label,
         (before.damage, after.damage),
         (before.states, after.states),
         (len(before.records), len(after.records)),
         tuple(change for change in changes if change is not None),
-        fail_over is not None and share[1] < share[0],
+        fail_over is not None and bool(note),
         fail_over is not None and _is_worse(before.damage, after.damage),
+        note,
     )
+
+
+def _ended_badly(group: Group) -> str:
+    """`2 of its 3 runs in B ended not-converged`; empty if all are ok."""
+    bad = Counter(str(record.run["state"]) for record in group.records if record.run["state"] != "ok")
+    ended = ", ".join(f"{count} {state}" for state, count in bad.items())
+    return f"of its {len(group.records)} runs in B {ended}" if bad else ""
 
 
 def _change(watched: Watched, before: Group, after: Group, fail_over: float | None) -> Change | None:
     old, new = watched.values(before.measured), watched.values(after.measured)
-    if not old or not new:
+    if not old and not new:
         return None
+    if not old or not new:
+        return _one_sided(watched, old, new, gated=fail_over is not None)
     a, b = estimate(old).median, estimate(new).median
     worse = (b - a) if watched.better == "lower" else (a - b)
-    share = worse / abs(a) if a else math.copysign(math.inf, worse) if worse else 0.0
-    fails = fail_over is not None and share > fail_over
-    return Change(watched.measure, watched.unit, a, b, share, compare(new, old).outcome, fails)
+    standing = "equal" if worse == 0 else "worse" if worse > 0 else "better"
+    share = worse / abs(a) if a else None if worse else 0.0
+    # From nothing to something there is no share, and none is small enough.
+    over = fail_over is not None and worse > 0 and (share is None or share > fail_over)
+    fewer = len(new) * len(before.records) < len(old) * len(after.records)
+    note = f"{len(new)} of {len(after.records)} runs have it in B" if fewer else ""
+    fails = over or (fewer and fail_over is not None)
+    return Change(
+        watched.measure, watched.unit, a, b, share, standing, compare(new, old).outcome, fails, note
+    )
+
+
+def _one_sided(watched: Watched, old: list[float], new: list[float], *, gated: bool) -> Change:
+    a, b = (estimate(values).median if values else None for values in (old, new))
+    where = "in A only" if old else "in B only"
+    return Change(watched.measure, watched.unit, a, b, None, where, "unclear", gated)
 
 
 def _is_worse(before: Damage, after: Damage) -> bool:
-    """More of the runs are damaged, or more is in the worst of them."""
+    """More of the runs are damaged, or more is in the worst of them, or fewer were compared so that nobody knows."""
+    if after.compared * before.runs < before.compared * after.runs:
+        return True
     if after.damaged * max(1, before.runs) > before.damaged * max(1, after.runs):
         return True
     return any(count > before.worst.get(name, 0) for name, count in after.worst.items())
@@ -184,16 +233,17 @@ def describe(found: SideBySide) -> Iterable[str]:
     """Lines for a terminal."""
     for difference in found.differences:
         yield f"warning: environments differ: {difference}"
+    mark = "" if found.fail_over is None else "  FAILS  "
     for where, names in (("A", found.only_before), ("B", found.only_after)):
         for label in names:
-            yield f"only in {where}: {label}"
+            yield f"{mark}only in {where}: {label}"
     for pair in found.pairs:
         yield ""
         yield f"{pair.label}: {pair.runs[0]} and {pair.runs[1]} runs, {pair.states[0]} and {pair.states[1]}"
         a, b = map(str, pair.damage)
         yield f"  {f'{a} in both' if a == b else f'A {a}, B {b}'}{'  FAILS' if pair.damage_fails else ''}"
         if pair.state_fails:
-            yield "  FAILS  fewer of its runs were measured"
+            yield f"  FAILS  {pair.state_note}"
         for change in pair.changes:
             yield _line(change)
     if found.fail_over is not None:
@@ -203,44 +253,69 @@ def describe(found: SideBySide) -> Iterable[str]:
 
 def _line(change: Change) -> str:
     watched = next(each for each in COMPARED if each.measure == change.measure)
-    values = f"{watched.with_unit(change.before):>16} {watched.with_unit(change.after):>16}"
+    before, after = (
+        "-" if value is None else watched.with_unit(value) for value in (change.before, change.after)
+    )
+    note = f"  {change.note}" if change.note else ""
     mark = "  FAILS" if change.fails else ""
-    return f"  {watched.title:<26} {values}  {_worse(change)}{mark}"
+    return f"  {watched.title:<26} {before:>16} {after:>16}  {_worse(change)}{note}{mark}"
 
 
 def _worse(change: Change) -> str:
-    if change.worse_by == 0:
+    if change.worse_by is None:
+        from_zero = change.standing in ("worse", "better")
+        return f"{change.standing} (from zero)" if from_zero else f"measured {change.standing}"
+    if change.standing == "equal":
         return "equal"
-    word = "worse" if change.worse_by > 0 else "better"
-    if math.isinf(change.worse_by):
-        return f"{word} (from zero)"
     note = "" if change.outcome in ("higher", "lower") else f" ({change.outcome} by its repeats)"
-    return f"{abs(change.worse_by):.1%} {word}{note}"
+    return f"{abs(change.worse_by):.1%} {change.standing}{note}"
 
 
 def _gate(found: SideBySide) -> str:
-    limit = f"{found.fail_over:.3g}" if found.fail_over is None else f"{found.fail_over:.3%}"
-    limit = limit.rstrip("%").rstrip("0").rstrip(".") + " %"
-    failing = [pair for pair in found.pairs if pair.fails]
-    if not failing:
+    limit = f"{found.fail_over:.3%}".rstrip("%").rstrip("0").rstrip(".") + " %"
+    reasons = tuple(_reasons(found, limit))
+    if not reasons:
         return f"gate passed: nothing is worse by more than {limit}"
-    count = sum(change.fails for pair in failing for change in pair.changes) + sum(
-        pair.state_fails + pair.damage_fails for pair in failing
-    )
-    return f"gate failed: {count} measures of {len(failing)} experiments are worse by more than {limit}"
+    return f"gate failed: {'; '.join(reasons)}"
+
+
+def _reasons(found: SideBySide, limit: str) -> Iterable[str]:
+    """What fails the gate, by kind."""
+    failing = [change for pair in found.pairs for change in pair.changes if change.fails]
+    for count, one, more in (
+        (
+            sum(change.standing == "worse" and not change.note for change in failing),
+            f"1 measure is worse by more than {limit}",
+            f"{{}} measures are worse by more than {limit}",
+        ),
+        (
+            sum(change.standing != "worse" or bool(change.note) for change in failing),
+            "1 measure is of one set only, or of fewer runs than before",
+            "{} measures are of one set only, or of fewer runs than before",
+        ),
+        (
+            sum(pair.state_fails for pair in found.pairs),
+            "1 experiment has runs in B that failed or did not converge",
+            "{} experiments have runs in B that failed or did not converge",
+        ),
+        (
+            sum(pair.damage_fails for pair in found.pairs),
+            "1 experiment is damaged more than before, or was not compared",
+            "{} experiments are damaged more than before, or were not compared",
+        ),
+        (
+            len(found.only_before) + len(found.only_after),
+            "1 experiment is in one set only",
+            "{} experiments are in one set only",
+        ),
+    ):
+        if count:
+            yield one if count == 1 else more.format(count)
 
 
 def json_document(found: SideBySide) -> str:
-    """Everything above as one document; an infinite share is the text `inf`."""
+    """Everything above as one document; a share that there is none of is null."""
     document = {**asdict(found), "failing": found.failing}
     for shown, pair in zip(document["pairs"], found.pairs, strict=True):
         shown["damage"] = [each.to_json() for each in pair.damage]
-    return json.dumps(_plain(document), indent=2, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(document, indent=2, allow_nan=False)

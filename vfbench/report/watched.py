@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from vfbench.records import Record
 from vfbench.records.damage import KINDS
@@ -31,13 +32,17 @@ class Watched:
         """What was measured, of the records that count for it."""
         counting = [record for record in records if not (self.timed and record.run["functional"])]
         found = [[record.run.get(name) for name in self.of or (self.measure,)] for record in counting]
-        numbers = [[float(value) for value in each if isinstance(value, int | float)] for each in found]
+        numbers = [[float(value) for value in each if _is_number(value)] for each in found]
         return [sum(each) for each in numbers if len(each) == len(self.of or (self.measure,))]
 
     def with_unit(self, value: float) -> str:
         """`24.2 ms`."""
         text = self.text(value)
         return text if self.text is size or not self.unit else f"{text} {self.unit}"
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 GBPS = Watched("gbps", "throughput", "Gb/s", "higher")

@@ -9,7 +9,17 @@ from functools import cache
 
 import numpy as np
 
-from vfbench.statistics.estimate import LEVEL, SEED, WIDE, Ratio, Values, numbers_of, ratio
+from vfbench.statistics.estimate import (
+    LEVEL,
+    SEED,
+    WIDE,
+    Estimate,
+    Ratio,
+    Values,
+    estimate,
+    numbers_of,
+    ratio,
+)
 
 MOST_PERMUTATIONS = 20_000
 """All orders are tried up to this many (8 against 8 has 12,870); of more with ties, a sample of this size."""
@@ -31,13 +41,16 @@ class Comparison:
 
     ``outcome`` is ``higher`` or ``lower`` (the ratio's interval leaves out 1 and the rank test's p is at most
     0.05), ``same`` (it holds 1 and reaches at most ``WIDE`` to either side, or all values are equal), or
-    ``unclear``; ``warning`` says why it is unclear, and is empty otherwise.
+    ``unclear``; ``warning`` says why it is unclear, and is empty otherwise. ``direction`` is what the intervals say by
+    themselves, without the rank test: ``higher``, ``lower``, or empty where they don't tell. To a baseline of 0, or
+    one that reaches it, there is no ratio or no interval of one: then the intervals of the two medians are compared.
     """
 
     ratio: Ratio
     test: RankTest
     outcome: str
     warning: str
+    direction: str = ""
 
 
 def rank_test(values: Iterable[object], baseline: Iterable[object]) -> RankTest:
@@ -67,22 +80,39 @@ def compare(values: Iterable[object], baseline: Iterable[object]) -> Comparison:
     """How ``values`` stand to ``baseline``."""
     first, second = numbers_of(values), numbers_of(baseline)
     found, test = ratio(first, second), rank_test(first, second)
-    significant = test.p <= 1 - LEVEL
-    if found.differs and significant:
-        return Comparison(found, test, "higher" if found.ratio > 1 else "lower", "")
+    if 0 in (len(first), len(second)):
+        return Comparison(found, test, "unclear", "a side has no value")
     if (found.low <= 1 <= found.high and not found.too_wide) or _all_equal(first, second):
         return Comparison(found, test, "same", "")
-    return Comparison(found, test, "unclear", _why_unclear(found, test))
+    direction = _direction(found, first, second)
+    has_intervals = min(len(first), len(second)) > 1
+    if direction and has_intervals and test.p <= 1 - LEVEL:
+        return Comparison(found, test, direction, "", direction)
+    return Comparison(found, test, "unclear", _why_unclear(found, test), direction)
+
+
+def _direction(found: Ratio, first: Values, second: Values) -> str:
+    if not math.isnan(found.low):
+        return ("higher" if found.low > 1 else "lower") if found.differs else ""
+    (low, high), (low_baseline, high_baseline) = _edges(estimate(first)), _edges(estimate(second))
+    if low > high_baseline:
+        return "higher"
+    return "lower" if high < low_baseline else ""
+
+
+def _edges(found: Estimate) -> tuple[float, float]:
+    """Of a single value, the value."""
+    return (found.median, found.median) if math.isnan(found.low) else (found.low, found.high)
 
 
 def _why_unclear(found: Ratio, test: RankTest) -> str:
-    if math.isnan(found.ratio):
-        return "there is no ratio: a side is empty, or the baseline is 0"
     if test.smallest_p > 1 - LEVEL:
         return (
             f"{test.n} against {test.n_baseline} repeats can't be told apart (p is {test.smallest_p:.2g} at the "
             "least): run 4 or more of each"
         )
+    if math.isnan(found.low):
+        return f"the baseline is or reaches 0, so there is no ratio to tell by, and p is {test.p:.2g}"
     if found.too_wide and not found.differs:
         return f"the spread is too wide to tell ({found.reach:.0%} of the ratio, {WIDE:.0%} would do)"
     return f"the interval and the rank test disagree (p = {test.p:.2g})"

@@ -13,7 +13,7 @@ import math
 import pandas
 
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
-from vfbench.verdicts.finding import Finding, Judgement, exceeds
+from vfbench.verdicts.finding import Finding, Judgement, exceeds, share_of
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 SUITS = 0.95
@@ -52,7 +52,8 @@ def _finding(cell: Cell, free: Cell, maps: float) -> Finding:
     kind = "static" if maps < STATIC_MAPS_PER_PACKET else "per packet"
     holds = None if suits is None else suits == (kind == "static")
     measures = {
-        (f"of the VF's throughput, mappings {kind}", "%"): 100 * cell.median("gbps") / free.median("gbps"),
+        (f"of the VF's throughput, mappings {kind}", "%"): 100
+        * share_of(cell.median("gbps"), free.median("gbps")),
         ("maps per packet", ""): maps,
     }
     return Finding(holds, (cell, free), measures, {"mappings": kind})

@@ -11,7 +11,7 @@ import math
 from statistics import median
 
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
-from vfbench.verdicts.finding import Finding, Judgement, short
+from vfbench.verdicts.finding import Finding, Judgement, share_of, short
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 PAID = 0.02
@@ -56,7 +56,7 @@ def extra_cycles(cell: Cell, free: Cell) -> dict[str, float]:
     shares = {}
     for phase, suffix in PHASES.items():
         names = (f"guest_cycles_per_packet{suffix}", f"host_cycles_per_packet{suffix}")
-        shares[phase] = cell.total(*names) / free.total(*names) - 1
+        shares[phase] = share_of(cell.total(*names), free.total(*names)) - 1
     return shares
 
 

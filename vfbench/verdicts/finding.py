@@ -38,6 +38,11 @@ class Judgement:
     remark: str = ""
 
 
+def share_of(value: float, whole: float) -> float:
+    """Of nothing there is no share: NaN, which no figure is made of."""
+    return value / whole if whole else math.nan
+
+
 def exceeds(values: Iterable[object], baseline: Iterable[object], factor: float) -> bool | None:
     """Whether the ratio of the medians is over ``factor``; None where its interval is too wide to say."""
     found = ratio(values, baseline)
