@@ -6,6 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from support.fakes import Careful, Careless, experiment
 from support.made_up import outcome, write
@@ -219,3 +221,27 @@ def test_a_share_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], sha
     put("b")
     code, _, err = compare(capsys, f"--fail-over={share}")
     assert (code, "--fail-over" in err) == (2, True)
+
+
+def test_runs_whose_memories_were_not_compared_fail_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a")
+    put("b", pages_compared=0)
+    code, out, _ = compare(capsys, "--fail-over", "5%")
+    assert (code, "or was not compared" in out) == (1, True)
+
+
+def test_a_set_with_one_experiment_under_two_versions_of_a_profile_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put("a", seeds=(1, 2))
+    put("b")
+    manifest, runs = (next(Path("a").glob("*-s2-*")) / name for name in ("manifest.json", "runs.parquet"))
+    document = json.loads(manifest.read_text())
+    document["profile"]["digest"] = "f" * 64
+    manifest.write_text(json.dumps(document))
+    table = pyarrow.parquet.read_table(runs)
+    at = table.column_names.index("profile_digest")
+    changed = table.set_column(at, table.field(at), pyarrow.array(["f" * 64]))
+    pyarrow.parquet.write_table(changed, runs)
+    code, _, err = compare(capsys, "--fail-over", "5%")
+    assert (code, "under two versions of profile" in err) == (2, True)
