@@ -71,6 +71,9 @@ def lines(advice: Advice) -> Iterator[str]:
         yield from _way(way)
     if advice.measured:
         yield from _ranking(advice)
+    elif not any(way.is_possible for way in advice.ways):
+        yield from ("", "None of them can be had as things are.")
+        yield from _steps(advice.ways)
 
 
 def _facts(advice: Advice) -> Iterator[str]:
@@ -134,10 +137,27 @@ def _ranking(advice: Advice) -> Iterator[str]:
         if each.damaged:
             yield f"  -  {each.way.strategy}: not ranked, what arrived is not what was sent ({each.damaged})"
     if advice.places:
-        yield from ("", f"Use {advice.places[0].measured.way.strategy}.", "", "What would turn it")
+        yield from _verdict(advice.places[0].measured.way)
+        yield from ("", "What would turn it")
     for sentence in turning(advice.places, advice.weights):
         yield from _indented(sentence, 2)
-    for way in advice.ways:
+    yield from _steps(advice.ways)
+
+
+def _verdict(way: Way) -> Iterator[str]:
+    """What to use, and what that takes which nobody ships."""
+    yield from ("", f"Use {way.strategy}.")
+    if way.unmerged or way.hypothetical:
+        yield from _indented(f"It takes what does not come with Linux, QEMU or the card: {_taken(way)}.", 0)
+
+
+def _taken(way: Way) -> str:
+    return "; ".join((*way.unmerged, *way.hypothetical))
+
+
+def _steps(ways: Iterable[Way]) -> Iterator[str]:
+    """What could be had too, and what to do for it."""
+    for way in ways:
         if way.has_remedy:
             steps = "; ".join(dict.fromkeys(each.remedy for each in way.hindrances))
             yield from _indented(f"{way.strategy} can be had and would be measured too: {steps}", 2)
