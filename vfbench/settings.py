@@ -221,6 +221,25 @@ class Qemu(Settings):
     memory_bytes: int = parameter(
         256 * MIB, unit="bytes", low=128 * MIB, high=64 * GIB, multiple_of=MIB, help="the real guest's memory"
     )
+    pace_per_s: int = parameter(
+        0,
+        unit="count",
+        high=10**7,
+        help="packets a second at most, the workload's clock slowed down to that (0: 600 under tcg, 20000 under kvm)",
+    )
+    device_log: bool = parameter(
+        False,
+        help="QEMU is told of each page that the VF writes, as by VFIO's DMA logging, whatever the strategy does",
+    )
+    xdp_control: bool = parameter(
+        False,
+        help="an XDP program that reads a byte of each packet and writes none: the control of dummy writes",
+    )
+    rings: str = parameter(
+        "auto",
+        choices=("auto", "copied", "left"),
+        help="whether ring pages are rewritten at the stop so that they are sent; left: receive may be dead afterwards",
+    )
     nested: bool = parameter(
         False, help="an L1 with an SR-IOV igb runs an L2 with the kernel's own vfio-pci, which is migrated"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import NO_KERNEL, call_hook, kernel
+from vfbench.machine.sides import primitive
 from vfbench.machine.slots import (
     DESCRIPTOR_DONE,
     MAP,
@@ -80,7 +81,7 @@ def run_hooks(cpu: Any, point: int) -> None:
         i += 1
 
 
-@kernel
+@primitive
 def dma_written(host: Any, address: int, time_ps: int) -> int:
     """The device wrote to guest-physical ``address`` at ``time_ps``; for how long it must wait before it goes on."""
     stall_ps, i = 0, 0

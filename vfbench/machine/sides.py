@@ -2,7 +2,8 @@
 
 A record's type says on which: it has exactly one marker field. ``side_model``: guest, host and observer stand in one
 process and in virtual time. ``side_host``: beside a real guest, whose memory is mapped here. ``side_guest``: inside
-it, as machine code. numba picks the implementation by the type of the first argument.
+it, as machine code. ``side_device``: the VF of a guest that has a driver of its own, in whose memory bytes are real.
+numba picks the implementation by the type of the first argument.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numba import types
 
 from vfbench.kernels import Kernel, implements
 
-MODEL, HOST, GUEST = "side_model", "side_host", "side_guest"
+MODEL, HOST, GUEST, DEVICE = "side_model", "side_host", "side_guest", "side_device"
 """The names of the marker fields."""
 
 

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 """Called often with the fraction done, 0 to 1, and the name of the phase; cheap."""
 
-TESTBEDS = {"model": "vfbench.testbeds.model", "kvm": "vfbench.testbeds.kvm"}
+TESTBEDS = {
+    "model": "vfbench.testbeds.model",
+    "kvm": "vfbench.testbeds.kvm",
+    "qemu": "vfbench.testbeds.qemu",
+}
 """Where each testbed is; the first line of its docstring is its summary."""
 
 

@@ -12,6 +12,7 @@ from vfbench.machine.cpu import model_load
 from vfbench.machine.host import INVALIDATE_ALL
 from vfbench.machine.iommu.table import ACCESS_MASK, PAGE_MASK, covers, entry_address
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT
+from vfbench.machine.sides import primitive
 
 FAULT = -1
 
@@ -32,7 +33,7 @@ def honour_invalidations(cpu: Any, port: Any) -> None:
     cpu.invalidations_seen = cpu.invalidations
 
 
-@kernel
+@primitive
 def walk(cpu: Any, port: Any, slot: int, iova_page: int, access: int) -> int:
     """Look ``iova_page`` up in the guest's table and keep the translation; FAULT where access is not granted."""
     if not covers(cpu, iova_page):
@@ -60,7 +61,7 @@ def translate_by_table(cpu: Any, port: Any, slot: int, iova: int, access: int) -
     return page if page == FAULT else page | (iova & (PAGE_BYTES - 1))
 
 
-@kernel
+@primitive
 def translate(cpu: Any, port: Any, iova: int, access: int) -> int:
     """Where the device's access to ``iova`` goes in guest-physical memory, or FAULT."""
     if cpu.translate == NO_KERNEL:
@@ -68,7 +69,7 @@ def translate(cpu: Any, port: Any, iova: int, access: int) -> int:
     return call_hook(cpu.translate, cpu, port, cpu.translate_slot, iova, access)
 
 
-@kernel
+@primitive
 def is_packet_memory(cpu: Any, address: int) -> bool:
     """Whether ``address`` lies in the queue's packet memory or a mechanism's pool: elsewhere it is a DMA fault."""
     return cpu.first_page <= address < cpu.dma_end

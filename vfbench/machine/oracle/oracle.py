@@ -52,7 +52,7 @@ def blocks_of(length_bytes: int) -> int:
     return (length_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT
 
 
-@kernel
+@primitive
 def mark_device_write(cpu: Any, address: int) -> None:
     """Remember that the device's side wrote to the page; the dirty log does not see it."""
     page = address >> PAGE_SHIFT
@@ -62,7 +62,7 @@ def mark_device_write(cpu: Any, address: int) -> None:
         store_byte(cpu.marks, page, marks | DEVICE_WROTE | written)
 
 
-@kernel
+@primitive
 def write_content(cpu: Any, address: int, length_bytes: int, sequence: int, time_ps: int) -> None:
     """DMA: the device writes packet ``sequence`` at guest-physical ``address``."""
     first = word_index(cpu, address)

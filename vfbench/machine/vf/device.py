@@ -30,20 +30,20 @@ from vfbench.machine.vf.registers import QUEUE_ENABLE, RDT, RXDCTL, TDT, TXDCTL
 from vfbench.machine.wire import NEVER_PS, WIRE_OVERHEAD_BYTES
 
 
-@kernel
+@primitive
 def dma_store(cpu: Any, address: int, value: int, time_ps: int) -> None:
     """The device writes a word of a structure in guest memory at ``time_ps``."""
     store_word(cpu.words + address, 0, after_races(cpu, address >> 3, value, time_ps))
     mark_device_write(cpu, address)
 
 
-@kernel
+@primitive
 def dma_load(cpu: Any, address: int) -> int:
     """The device reads a word of a structure in guest memory."""
     return load_word(cpu.words + address, 0)
 
 
-@kernel
+@primitive
 def write_back_descriptor(cpu: Any, address: int, status: int, time_ps: int) -> None:
     """The device writes back both words of a receive descriptor."""
     word = address >> 3
@@ -241,7 +241,7 @@ def frame_is_whole(cpu: Any, address: int, length_bytes: int, first: int) -> boo
     return True
 
 
-@kernel
+@primitive
 def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
     """The frame of the descriptor at the head is on the wire; DD is written back."""
     descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)

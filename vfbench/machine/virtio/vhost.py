@@ -16,6 +16,7 @@ from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, LOGGED, PAGE_SHIFT
 from vfbench.machine.memory.words import load_byte, load_word, store_byte
 from vfbench.machine.oracle.oracle import note_at_peer, note_written, write_content
 from vfbench.machine.port import FIFO_FRAMES
+from vfbench.machine.sides import primitive
 from vfbench.machine.vf.device import (
     admit,
     dma_store,
@@ -46,7 +47,7 @@ def work(cpu: Any, port: Any, spent_ps: int) -> None:
     cpu.host_ps += spent_ps
 
 
-@kernel
+@primitive
 def log_write(cpu: Any, port: Any, address: int) -> None:
     """The worker logs the page that it wrote; while the log is on, that takes time."""
     page = address >> PAGE_SHIFT
@@ -55,13 +56,13 @@ def log_write(cpu: Any, port: Any, address: int) -> None:
         work(cpu, port, cpu.cost[VHOST_LOG_PAGE])
 
 
-@kernel
+@primitive
 def host_load(cpu: Any, address: int, bits: int) -> int:
     """The worker reads a field of a ring."""
     return field_of(model_load(cpu, address & -8), address, bits)
 
 
-@kernel
+@primitive
 def host_store(cpu: Any, port: Any, address: int, bits: int, value: int) -> None:
     """The worker writes a field of a ring."""
     word = replace_bits(model_load(cpu, address & -8), address, bits, value)
@@ -104,7 +105,7 @@ def put_used(cpu: Any, port: Any, queue: int, count: int, slot: int, length_byte
     host_store(cpu, port, used_index(queue, size), 16, (count + 1) & INDEX_MASK)
 
 
-@kernel
+@primitive
 def wants_interrupt(cpu: Any, queue: int, used: int) -> bool:
     """Whether the driver asked for an interrupt at the buffer that made ``used`` of them (``vhost_notify``)."""
     return passes(host_load(cpu, used_event(queue, cpu.virtqueue_size), 16), used, used - 1)
@@ -185,7 +186,7 @@ def pass_through_host_nic(cpu: Any, port: Any) -> None:
     admit(port)
 
 
-@kernel
+@primitive
 def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
     """Copy the oldest frame into the next buffer that the guest offered."""
     frame = take_oldest(port)
@@ -207,7 +208,7 @@ def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
         request_interrupt(cpu, port, port.vhost_ps)
 
 
-@kernel
+@primitive
 def vhost_send_one(cpu: Any, port: Any, start_ps: int) -> None:
     """Copy the guest's next frame out, put it on the wire, and interrupt the guest if it asked for that."""
     port.vhost_ps = start_ps

@@ -9,6 +9,7 @@ typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
 typedef int32_t s32;
+typedef int64_t s64;
 typedef unsigned long long u64;
 
 /* background.c */
@@ -24,6 +25,7 @@ void reported(void);
 int collect(void);
 
 int receive(unsigned port, int echo);               /* packets.c */
+int apply(unsigned port, u64 hold_us);               /* application.c */
 int hold_frames(const char *interface);
 int dirty(u64 bytes, u64 pages_per_s);              /* memory.c */
 int attach_xdp(const char *interface, int write);   /* xdp.c */

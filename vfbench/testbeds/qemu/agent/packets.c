@@ -1,7 +1,7 @@
 /* Packets that are held in sockets and checked word by word.
  *
- * A packet's UDP payload, little endian: magic, bytes of body, sequence number, and a body of 64-bit words that only
- * this packet has. Every packet that is read ends in one class:
+ * A packet's UDP payload, little endian: magic, bytes of body (16 bits; those above are for application.c), sequence
+ * number, and a body of 64-bit words that only this packet has. Every packet that is read ends in one class:
  *   good      every word is right, and the sequence number is new
  *   zero      from the first wrong word on there are zeros
  *   older     whole, but a packet that was read before
@@ -34,7 +34,7 @@ struct damage {
     int first_word, bad_words, words;
 };
 
-static u64 packets, good, zero, older, mixture, foreign, too_short, last_sequence;
+static u64 packets, good, zero, older, mixture, foreign, too_short, last_sequence, answered;
 static u8 seen[SEQUENCES / 8];
 static struct damage listed[LISTED];
 static int damages;
@@ -90,7 +90,7 @@ static void check(const u8 *payload, int bytes) {
         note_damage(0, 0, (bytes - HEADER_BYTES + 7) / 8, (bytes - HEADER_BYTES + 7) / 8);
     } else if (word_at(payload, 4) != MAGIC) {
         foreign++;
-    } else if (word_at(payload + 4, 4) != (u64)(bytes - HEADER_BYTES)) {
+    } else if (word_at(payload + 4, 2) != (u64)(bytes - HEADER_BYTES)) {
         mixture++;
         note_damage(word_at(payload + 8, 8), 0, 0, (bytes - HEADER_BYTES + 7) / 8);
     } else {
@@ -105,13 +105,14 @@ static u32 dropped_by(int handle) {
     return memory[MEMINFO_DROPS];
 }
 
-static void print_verdict(int port, int echo, u32 drops) {
+static void print_verdict(const char *name, int port, u32 drops) {
     FILE *out = report();
-    fprintf(out, "{\"agent\":\"%s\",\"port\":%d,\"packets\":%llu,\"good\":%llu,\"stale\":%llu,", echo ? "echo" : "hold",
-            port, packets, good, zero + older + mixture + foreign);
+    fprintf(out, "{\"agent\":\"%s\",\"port\":%d,\"packets\":%llu,\"good\":%llu,\"stale\":%llu,", name, port,
+            packets, good, zero + older + mixture + foreign);
     fprintf(out, "\"zero\":%llu,\"older\":%llu,\"mixture\":%llu,\"foreign\":%llu,\"short\":%llu,", zero, older, mixture,
             foreign, too_short);
-    fprintf(out, "\"last_sequence\":%llu,\"socket_drops\":%u,\"damaged\":[", last_sequence, drops);
+    fprintf(out, "\"last_sequence\":%llu,\"socket_drops\":%u,\"answered\":%llu,\"damaged\":[", last_sequence, drops,
+            answered);
     for (int i = 0; i < damages; i++)
         fprintf(out, "%s[%llu,%d,%d,%d]", i ? "," : "", listed[i].sequence, listed[i].first_word, listed[i].bad_words,
                 listed[i].words);
@@ -132,18 +133,23 @@ static void read_all(int handle, int echo) {
     }
 }
 
-int receive(unsigned port, int echo) {
-    char name[32];
+static int open_socket(unsigned port) {
     int handle = socket(AF_INET, SOCK_DGRAM, 0), room = BUFFER_BYTES;
     struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(port)};
     setsockopt(handle, SOL_SOCKET, SO_RCVBUFFORCE_, &room, sizeof room);
-    if (handle < 0 || bind(handle, (void *)&own, sizeof own)) return failed("bind");
+    return handle < 0 || bind(handle, (void *)&own, sizeof own) ? -1 : handle;
+}
+
+int receive(unsigned port, int echo) {
+    char name[32];
+    int handle = open_socket(port);
+    if (handle < 0) return failed("bind");
     snprintf(name, sizeof name, "%s-%u", echo ? "echo" : "hold", port);
     if (!in_background(name)) return 0;
     while (wait_for_input(echo ? handle : -1)) read_all(handle, echo);
     u32 drops = dropped_by(handle);
     read_all(handle, echo);
-    print_verdict(port, echo, drops);
+    print_verdict(echo ? "echo" : "hold", port, drops);
     return 0;
 }
 

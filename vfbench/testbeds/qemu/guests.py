@@ -1,0 +1,157 @@
+"""The two real guests of a run: how their QEMUs are started, and what is done in the guest before traffic comes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vfbench.linux_guest import LinuxGuest, merged
+from vfbench.strategy import backends, linux_guest
+from vfbench.testbeds.qemu.boot.guest import Guest, load_modules
+from vfbench.testbeds.qemu.boot.initramfs import initramfs
+from vfbench.testbeds.qemu.boot.setup import GuestSetup
+from vfbench.testbeds.qemu.server.peer import GUEST_IP, GUEST_MAC, PEER_IP, PEER_MAC, RECEIVE_PORT
+from vfbench.testbeds.qemu.server.place import VF_SOCKET, VHOST_SOCKET
+
+if TYPE_CHECKING:
+    from vfbench.experiment import Experiment
+    from vfbench.testbeds.qemu.parts.described import Parts
+
+DEVICE_IDS = {"82599": 0x10ED, "X540": 0x1515, "X550": 0x1565}
+VF_BUS = 1
+"""Number of the bus behind the VF's root port."""
+VF_DRIVER, VIRTIO_DRIVER = "ixgbevf", "virtio_net"
+GUEST_IOMMU = "intel-iommu,intremap=off,caching-mode=on"
+VF_PORT = "pcie-root-port,id=vfport,chassis=2,slot=2"
+STANDBY_ID = "standby0"
+DEFAULT_VIRTQUEUE = 256
+LOG_MAC = "02:00:00:00:00:77"
+INTERFACE = "eth0"
+APPLICATION = "application"
+INITRAMFS = "initramfs"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What differs between source and target."""
+
+    name: str
+    incoming: bool
+
+
+SOURCE, TARGET = Place("source", incoming=False), Place("target", incoming=True)
+
+
+def wanted(experiment: Experiment) -> LinuxGuest:
+    """What the strategy asks of guest and hypervisor, with the controls that the user asks for beside it."""
+    own = experiment.qemu
+    controls = LinuxGuest(xdp="read" if own.xdp_control else "", device_log="dma" if own.device_log else "")
+    way = merged((linux_guest(experiment.strategy), controls))
+    if own.rings == "auto":
+        return way
+    return replace(way, copies_rings=own.rings == "copied")
+
+
+def queue_size_of(experiment: Experiment) -> int:
+    """Descriptors of each virtqueue."""
+    fields = [each.driver_fields for each in backends(experiment.strategy)]
+    return next((each["virtqueue_size"] for each in fields if "virtqueue_size" in each), DEFAULT_VIRTQUEUE)
+
+
+def write_initramfs(parts: Parts, folder: Path, way: LinuxGuest) -> Path:
+    """The guest's whole user space, with the drivers that ``way`` needs."""
+    path = folder / INITRAMFS
+    path.write_bytes(initramfs(parts, modules_of(way), agent=True))
+    return path
+
+
+def modules_of(way: LinuxGuest) -> tuple[str, ...]:
+    """Drivers in the order in which they are loaded: the first to come names its interface first."""
+    if way.primary == "vf":
+        return (VF_DRIVER, VIRTIO_DRIVER) if needs_log(way) else (VF_DRIVER,)
+    return (VIRTIO_DRIVER,) if way.primary == "virtio-net" else (VIRTIO_DRIVER, VF_DRIVER)
+
+
+def setup_of(
+    experiment: Experiment, parts: Parts, way: LinuxGuest, accelerator: str, folder: Path, place: Place
+) -> GuestSetup:
+    """The QEMU of one place; its folder takes the server's sockets too."""
+    own = folder / place.name
+    return GuestSetup(
+        parts=parts,
+        initramfs=folder / INITRAMFS,
+        folder=own,
+        name=place.name,
+        devices=devices_of(way, own, queue_size_of(experiment)),
+        kernel_options=" ".join(way.kernel_arguments),
+        memory_bytes=experiment.qemu.memory_bytes,
+        accelerator=accelerator,
+        cpu="host" if accelerator == "kvm" else "max",
+        vcpus=experiment.guest.queues,
+        shared_memory=True,
+        incoming=place.incoming,
+        qtest=True,
+    )
+
+
+def devices_of(way: LinuxGuest, folder: Path, queue_size: int) -> tuple[str, ...]:
+    """Words of the command line, in the order in which the buses are numbered."""
+    iommu = ("-device", GUEST_IOMMU) if way.guest_iommu else ()
+    vf = (*("-device", VF_PORT), "-device", json.dumps(vf_device(way, folder)))
+    if way.primary == "vf":
+        return (*iommu, *vf, *(virtio_device(folder, LOG_MAC, queue_size) if needs_log(way) else ()))
+    standby = way.primary == "vf-with-standby"
+    virtio = virtio_device(folder, GUEST_MAC.hex(":"), queue_size, standby=standby)
+    return (*iommu, *virtio, *(vf if standby else ()))
+
+
+def vf_device(way: LinuxGuest, folder: Path) -> dict[str, object]:
+    """The arguments of the VF's device, as QMP's device_add takes them."""
+    pair = {"failover_pair_id": STANDBY_ID} if way.primary == "vf-with-standby" else {}
+    socket = {"type": "unix", "path": str(folder / VF_SOCKET)}
+    return {"driver": "vfio-user-pci", "id": "vf0", "bus": "vfport", "rombar": 0, "socket": socket, **pair}
+
+
+def needs_log(way: LinuxGuest) -> bool:
+    """Whether somebody tells QEMU what the VF writes."""
+    return way.device_log != ""
+
+
+def virtio_device(folder: Path, mac: str, queue_size: int, *, standby: bool = False) -> tuple[str, ...]:
+    """A virtio-net device over vhost-user; QEMU shares its dirty log with the server."""
+    failover = f",id={STANDBY_ID},failover=on" if standby else ""
+    return (
+        *("-chardev", f"socket,id=vhost,path={folder / VHOST_SOCKET}"),
+        *("-netdev", "vhost-user,id=virtio,chardev=vhost,vhostforce=on"),
+        "-device",
+        f"virtio-net-pci,netdev=virtio,mac={mac},disable-legacy=on,romfile=,guest_announce=off,mrg_rxbuf=off,"
+        f"rx_queue_size={queue_size},tx_queue_size={queue_size}{failover}",
+    )
+
+
+def bring_up(guest: Guest, way: LinuxGuest) -> None:
+    """Load the driver, give the interface its address, and attach the XDP program."""
+    load_modules(guest, *modules_of(way))
+    # Sockets that hold seconds of traffic must not meet the kernel's limit for all of UDP, an eighth of this memory.
+    guest.ask("echo 1000000 1000000 1000000 >/proc/sys/net/ipv4/udp_mem")
+    guest.ask("ip link set lo up")
+    guest.ask(f"ip addr add {dotted(GUEST_IP)}/24 dev {INTERFACE}")
+    guest.ask(f"ip link set {INTERFACE} up")
+    guest.ask(f"arp -s {dotted(PEER_IP)} {PEER_MAC.hex(':')}")
+    if way.xdp:
+        guest.ask(f"agent xdp {INTERFACE} {way.xdp}")
+
+
+def start_programs(guest: Guest, experiment: Experiment, hold_us: int) -> None:
+    """The application, which keeps each packet for ``hold_us``, and the guest's other work."""
+    workload = experiment.workload
+    guest.ask(f"agent app {RECEIVE_PORT} {hold_us}")
+    if workload.dirty_rate_pages_per_s:
+        guest.ask(f"agent dirty {workload.working_set_bytes} {workload.dirty_rate_pages_per_s}")
+
+
+def dotted(address: bytes) -> str:
+    """``10.0.0.1``."""
+    return ".".join(map(str, address))

@@ -1,0 +1,285 @@
+"""The verbs of a migration as steps of two stock QEMUs, the VF's server, and nothing in the guest.
+
+QEMU neither knows the VF's state nor keeps it: the source is held before the switchover (``pause-before-switchover``),
+configuration space and MSI-X table are read and written through qtest, and the server carries the device's own state.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from vfbench.errors import RunFailed
+from vfbench.migration.precopy import NotConverged
+from vfbench.strategy import recorded_traits
+from vfbench.testbeds.qemu.guests import VF_BUS
+from vfbench.testbeds.qemu.rounds import Rounds
+from vfbench.testbeds.qemu.vfio import config_space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vfbench.experiment import Experiment
+    from vfbench.linux_guest import LinuxGuest
+    from vfbench.testbeds.qemu.boot.guest import Guest
+    from vfbench.testbeds.qemu.server.client import ServerProcess
+
+PAGE_BYTES = 4096
+LOOK_S = 0.002
+LONGEST_S = 120.0
+SWITCHOVER_S = 20.0
+DRAIN_S = 1.0
+HELD_LIMIT_MS = 1
+"""While the switchover is held, QEMU may stop only if this much downtime would do, which it never does in traffic."""
+ANY_DOWNTIME_MS = 2_000_000
+NO_BANDWIDTH_LIMIT = 1 << 40
+STREAM = "stream"
+MSIX_ENTRY_WORDS = 4
+CONFIG_WORDS = (*config_space.BARS, config_space.INTERRUPT_LINE)
+
+
+class QemuMigration:
+    """Verbs in any order that a script asks for; ``wait`` lets time pass and sees that everybody is well.
+
+    Times are of the monotonic clock, in s. ``parts_s`` names the parts of the downtime.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        way: LinuxGuest,
+        guests: tuple[Guest, Guest],
+        server: ServerProcess,
+        look: Callable[[str], None],
+    ) -> None:
+        self._experiment, self._way = experiment, way
+        self.source, self.target = guests
+        self._server, self._look = server, look
+        self.rounds = Rounds()
+        self.started_s = self.stopped_s = self.paused_s = self.resumed_s = 0.0
+        self.parts_s: dict[str, float] = {}
+        self.comparison: dict[str, Any] | None = None
+        self.final: dict[str, Any] = {}
+        self.maps_before: dict[str, int] = {}
+        self.ring_pages: list[int] = []
+        self._state: dict[str, Any] | None = None
+        self._config: dict[int, int] = {}
+        self._table: list[int] = []
+        self._converged: bool | None = None
+
+    # -- verbs
+
+    def arm_tracking(self) -> None:
+        """A stock guest is not told."""
+
+    def disarm_tracking(self) -> None:
+        """A stock guest is not told."""
+
+    def pre_copy(self) -> None:
+        """QEMU's own pre-copy, up to the moment when its switchover rule holds. It withholds no page."""
+        limits = self._experiment.migration
+        for guest in (self.source, self.target):
+            capabilities = [{"capability": "pause-before-switchover", "state": True}]
+            guest.qmp("migrate-set-capabilities", capabilities=capabilities)
+        uri = f"unix:{self.source.setup.folder / STREAM}"
+        self.target.qmp("migrate-incoming", uri=uri)
+        self.source.qmp(
+            "migrate-set-parameters",
+            max_bandwidth=limits.bandwidth_bps // 8,
+            downtime_limit=HELD_LIMIT_MS if self._holds_switchover else self._downtime_limit_ms,
+        )
+        self.started_s = time.monotonic()
+        self.source.qmp("migrate", uri=uri)
+        self._run_rounds()
+
+    def notify_driver(self) -> None:
+        """A stock driver is not told."""
+
+    def stop_device(self) -> None:
+        """The VF moves nothing from now on; what is in its FIFO is lost."""
+        self._begin_downtime()
+        if self._has_vf:
+            self._server.call("stop", place="source")
+        self._part("quiesce")
+
+    def drain(self) -> None:
+        """The driver takes by itself what the device has written back; wait until it has."""
+        until = time.monotonic() + DRAIN_S
+        while not self._server.call("drained", place="source") and time.monotonic() < until:
+            time.sleep(LOOK_S)
+        self._part("quiesce")
+
+    def pause_guest(self) -> None:
+        """Let QEMU stop the guest, and hold it before it sends the rest."""
+        self._begin_downtime()
+        self.source.qmp("migrate-set-parameters", downtime_limit=ANY_DOWNTIME_MS)
+        self._wait_for("pre-switchover", SWITCHOVER_S)
+        self.paused_s = time.monotonic()
+        self._part("quiesce")
+
+    def copy_rest(self) -> None:
+        """The ring pages are written once, so that they are sent; then QEMU sends all that is left."""
+        if self._way.copies_rings:
+            self.ring_pages = self._server.call("rings", place="source")
+            self._rewrite(self.ring_pages)
+        if self._has_vf:
+            self._read_config()
+        self._part("final_sync")
+        self.source.qmp("migrate-set-parameters", max_bandwidth=NO_BANDWIDTH_LIMIT)
+        self.source.qmp("migrate-continue", state="pre-switchover")
+        self._wait_for("completed", SWITCHOVER_S)
+        self.target.qmp.wait_for(self._target_is_loaded, SWITCHOVER_S, "the end of the migration")
+        self._part("final_copy")
+
+    def transfer_vf_state(self) -> None:
+        """The device's state by its server, configuration space and MSI-X table by qtest (S1)."""
+        state = self._server.call("save", place="source")
+        self._part("state_transfer")
+        self._compare()
+        self._write_config()
+        self._server.call("load", place="target", state=state)
+        self._part("restore")
+
+    def restore_rings(self) -> None:
+        """Nothing to do: the heads are loaded with the device's state."""
+
+    def resume(self) -> None:
+        """The target runs, and the network learns of it."""
+        if self.comparison is None:
+            self._compare()
+        self.target.qmp("cont")
+        self.resumed_s = time.monotonic()
+        self._part("restore")
+        self._server.call("deliver_to", place="target")
+        self._part("announce")
+
+    def unplug_vf(self) -> None:
+        raise RunFailed("failover is not built on this testbed yet")
+
+    def plug_vf(self) -> None:
+        raise RunFailed("failover is not built on this testbed yet")
+
+    # -- the pre-copy
+
+    @property
+    def _holds_switchover(self) -> bool:
+        """Whether something has to be done while the guest still runs, so that QEMU must not switch over by itself."""
+        return recorded_traits(self._experiment.strategy).get("stop_order") in ("device-first", "undrained")
+
+    @property
+    def _has_vf(self) -> bool:
+        return self._way.primary == "vf"
+
+    @property
+    def _downtime_limit_ms(self) -> int:
+        return self._experiment.migration.downtime_limit_ns // 10**6
+
+    def _run_rounds(self) -> None:
+        until = time.monotonic() + LONGEST_S
+        while True:
+            self._look("migrating")
+            status = self.source.qmp("query-migrate")
+            began_round = self.rounds.note(status, time.monotonic() - self.started_s)
+            if status["status"] == "pre-switchover":
+                self._begin_downtime()
+                return
+            if status["status"] in ("failed", "cancelled", "completed"):
+                raise RunFailed(
+                    f"the migration {status['status']}: {status.get('error-desc', 'QEMU gives no reason')}"
+                )
+            if began_round and self._holds_switchover and self._rest_fits(status):
+                return
+            if self.rounds.count > self._experiment.migration.max_rounds:
+                self._cancel()
+                raise NotConverged(
+                    f"not converged after {self._experiment.migration.max_rounds} syncs of QEMU's dirty log"
+                )
+            if time.monotonic() > until:
+                self._cancel()
+                raise NotConverged(f"not converged after {LONGEST_S:.0f} s")
+            time.sleep(LOOK_S)
+
+    def _rest_fits(self, status: dict[str, Any]) -> bool:
+        """QEMU's rule: what is left takes no longer than the limit at the bandwidth as measured."""
+        bandwidth = status["ram"].get("mbps", 0.0) * 125_000
+        limit_s = self._experiment.migration.downtime_limit_ns / 1e9
+        return self.rounds.count > 1 and bool(status["ram"]["remaining"] <= bandwidth * limit_s)
+
+    def _cancel(self) -> None:
+        self.source.qmp("migrate_cancel")
+        self._wait_for("cancelled", SWITCHOVER_S)
+
+    def _wait_for(self, wanted: str, limit_s: float) -> None:
+        until = time.monotonic() + limit_s
+        while True:
+            status = self.source.qmp("query-migrate")
+            self.rounds.note(status, time.monotonic() - self.started_s)
+            if status["status"] == wanted:
+                self.final = status
+                return
+            if status["status"] in ("failed", "cancelled") or time.monotonic() > until:
+                reason = status.get("error-desc", f"still {status['status']} after {limit_s:.0f} s")
+                raise RunFailed(f"the migration did not come to {wanted}: {reason}")
+            self._look("blackout" if self.stopped_s else "migrating")
+            time.sleep(LOOK_S)
+
+    def _target_is_loaded(self) -> bool:
+        return self.target.qmp("query-status")["status"] not in ("inmigrate", "prelaunch-migrate")
+
+    # -- state by qtest
+
+    def _rewrite(self, pages: list[int]) -> None:
+        """Read a byte of each page and write it back, as the CPU would: QEMU's dirty log sees it."""
+        qtest = self.source.qtest
+        values = qtest.many([f"readb {page * PAGE_BYTES:#x}" for page in pages])
+        qtest.many(
+            [f"writeb {page * PAGE_BYTES:#x} {value:#x}" for page, value in zip(pages, values, strict=True)]
+        )
+
+    def _read_config(self) -> None:
+        qtest = self.source.qtest
+        offsets = (config_space.COMMAND, *CONFIG_WORDS, config_space.MSIX_CONTROL)
+        self._config = {offset: qtest.read_config(VF_BUS, offset) for offset in offsets}
+        self._table = [qtest("readl", self._table_address + 4 * word) for word in self._table_words]
+
+    def _write_config(self) -> None:
+        qtest = self.target.qtest
+        for offset in CONFIG_WORDS:
+            qtest.write_config(VF_BUS, offset, self._config[offset])
+        qtest.write_config(VF_BUS, config_space.COMMAND, self._config[config_space.COMMAND] & 0xFFFF)
+        for word, value in zip(self._table_words, self._table, strict=True):
+            qtest("writel", self._table_address + 4 * word, value)
+        qtest.write_config(VF_BUS, config_space.MSIX_CONTROL, self._config[config_space.MSIX_CONTROL])
+
+    @property
+    def _table_words(self) -> range:
+        return range(config_space.VECTORS * MSIX_ENTRY_WORDS)
+
+    @property
+    def _table_address(self) -> int:
+        low, high = config_space.BARS[config_space.MSIX_BAR : config_space.MSIX_BAR + 2]
+        return (self._config[low] & ~0xF) | self._config[high] << 32
+
+    # -- the bench's own
+
+    def _compare(self) -> None:
+        """Both memories while nothing moves; no clock of the run sees the time that it takes."""
+        self._server.call("hold")
+        began = time.monotonic()
+        self.comparison = self._server.call(
+            "compare", source=self.source.process.pid, target=self.target.process.pid
+        )
+        self._server.call("release")
+        self._mark += time.monotonic() - began
+        self.stopped_s += time.monotonic() - began
+        self.started_s += time.monotonic() - began
+        self.paused_s += time.monotonic() - began
+
+    def _begin_downtime(self) -> None:
+        if not self.stopped_s:
+            self.stopped_s = self._mark = time.monotonic()
+
+    def _part(self, name: str) -> None:
+        now = time.monotonic()
+        self.parts_s[name] = self.parts_s.get(name, 0.0) + now - self._mark
+        self._mark = now

@@ -1,0 +1,66 @@
+"""QEMU's pre-copy, round by round, from what it says when it is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Round:
+    """From one sync of the dirty log to the next; bytes and pages are QEMU's counters at its two ends."""
+
+    start_ms: float
+    begin: Row
+    end: Row
+    end_ms: float
+
+
+@dataclass
+class Rounds:
+    """``note`` is given each answer of ``query-migrate``, as often as one likes."""
+
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """Syncs of the dirty log so far."""
+        return len(self.rounds)
+
+    def note(self, status: Row, at_s: float) -> bool:
+        """Take down where QEMU is; True if a round began since the last call."""
+        ram = status.get("ram")
+        if not ram:
+            return False
+        if self.rounds and self.rounds[-1].begin["dirty-sync-count"] == ram["dirty-sync-count"]:
+            self.rounds[-1].end, self.rounds[-1].end_ms = ram, at_s * 1000
+            return False
+        if self.rounds:
+            self.rounds[-1].end, self.rounds[-1].end_ms = ram, at_s * 1000
+        self.rounds.append(Round(at_s * 1000, ram, ram, at_s * 1000))
+        return True
+
+    def rows(self) -> list[Row]:
+        """By the columns of ``vfbench.records.schema.ROUNDS``; QEMU does not tell the CPU's pages from the device's."""
+        return [
+            {
+                "round": number,
+                "start_ms": each.start_ms,
+                "duration_ms": each.end_ms - each.start_ms,
+                "sent_pages": each.end["normal"] - each.begin["normal"],
+                "sent_bytes": each.end["transferred"] - each.begin["transferred"],
+                "dirty_pages": self._dirty_at_end(number),
+                "pending_bytes": each.end["remaining"],
+                "bandwidth_bps": each.end.get("mbps", 0.0) * 1e6 or None,
+            }
+            for number, each in enumerate(self.rounds)
+        ]
+
+    def _dirty_at_end(self, number: int) -> int | None:
+        """What the sync at the round's end found: what was left to send just after it, in pages."""
+        if number + 1 >= len(self.rounds):
+            return None
+        following = self.rounds[number + 1].begin
+        return int(following["remaining"] // following.get("page-size", 4096))

@@ -1,0 +1,1 @@
+"""The VF behind vfio-user: messages, configuration space, registers, mailbox, interrupts."""
