@@ -71,6 +71,7 @@ class Server:
                 order.primary,
                 virtio,
             )
+            self._places[name].virtio.driver_took = self._note_taken
         self._at = PLACES[0]
 
     # -- the loop

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vfbench.machine.memory.words import load_word
 from vfbench.machine.port import PATH_VIRTIO
-from vfbench.machine.virtio.virtqueue import available_offset, used_index, used_offset
+from vfbench.machine.virtio.virtqueue import available_index, available_offset, used_index, used_offset
 from vfbench.testbeds.qemu.server.dirty_log import DirtyLog
 from vfbench.testbeds.qemu.vhost.connection import RX, TX, Backend, Region, VhostConnection
 
@@ -22,7 +22,8 @@ class VirtioDevice(Backend):
     """``port`` and ``device`` are its records; it moves packets while both of its rings are started.
 
     ``adopt_memory`` maps the guest's memory by a descriptor of it. ValueError for rings that are not
-    laid out as Linux lays them out: descriptors, available ring, used ring, one behind the other.
+    laid out as Linux lays them out: descriptors, available ring, used ring, one behind the other. ``driver_took`` is
+    called with the time when the driver offers buffers anew.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class VirtioDevice(Backend):
         self._adopt_memory, self._selector, self._clock = adopt_memory, selector, clock
         self._running = [False, False]
         self.connection: VhostConnection | None = None
+        self.driver_took: Callable[[int], object] = int
+        self._offered = 0
         self.kicks = self.interrupts = 0
         port.path = PATH_VIRTIO
 
@@ -91,6 +94,7 @@ class VirtioDevice(Backend):
         port = self._port
         if self.connection is None:
             return
+        self._watch_offers(now_ps)
         if port.interrupt_pending and port.interrupt_ps <= now_ps:
             port.interrupt_pending = 0
             self._interrupt(RX)
@@ -111,6 +115,17 @@ class VirtioDevice(Backend):
         self._port.enabled = 0
         self.connection = None
         self._log.adopt(None, ())
+
+    def _watch_offers(self, now_ps: int) -> None:
+        """The driver offers buffers when it has taken packets: the peer's measure of whether the guest goes on."""
+        if not self._running[RX]:
+            return
+        address = available_index(int(self.device.rx_queue), int(self.device.virtqueue_size))
+        word = load_word(int(self.device.guest_ram), address >> 3)
+        offered = word >> 8 * (address & 7) & INDEX_MASK
+        if offered != self._offered:
+            self._offered = offered
+            self.driver_took(now_ps)
 
     def _interrupt(self, ring: int) -> None:
         if self.connection is not None:
