@@ -87,12 +87,12 @@ class PrivateApt:
         return []
 
     def closure(self, suite: str, packages: Sequence[str]) -> list[Download]:
-        """What packages of ``suite`` need, all of it."""
-        return _listed(self._run("apt-get", "-qq", "--print-uris", "-y", "-t", suite, "install", *packages))
+        """What packages of ``suite`` need, all of it, downloaded or not."""
+        return self._listed("-y", "-t", suite, "install", *packages)
 
     def alone(self, packages: Sequence[str]) -> list[Download]:
-        """Packages without what they need."""
-        return _listed(self._run("apt-get", "-qq", "--print-uris", "download", *packages))
+        """Packages without what they need, downloaded or not."""
+        return self._listed("download", *packages)
 
     def fetch_closure(self, suite: str, packages: Sequence[str]) -> Path:
         """Download it, going on where an earlier try stopped; returns the folder."""
@@ -104,6 +104,15 @@ class PrivateApt:
         single = self.folder / "single"
         self._run("apt-get", "-q", "download", *packages, cwd=single)
         return single
+
+    def _listed(self, *command: str) -> list[Download]:
+        """apt lists what is not downloaded yet, as `'address' file size hash`; so it is shown an empty folder."""
+        nothing = self.folder / "nothing"
+        (nothing / "partial").mkdir(parents=True, exist_ok=True)
+        unaware = ("-o", f"Dir::Cache::archives={nothing}/")
+        printed = self._run("apt-get", "-qq", *unaware, "--print-uris", *command, cwd=nothing)
+        words = (line.split() for line in printed.splitlines() if line.startswith("'"))
+        return [Download(each[1], int(each[2])) for each in words]
 
     def _run(self, *command: str, cwd: Path | None = None) -> str:
         environment = {"APT_CONFIG": str(self.folder / "apt.conf"), "PATH": SYSTEM_PATH, "LC_ALL": "C"}
@@ -141,12 +150,6 @@ def _signed_by() -> str:
     """Debian's own keys where the machine has them in their place; else apt's trusted ones are asked."""
     keyring = next((path for path in KEYRINGS if path.is_file()), None)
     return f"[signed-by={keyring}] " if keyring else ""
-
-
-def _listed(printed: str) -> list[Download]:
-    """apt's `'address' file size hash` lines."""
-    words = (line.split() for line in printed.splitlines() if line.startswith("'"))
-    return [Download(each[1], int(each[2])) for each in words]
 
 
 def _run(command: Sequence[str], folder: Path, environment: dict[str, str]) -> str:

@@ -67,7 +67,11 @@ def _download(folder: Path, say: Say) -> list[Path]:
         f"downloading {sum(map(len, wanted))} packages, {_megabytes(*wanted)} MB: QEMU, busybox, {', '.join(single)}"
     )
     folders = (apt.fetch_closure(BACKPORTS, PROGRAMS), apt.fetch_alone(single))
-    return [folder / each.file for folder, listed in zip(folders, wanted, strict=True) for each in listed]
+    files = [folder / each.file for folder, listed in zip(folders, wanted, strict=True) for each in listed]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise UserError(f"apt-get downloaded no {missing[0]}; delete {folder} and fetch again")
+    return files
 
 
 def _kernel_packages(apt: PrivateApt) -> list[str]:

@@ -72,9 +72,11 @@ def unpack(packages: Iterable[Path], folder: Path) -> None:
 
 
 def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    # Python 3.11.4 brought filters; where there is none, apt's signatures are what the names are trusted for.
+    archive.extraction_filter = getattr(tarfile, "tar_filter", lambda member, _path: member)
     for member in archive:
         if wanted(member.name.removeprefix("./")) and not member.isdev():
-            archive.extract(member, folder, filter="tar")
+            archive.extract(member, folder)
 
 
 def wanted(name: str) -> bool:
