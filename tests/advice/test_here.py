@@ -143,6 +143,13 @@ def test_the_advice_takes_what_is_not_given_from_the_host(root, capsys):
         (["--here", "--root", "/proc/self/fd"], "there is no sys below it"),
         (["--memory", "much"], "memory"),
         (["--send", "2"], "send"),
+        (["--link", "0"], "link.rate: 0 is out of range"),
+        (["--memory", "0"], "guest.memory: 0 is out of range"),
+        (["--frame", "9000B"], "is out of range"),
+        (["--capture", "nowhere.pcap"], "nowhere.pcap"),
+        (["--capture", "x.pcap", "--frame", "64B"], "a capture has frames of its own"),
+        (["--weigh", "speed"], "--weigh 'speed'"),
+        (["--card", "mlx5_core"], "is more than one card"),
         (["--kernel-option", "CONFIG_X"], "is not NAME=y, m or n"),
     ],
 )

@@ -41,21 +41,21 @@ class Facts:
     options: Mapping[str, str] = field(default_factory=dict)
     may_change: tuple[str, ...] = ("guest-config", "host-config")
     # the load
-    link_bps: int = 0
-    frame_bytes: int = 0
+    link_bps: int | None = None
+    frame_bytes: int | None = None
     capture: str = ""
-    rate_bps: int = 0
+    rate_bps: int | None = None
     send_share: float | None = None
-    memory_bytes: int = 0
+    memory_bytes: int | None = None
     dirty_pages_per_s: int | None = None
-    downtime_limit_ns: int = 0
+    downtime_limit_ns: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What is known, by name; the card by its own."""
         document = {
             key: value
             for key, value in vars(self).items()
-            if value not in (None, "", 0, ()) and key not in ("card", "options")
+            if value not in (None, "", ()) and key not in ("card", "options")
         }
         if self.card is not None:
             document["card"] = self.card.name
@@ -77,6 +77,8 @@ def checked(facts: Facts) -> Facts:
     for name, value in facts.options.items():
         if not name.startswith("CONFIG_") or value not in ("y", "m", "n"):
             raise UserError(f"--kernel-option {name}={value}: give CONFIG_NAME=y, m or n")
+    if facts.capture and facts.frame_bytes is not None:
+        raise UserError("--capture and --frame: a capture has frames of its own; give one of the two")
     if facts.card is None and facts.card_text:
         return dataclasses.replace(facts, card=find_card(facts.card_text))
     return facts

@@ -216,11 +216,12 @@ def _firmware(folder: Path) -> str:
     return ""
 
 
-def _link_bps(root: Path, chosen: Function | None) -> int:
+def _link_bps(root: Path, chosen: Function | None) -> int | None:
     if chosen is None:
-        return 0
+        return None
     speeds = [_whole(file) for file in (root / "sys/bus/pci/devices" / chosen.address).glob("net/*/speed")]
-    return max((speed for speed in speeds if speed > 0), default=0) * 10**6
+    fastest = max(speeds, default=0)
+    return fastest * 10**6 if fastest > 0 else None
 
 
 def _qemu() -> tuple[str, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from vfbench.advice.facts import Facts
+from vfbench.captures import read_capture
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, Experiment
 from vfbench.options import Options, experiments
@@ -49,8 +50,9 @@ def planned(
 def _workload(facts: Facts, workloads: Mapping[str, type[Workload]]) -> str:
     """The replay of a capture, or the even stream whose frames are as long by default as those of the facts."""
     if facts.capture:
+        read_capture(facts.capture)  # it is asked for even where nothing is run
         return _first(workloads, "capture")
-    wanted = facts.frame_bytes or FULL_FRAME_BYTES
+    wanted = FULL_FRAME_BYTES if facts.frame_bytes is None else facts.frame_bytes
     streams = {
         name: each
         for name, each in workloads.items()
@@ -64,25 +66,27 @@ def _workload(facts: Facts, workloads: Mapping[str, type[Workload]]) -> str:
 def _settings(
     facts: Facts, profile: Profile, workload: str, workloads: Mapping[str, type[Workload]]
 ) -> Iterable[str]:
-    link_bps = facts.link_bps or int(profile.offers.get("link_gbps", 10)) * 10**9
+    link_bps = facts.link_bps
+    if link_bps is None:
+        link_bps = int(profile.offers.get("link_gbps", 10)) * 10**9
     queues = int(profile.offers.get("queues_per_vf", 1))
     bps = format_quantity(link_bps, "bps")
     yield f"link.rate={bps}"
     yield f"migration.line-rate={bps}"
     yield f"migration.bandwidth={bps}"
     yield f"guest.queues={max(1, min(queues, 16, link_bps // PER_QUEUE_BPS))}"
-    if facts.memory_bytes:
+    if facts.memory_bytes is not None:
         yield f"guest.memory={format_quantity(facts.memory_bytes, 'bytes')}"
         if facts.memory_bytes < 2 * 64 << 20:
             yield f"guest.packet-memory={format_quantity(facts.memory_bytes // 4, 'bytes')}"
-    if facts.downtime_limit_ns:
+    if facts.downtime_limit_ns is not None:
         yield f"migration.downtime-limit={format_quantity(facts.downtime_limit_ns, 'ns')}"
     known = _parameters(workloads[workload])
     if facts.capture:
         yield f"{workload}.capture={facts.capture}"
-    elif facts.frame_bytes:
+    elif facts.frame_bytes is not None:
         yield f"{workload}.frame={format_quantity(facts.frame_bytes, 'bytes')}"
-    if facts.rate_bps:
+    if facts.rate_bps is not None:
         yield f"{workload}.rate={format_quantity(facts.rate_bps, 'bps')}"
     if facts.send_share is not None and "send" in known:
         yield f"{workload}.send={facts.send_share:g}"

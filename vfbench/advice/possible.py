@@ -202,27 +202,34 @@ def _decided(name: str, facts: Facts) -> bool:
 
 def _assumptions(name: str, facts: Facts) -> Iterator[str]:
     """What was not said and would decide."""
-    asked = table().software.get(name)
-    if asked is not None:
-        kernel = facts.guest_kernel if name in _OF_THE_GUEST else facts.kernel
-        if asked.kernel and not kernel:
-            yield f"Linux {asked.kernel} or newer{' in the guest' if name in _OF_THE_GUEST else ''}"
-        if asked.qemu and not facts.qemu:
-            yield f"QEMU {asked.qemu} or newer"
-        if asked.iommu and not facts.iommu:
-            yield f"an IOMMU of kind {' or '.join(asked.iommu)}"
-    card = facts.card
-    if name in _VARIANT and card is not None and card.variant is not None:
-        if not facts.kernel:
-            yield f"Linux {card.variant.kernel} or newer, with {card.variant.option}"
-        for what, have, wanted in (
-            ("firmware", facts.firmware, card.firmware),
-            ("QEMU", facts.qemu, card.qemu),
-        ):
-            if wanted and not have:
-                yield f"{what} {wanted} or newer"
+    yield from _of_the_software(name, facts)
+    if name == "post_copy":
+        yield "no VF is assigned by then: QEMU refuses post-copy with VFIO"
+    if name in _VARIANT and facts.card is not None and facts.card.variant is not None:
+        yield from _of_the_card(facts.card, facts)
         if name == "device_dirty_log" and facts.viommu is None:
             yield "no virtual IOMMU in the guest"
+
+
+def _of_the_software(name: str, facts: Facts) -> Iterator[str]:
+    asked = table().software.get(name)
+    if asked is None:
+        return
+    kernel, where = (facts.guest_kernel, " in the guest") if name in _OF_THE_GUEST else (facts.kernel, "")
+    if asked.kernel and not kernel:
+        yield f"Linux {asked.kernel} or newer{where}"
+    if asked.qemu and not facts.qemu:
+        yield f"QEMU {asked.qemu} or newer"
+    if asked.iommu and not facts.iommu:
+        yield f"an IOMMU of kind {' or '.join(asked.iommu)}"
+
+
+def _of_the_card(card: Card, facts: Facts) -> Iterator[str]:
+    if card.variant is not None and not facts.kernel:
+        yield f"Linux {card.variant.kernel} or newer, with {card.variant.option}"
+    for what, have, wanted in (("firmware", facts.firmware, card.firmware), ("QEMU", facts.qemu, card.qemu)):
+        if wanted and not have:
+            yield f"{what} {wanted} or newer"
 
 
 _OF_THE_GUEST: Final = ("failover",)
