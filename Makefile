@@ -15,12 +15,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# The capture came at 16 Mb/s; at 5 Gb/s it is work for the card. Holding packets for 0.5 ms and taking the
-# page freed longest ago keep the driver from using the same few pages again and again, and a short downtime
-# lets the pre-copy run in rounds: that is where the strategies part.
-MAIN_JOB := run --strategy all --workload pcap --rate 5Gbps --set pcap.hold=500us \
-	--set driver.page-order=fifo --downtime-limit 30ms
-
 .DEFAULT_GOAL := help
 .PHONY: help setup bench test quick argument reference notebooks lint validate linux-guest benchmark clean
 
@@ -45,7 +39,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 bench: $(INSTALLED)
-	$(BIN)/bench $(MAIN_JOB)
+	$(BIN)/bench run
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -18,6 +18,7 @@ from vfbench.commands.advise import advise
 from vfbench.commands.calibrate import calibrate
 from vfbench.commands.claims import claims
 from vfbench.commands.doctor import doctor
+from vfbench.commands.faults import faults
 from vfbench.commands.fetch import fetch
 from vfbench.commands.ndr import ndr
 from vfbench.commands.report import compare, pack, report
@@ -131,6 +132,7 @@ bench.add_command(advise)
 bench.add_command(calibrate)
 bench.add_command(claims)
 bench.add_command(doctor)
+bench.add_command(faults)
 bench.add_command(fetch)
 bench.add_command(sensitivity)
 bench.add_command(sweep)

@@ -23,7 +23,7 @@ from vfbench.errors import UserError
 from vfbench.records import Outcome, Record, intervals_frame, read_records, rounds_frame, runs_frame
 from vfbench.report import figures
 from vfbench.report.figures.look import COLOURS, look
-from vfbench.report.figures.timeline import without_slivers
+from vfbench.report.figures.timeline import without_slivers, without_the_end
 
 Draw = Callable[[list[Record]], Figure]
 
@@ -34,6 +34,7 @@ DRAWN: dict[str, Draw] = {
     "latency": lambda records: figures.latency_percentiles(runs_frame(records)),
     "cycles": lambda records: figures.cycles_per_packet(runs_frame(records)),
     "integrity": lambda records: figures.integrity(runs_frame(records)),
+    "pareto": lambda records: figures.pareto(runs_frame(records)),
     "throughput": lambda records: figures.throughput_by_frame_size(runs_frame(records)),
 }
 TIMED = [name for name in DRAWN if name not in ("rounds", "integrity")]
@@ -64,7 +65,12 @@ def words(figure: Figure) -> str:
 def test_axes_say_what_they_show_and_in_which_unit(drawn: Drawn, name: str) -> None:
     written = words(drawn(name))
     units = {"rounds": "(MiB)", "timeline": "(Gb/s)", "downtime": "(ms)", "latency": "(us, logarithmic)"}
-    units |= {"cycles": "(cycles per packet)", "integrity": "pages per migration", "throughput": "(bytes)"}
+    units |= {
+        "pareto": "gap for the peer (ms)",
+        "cycles": "(cycles per packet)",
+        "integrity": "pages per migration",
+        "throughput": "(bytes)",
+    }
     assert units[name] in written
 
 
@@ -260,3 +266,42 @@ def test_what_the_end_of_a_phase_cut_off_is_drawn_with_the_interval_before_it() 
     shown = without_slivers(rows)
     assert list(shown["length_ms"]) == [10.1, 3.0, 10.0]
     assert list(shown["gbps"]) == pytest.approx([6.0, 1.0, 5.0])
+
+
+def test_a_damaged_strategy_is_crossed_out_and_joins_no_front(records: list[Record]) -> None:
+    written = words(DRAWN["pareto"](records))
+    assert "DAMAGED" in written
+    whole = [record for record in records if record.run["strategy"] == "careful"]
+    with pytest.raises(UserError, match="one dot is no picture"):
+        DRAWN["pareto"](whole)
+
+
+def test_one_damaged_run_of_nine_is_seen_in_the_picture_of_integrity(tmp_path: Path) -> None:
+    for seed in range(1, 10):
+        write(tmp_path, experiment(seed=seed), outcome(8.0, packets_corrupted=5 * (seed == 7)))
+    assert "5 (1 of 9 runs)" in words(DRAWN["integrity"](read_records(tmp_path)))
+
+
+def test_pre_copies_without_rounds_are_no_picture(tmp_path: Path) -> None:
+    ended = dataclasses.replace(outcome(8.0), rounds=[{"round": 0, "dirty_pages": 5, "resent_bytes": 0}])
+    write(tmp_path, experiment(), ended)
+    with pytest.raises(UserError, match="no course to draw"):
+        DRAWN["rounds"](read_records(tmp_path))
+
+
+def test_a_pre_copy_that_was_given_up_is_said_to_be(tmp_path: Path) -> None:
+    write(
+        tmp_path, experiment(), dataclasses.replace(outcome(8.0), state="not-converged", reason="30 rounds")
+    )
+    assert "of careful where it was given up" in words(DRAWN["rounds"](read_records(tmp_path)))
+
+
+def test_the_timeline_ends_where_the_peer_ends() -> None:
+    rows = pandas.DataFrame(
+        {
+            "phase": ["steady", "migrating", "blackout", "after", "after"],
+            "length_ms": [10.0] * 5,
+            "packets_offered": [100, 100, 100, 100, 3],
+        }
+    )
+    assert len(without_the_end(rows)) == 4

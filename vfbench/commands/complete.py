@@ -72,6 +72,15 @@ def complete_setting(
     return _items((f"{each}=" for each in known), incomplete)
 
 
+def complete_sweep(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The shipped grids, and files."""
+    from vfbench.sweeps.shipped import shipped_sweeps
+
+    return [*_items(shipped_sweeps(), incomplete), CompletionItem(incomplete, type="file")]
+
+
 def complete_result(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

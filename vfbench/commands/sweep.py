@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vfbench.commands import Registries, pass_registries
+from vfbench.commands.complete import complete_sweep
 
 if TYPE_CHECKING:
     from vfbench.sweeps.results import SweepResults
@@ -18,7 +19,7 @@ EXIT_INTERRUPTED = 130
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE|NAME", shell_complete=complete_sweep)
 @click.option("--list", "list_only", is_flag=True, help="List the cells and the state of each; run nothing.")
 @click.option("--dry-run", is_flag=True, help="Say how many cells would run and how long; run nothing.")
 @click.option(
@@ -56,7 +57,7 @@ EXIT_INTERRUPTED = 130
 @pass_registries
 def sweep(
     registries: Registries,
-    file: Path,
+    file: str,
     list_only: bool,
     dry_run: bool,
     globs: tuple[str, ...],
@@ -69,27 +70,29 @@ def sweep(
 ) -> int:
     """Run every cell of the grids in FILE.
 
-    FILE is TOML; docs/sweeps.md describes it. Finished cells are skipped, so the same command goes on where an
-    earlier one was stopped. The cells' records are in DIR/<name of FILE>, for `bench show` and all else that
-    reads results.
+    FILE is TOML, as docs/sweeps.md describes, or the NAME of one that is shipped (quick, argument). Finished cells
+    are skipped, so the same command goes on where an earlier one was stopped. The cells' records are in
+    DIR/<name of FILE>, for `bench show` and all else that reads results.
     """
     from vfbench.errors import UserError
     from vfbench.report.sweep_summary import describe_plan, list_cells
     from vfbench.sweeps.cells import cells_of, matching
     from vfbench.sweeps.grid import read_grids, replaced
     from vfbench.sweeps.results import SweepResults
+    from vfbench.sweeps.shipped import grid_file
     from vfbench.sweeps.sweep import default_workers, make_plan
 
     if workers and scheduler:
         raise UserError("--workers and --scheduler are both given; a cluster has its own workers")
-    grids = [replaced(grid, profile, time_limit) for grid in read_grids(file)]
+    path = grid_file(file)
+    grids = [replaced(grid, profile, time_limit) for grid in read_grids(path)]
     every = cells_of(grids, registries.strategies(), registries.workloads())
     cells = matching(every, globs)
     if not cells:
         raise UserError(
             f"none of the {len(every)} cells matches {', '.join(globs)}; --list shows their labels"
         )
-    folder = SweepResults(results / file.stem)
+    folder = SweepResults(results / path.stem)
     plan = make_plan(cells, folder, force=force)
     if list_only:
         click.echo("\n".join(list_cells(plan)))

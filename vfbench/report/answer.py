@@ -85,7 +85,7 @@ class Answer:
     @property
     def sentences(self) -> list[str]:
         """For a page, whose lines are as long as they need to be."""
-        return [statement.fitted(240) for statement in (*self.integrity, *self.ranking)]
+        return [statement.fitted(240) for statement in (*self.integrity, *self.ranking)][:MOST_LINES]
 
 
 def answer_of(records: Sequence[Record]) -> Answer:

@@ -8,11 +8,12 @@ from typing import Any
 
 from vfbench.records import SCHEMA_VERSION, Record
 from vfbench.records.damage import damage_of, verdict_of
+from vfbench.report.answer import answer_of
 from vfbench.report.groups import grouped
 
 
 def json_document(records: Iterable[Record], relative: Sequence[dict[str, Any]] = ()) -> str:
-    """`{"schema": ..., "integrity": [...], "runs": [...]}`, and `relative` where rows relative to a baseline are given.
+    """`{"schema": ..., "integrity": [...], "answer": [...], "runs": [...]}`, and `relative` with a baseline.
 
     `integrity` leads: by variant whether it arrived whole, over all its repeats. A run has the same of itself, every
     column of `schema.RUNS`, its parameters and rounds. Missing values are null. `wall_s` is the seconds that the
@@ -22,6 +23,7 @@ def json_document(records: Iterable[Record], relative: Sequence[dict[str, Any]] 
     document = {
         "schema": SCHEMA_VERSION,
         "integrity": integrity(records),
+        "answer": answer_of(records).sentences if records else [],
         "runs": [_run(record) for record in records],
         **({"relative": list(relative)} if relative else {}),
     }

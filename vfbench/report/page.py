@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
 from vfbench.records import Record, intervals_frame, rounds_frame, runs_frame
+from vfbench.records.damage import damage
 from vfbench.report.against_baseline import Comparison, choose_baseline, compared
-from vfbench.report.answer import Answer, answer
+from vfbench.report.answer import Answer, answer, answer_of
+from vfbench.report.decision import decision_map
 from vfbench.report.families import Family, frame_size_families
 from vfbench.report.heading import heading
 from vfbench.report.overall import overall
 from vfbench.report.provenance import SURE, commands, environments, profiles, seeds
+from vfbench.report.ranking import Ranked, ranking
 from vfbench.report.scenarios import Scenario, in_rounds, main_scenarios, scenarios
 from vfbench.report.verdict_rows import tally, verdict_rows
 
@@ -45,6 +48,9 @@ class Section:
     heading: tuple[str, ...]
     answer: Answer
     comparison: Comparison
+    columns: tuple[str, ...]
+    ranking: tuple[Ranked, ...]
+    pareto: Picture | None = None
     pictures: tuple[Picture, ...] = field(default=())
     integrity: Picture | None = None
 
@@ -59,6 +65,9 @@ def render(records: Sequence[Record], format_: str, baseline: str | None = None,
     verdicts = verdict_rows(records)
     context = {
         "baseline": chosen,
+        "verdict": damage(record.run for record in records),
+        "answer": answer_of(records),
+        "map": decision_map(found),
         "overall": overall(found),
         "main": [_section(each, chosen, found if with_pictures else ()) for each in main],
         "sizes": _sizes(records) if with_pictures else [],
@@ -82,13 +91,17 @@ def _section(scenario: Scenario, baseline: str, found: Sequence[Scenario] = ()) 
     """With pictures if all scenarios are given: not every figure has something to show of this one."""
     comparison = compared(scenario, baseline)
     lines = tuple(heading(scenario.groups))
+    columns, rows = ranking(scenario.groups)
     if not found:
-        return Section(scenario, lines, answer(scenario), comparison)
+        return Section(scenario, lines, answer(scenario), comparison, columns, rows)
     return Section(
         scenario,
         lines,
         answer(scenario),
         comparison,
+        columns,
+        rows,
+        _pareto(scenario.typical),
         tuple(_pictures(scenario.typical, in_rounds(scenario, found))),
         _integrity(scenario.typical),
     )
@@ -140,6 +153,20 @@ def _pictures(scenario: Scenario, rounds_of: Scenario) -> Iterable[Picture]:
     ]
     for title, reading, draw in timed:
         yield _picture(title, reading, scenario, draw)
+
+
+def _pareto(scenario: Scenario) -> Picture | None:
+    """None where times don't count: the ranking stands alone then."""
+    from vfbench.report import figures
+
+    if scenario.functional:
+        return None
+    return _picture(
+        "Blackout against steady cost",
+        "Nearer to the corner is better; crossed out is damaged.",
+        scenario,
+        lambda: figures.pareto(runs_frame(scenario.records)),
+    )
 
 
 def _integrity(scenario: Scenario) -> Picture:

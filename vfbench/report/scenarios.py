@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -115,16 +116,57 @@ def aspects_of(record: Record) -> dict[str, str]:
     return aspects | dict(aspect(name, value) for name, value in settings.items())
 
 
+ALWAYS_TOLD = ("testbed", "workload.frame", "workload.rate", "workload.send")
+"""Aspects that stand in every title, if they tell scenarios apart at all."""
+
+PLAIN = {
+    "workload.frame": "{} frames",
+    "workload.rate": "at {}",
+    "workload.send": "sending {}",
+    "guest.queues": "{} queues",
+    "guest.memory": "guest of {}",
+    "migration.downtime-limit": "limit {}",
+    "migration.bandwidth": "migrating at {}",
+    "driver.page-reuse none": "fresh pages",
+    "driver.page-reuse flip": "reused pages",
+    "driver.page-order fifo": "oldest page first",
+    "driver.page-order lifo": "newest page first",
+    "workload.rate 0": "at line rate",
+    "workload.send 0": "receiving",
+}
+"""Aspects in words; of all others a title says the name and the value."""
+
+
 def titles(aspects: Sequence[dict[str, str]]) -> list[str]:
-    """A title each: the workload, and every aspect that isn't the same in all of them."""
+    """A plain name each: the workload, and what sets it apart from most others, in words.
+
+    Settings at which most of the scenarios agree are left out, unless two would be called the same without them.
+    """
     names = dict.fromkeys(name for each in aspects for name in each if name != "workload")
     telling = [name for name in names if len({each.get(name, "") for each in aspects if name in each}) > 1]
-    return [
-        ", ".join(
-            [
-                own["workload"],
-                *(f"{name.removeprefix('workload.')} {own[name]}" for name in telling if name in own),
-            ]
-        )
+    usual = {name: _commonest([each.get(name) for each in aspects]) for name in telling}
+    told = [
+        [name for name in telling if name in own and (name in ALWAYS_TOLD or own[name] != usual[name])]
         for own in aspects
     ]
+    named = [_title(own, each) for own, each in zip(aspects, told, strict=True)]
+    for alike in {title for title in named if named.count(title) > 1}:
+        places = [place for place, title in enumerate(named) if title == alike]
+        apart = [name for name in telling if len({aspects[place].get(name) for place in places}) > 1]
+        for place in places:
+            more = [name for name in telling if name in aspects[place] and name in (*told[place], *apart)]
+            named[place] = _title(aspects[place], more)
+    return named
+
+
+def _title(own: dict[str, str], names: Sequence[str]) -> str:
+    return ", ".join([own["workload"], *(_in_words(name, own[name]) for name in names)])
+
+
+def _in_words(name: str, value: str) -> str:
+    plain = PLAIN.get(f"{name} {value}") or PLAIN.get(name)
+    return plain.format(value) if plain else f"{name.rpartition('.')[2]} {value}"
+
+
+def _commonest(values: Sequence[str | None]) -> str | None:
+    return Counter(values).most_common(1)[0][0]

@@ -10,6 +10,7 @@ from vfbench.report.figures.cycles import cycles_per_packet
 from vfbench.report.figures.downtime import downtime_parts
 from vfbench.report.figures.integrity import integrity
 from vfbench.report.figures.latency import latency_percentiles
+from vfbench.report.figures.pareto import pareto
 from vfbench.report.figures.picture import to_png, to_svg
 from vfbench.report.figures.rounds import pre_copy_rounds
 from vfbench.report.figures.throughput import measure_against, throughput_by_frame_size
@@ -22,6 +23,7 @@ __all__ = [
     "latency_percentiles",
     "measure_against",
     "migration_timeline",
+    "pareto",
     "pre_copy_rounds",
     "throughput_by_frame_size",
     "to_png",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.patches import Patch
 
+from vfbench.records import damage
 from vfbench.report.figures.canvas import (
     EDGE,
     bar_height_in,
@@ -24,19 +25,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PAGES = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
-PACKETS = ("packets_corrupted", "packets_phantom", "packets_duplicated")
+PAGES = tuple(kind.measure for kind in damage.STALE)
+PACKETS = tuple(kind.measure for kind in damage.PACKETS)
 KINDS = (
     "payload pages, corrupted packets",
     "descriptor pages, phantom packets",
     "other pages, packets twice",
+    "corrupted packets sent",
 )
-HATCHES = ("", "xxx", "|||")
+HATCHES = ("", "xxx", "|||", "---")
 
 
 @drawn
 def integrity(runs: pandas.DataFrame) -> Figure:
-    """Stale pages by kind, and packets delivered corrupted, out of nothing, or twice; medians per run."""
+    """Stale pages by kind, and packets delivered corrupted, out of nothing, or twice: the worst run."""
     series = series_of(measured(runs))
     figure, (pages, packets) = paper(1, 2, 1.5 + bar_height_in(series, 0.36), sharey=True)
     for axes, columns, title, label in (
@@ -52,7 +54,8 @@ def integrity(runs: pandas.DataFrame) -> Figure:
     caption(
         figure,
         series,
-        "Medians. Pages are compared at the stop, packets as the application takes them.",
+        "The worst run of each, and how many were damaged. Pages are compared at the stop, packets as the application "
+        "takes them.",
         times=False,
     )
     return figure
@@ -60,12 +63,18 @@ def integrity(runs: pandas.DataFrame) -> Figure:
 
 def _bar(axes: Axes, place: int, series: Series, columns: Sequence[str]) -> float:
     """Draws the kinds end to end with their sum, and gives where they end."""
-    medians = [series.rows[column].median() for column in columns]
-    widths = [0.0 if value != value else float(value) for value in medians]  # NaN was not measured
+    rows = series.rows[list(columns)].astype("float64")
+    each_run = rows.sum(axis=1, min_count=1)
+    if each_run.isna().all():
+        axes.annotate(" not compared", (0, place), va="center", fontsize=8)
+        return 0.0
+    worst = rows.iloc[int(each_run.fillna(-1).to_numpy().argmax())]
+    widths = [0.0 if value != value else float(value) for value in worst]  # NaN was not measured
     left = 0.0
-    for width, hatch in zip(widths, HATCHES, strict=True):
+    for width, hatch in zip(widths, HATCHES, strict=False):
         axes.barh(place, width, left=left, color=series.look.colour, hatch=hatch, height=0.62, **EDGE)
         left += width
-    text = " not measured" if all(value != value for value in medians) else f" {left:,.10g}"
+    hit = int((each_run > 0).sum())
+    text = f" {left:,.10g}" + (f" ({hit} of {len(rows)} runs)" if hit and len(rows) > 1 else "")
     axes.annotate(text, (left, place), va="center", fontsize=8, fontweight="bold" if left else "normal")
     return left

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
+from vfbench.errors import UserError
 from vfbench.report.figures.canvas import WHISKERS, caption, drawn, legend, paper, spread, thousands
 from vfbench.report.figures.series import Series, measured, series_of
 
@@ -16,12 +18,18 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 MANY_ROUNDS = 10
+FEWEST_ROUNDS = 3
+"""With fewer there is no course of rounds to be seen."""
 
 
 @drawn
 def pre_copy_rounds(rounds: pandas.DataFrame) -> Figure:
     """Dirty pages found at the end of each round, and MiB that each round sent again; round 0 sends all."""
     series = series_of(measured(rounds))
+    if all(each.rows["round"].nunique() < FEWEST_ROUNDS for each in series):
+        raise UserError(
+            "every pre-copy switched over during its first pass or after the second sync, so there is no course to draw"
+        )
     figure, (dirty, resent) = paper(1, 2, 3.5, sharex=True)
     for each in series:
         _line(dirty, each, "dirty_pages", 1)
@@ -38,10 +46,21 @@ def pre_copy_rounds(rounds: pandas.DataFrame) -> Figure:
         figure,
         series,
         WHISKERS,
-        "A series ends where its pre-copy switches over to the stop-and-copy.",
+        _ends(series),
         times=False,
     )
     return figure
+
+
+def _ends(series: Sequence[Series]) -> str:
+    """What the end of a line means, of those that never completed as well."""
+    never = [each.label for each in series if (each.rows["state"] == "not-converged").any()]
+    words = "A line ends where its pre-copy switches over to the stop-and-copy"
+    return (
+        f"{words}; of {', '.join(never)} where it was given up, never having converged."
+        if never
+        else f"{words}."
+    )
 
 
 def _line(axes: Axes, series: Series, measure: str, unit: float) -> None:

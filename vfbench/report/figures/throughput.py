@@ -41,6 +41,8 @@ NAMES = {"gbps": "throughput", "stale_pages_payload": "stale packet pages"}
 DODGE = 0.5
 """Of the distance between two words, what the series are spread over."""
 GIGA = 1e9
+LEVEL = 0.99
+"""This share of the best other's throughput or more is level with it."""
 MIB = 1 << 20
 _UNITS = {column.name: (column.meaning, column.unit) for column in RUNS}
 
@@ -88,13 +90,16 @@ def _small_multiples(series: Sequence[Series]) -> Figure:
     own = own if others else list(series)
     every = pandas.concat([each.rows for each in series])
     rows = -(-len(own) // PANEL_COLUMNS)
-    figure, grid = paper(rows, PANEL_COLUMNS, 0.9 + 1.55 * rows, sharex=True, sharey=True, squeeze=False)
+    figure, grid = paper(rows, PANEL_COLUMNS, 0.9 + 1.7 * rows, sharex=True, sharey=True, squeeze=False)
     for axes, each in zip(grid.flat, own, strict=False):
         for one in (*others, dataclasses.replace(each, size=0.4, line="-")):
             _line(axes, one, FRAME_SIZE, "gbps")
         _frame_size_axes(axes, every)
         title = each.label.removeprefix(f"{most} ") if others else each.label
-        axes.set_title(tick_label(title, 26), fontsize=8, fontweight="normal")
+        message = _against_best(each, others)
+        axes.set_title(
+            tick_label(title, 26) + (f"\n{message}" if message else ""), fontsize=8, fontweight="normal"
+        )
     for axes in list(grid.flat)[len(own) :]:
         axes.set_visible(False)
     for column in range(PANEL_COLUMNS):  # the lowest panel of each column bears the ticks
@@ -111,6 +116,23 @@ def _small_multiples(series: Sequence[Series]) -> Figure:
     variants = f"A panel for each variant of {most}. " if others else ""
     caption(figure, series, f"{variants}Across: {FRAME_SIZE_LABEL}.", WHISKERS, DELIVERED)
     return figure
+
+
+def _against_best(series: Series, others: Sequence[Series]) -> str:
+    """A panel's message: how far the variant falls behind the best of the others, and at which frame size."""
+    shares = []
+    for size, part in series.rows.groupby(FRAME_SIZE):
+        rivals = [each.rows.loc[each.rows[FRAME_SIZE] == size, "gbps"].median() for each in others]
+        best = max((rate for rate in rivals if rate == rate), default=0.0)
+        own = part["gbps"].median()
+        if own == own and best > 0:
+            shares.append((float(own) / float(best), int(str(size))))
+    if not shares:
+        return ""
+    worst, size_bytes = min(shares)
+    if worst >= LEVEL:
+        return "level with the best other"
+    return f"down to {100 * worst:.0f} % of the best other, at {size_bytes} B"
 
 
 @drawn

@@ -24,6 +24,8 @@ PHASES: dict[str, dict[str, Any]] = {
 }
 """How the background of a phase looks; no phase is told by its shade alone."""
 HEADROOM = 1.12
+STILL_SENDING = 0.5
+"""Less than this share of the usual packets at the end of a run is the peer ending, not the strategy."""
 """The axis reaches further than the fastest interval, so that no line lies on its edge."""
 
 
@@ -60,7 +62,20 @@ def migration_timeline(intervals: pandas.DataFrame) -> Figure:
 def _first_run(series: Series) -> Series:
     rows = series.rows
     first = rows[rows["experiment"] == rows["experiment"].iloc[0]].sort_values("interval")
-    return dataclasses.replace(series, rows=without_slivers(first))
+    return dataclasses.replace(series, rows=without_slivers(without_the_end(first)))
+
+
+def without_the_end(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """One run's intervals without those at its end in which the peer had stopped sending: their dip means nothing."""
+    if "packets_offered" not in rows or rows["packets_offered"].isna().any():
+        return rows
+    offered = rows["packets_offered"] / rows["length_ms"]
+    usual = STILL_SENDING * float(offered.median())
+    last = len(rows)
+    while last > 1 and rows["phase"].iloc[last - 1] == "after" and float(offered.iloc[last - 1]) < usual:
+        last -= 1
+    ended = rows.iloc[:last]
+    return ended if (ended["phase"] == "after").any() else rows
 
 
 def without_slivers(rows: pandas.DataFrame) -> pandas.DataFrame:
