@@ -35,7 +35,7 @@ def pareto(runs: pandas.DataFrame) -> Figure:
         raise UserError("fewer than two strategies have a blackout and a cost: one dot is no picture")
     figure, axes = paper(1, 1, 3.5)
     whole = []
-    for number, (each, (cost, gap)) in enumerate(points, start=1):
+    for each, (cost, gap) in points:
         damaged = damage_in(each.rows).damaged > 0
         style = each.style() | {"linestyle": "none", "markersize": 13}
         axes.plot(cost, gap, alpha=0.45 if damaged else 1.0, **style)
