@@ -41,9 +41,9 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
         _check_header(content, where, _HEIR_HEADER, optional=("machine",))
     else:
         _check_header(content, where, _HEADER)
-    inherited = _inherited(content, where) if inherits else {}
-    base = load_profile(content["inherit"]).machine if inherits else {}
-    machine = _machine(content.get("machine", {}), base, where)
+    base = _base(content, where) if inherits else None
+    inherited = {} if base is None else _inherited(content, base, where)
+    machine = _machine(content.get("machine", {}), {} if base is None else base.machine, where)
     _check_names(content["costs"], where, inherited, machine)
     figures = {
         name: _figure(content["costs"][name], dimension, f"{where}: {name}")
@@ -90,12 +90,18 @@ def _feature(table: Any, kind: Kind, where: str) -> Feature:
     return Feature(has, table["sure"], text(table, "source", where))
 
 
-def _inherited(content: Mapping[str, Any], where: str) -> dict[str, Figure]:
-    """The base's figures as the heir has them: what `holds` there too as it is, the rest as estimates."""
-    base, holds = content["inherit"], content["holds"]
+def _base(content: Mapping[str, Any], where: str) -> Profile:
     others = tuple(each for each in shipped_profiles() if each != content["name"])
-    if base not in others:
-        raise UserError(f"{where}: inherit {base!r} is no shipped profile; there are {listed(others)}")
+    if content["inherit"] not in others:
+        raise UserError(
+            f"{where}: inherit {content['inherit']!r} is no shipped profile; there are {listed(others)}"
+        )
+    return load_profile(content["inherit"])
+
+
+def _inherited(content: Mapping[str, Any], base: Profile, where: str) -> dict[str, Figure]:
+    """The base's figures as the heir has them: what `holds` there too as it is, the rest as estimates."""
+    holds = content["holds"]
     if not isinstance(holds, list):
         raise UserError(
             f"{where}: holds {holds!r} is no list; give the names of figures that are the same here"
@@ -108,8 +114,8 @@ def _inherited(content: Mapping[str, Any], where: str) -> dict[str, Figure]:
         if name in content["costs"]:
             raise UserError(f"{where}: holds {name!r}, and [costs.{name}] states it; leave one of them out")
     return {
-        name: figure if name in holds else _taken_over(figure, base)
-        for name, figure in load_profile(base).figures.items()
+        name: figure if name in holds else _taken_over(figure, base.name)
+        for name, figure in base.figures.items()
     }
 
 
