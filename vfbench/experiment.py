@@ -78,6 +78,8 @@ class Experiment:
             value = getattr(self, each.name)
             if each.name in ("strategy", "workload"):
                 document[each.name] = {"name": value.name, "parameters": parameters.to_json(value)}
+                if each.name == "workload" and value.inputs:
+                    document[each.name]["inputs"] = dict(value.inputs)
             elif each.name in GROUPS:
                 document[each.name] = parameters.to_json(value)
             else:
@@ -93,7 +95,8 @@ class Experiment:
     ) -> Experiment:
         """The experiment that a document describes; what it leaves out but strategy and workload is default.
 
-        UserError for an unknown strategy, workload, group or parameter, listing what exists.
+        UserError for an unknown strategy, workload, group or parameter, listing what exists, and for an input whose
+        content is another now.
         """
         if not isinstance(document, Mapping):
             raise UserError(f"{document!r} is no experiment: an object with a strategy and a workload")
@@ -107,18 +110,22 @@ class Experiment:
         for name, group in GROUPS.items():
             if name in document:
                 parts[name] = parameters.from_json(group, document[name])
-        return cls(**parts)
+        made = cls(**parts)
+        _check_inputs(made.workload, document["workload"].get("inputs", {}))
+        return made
 
     @property
     def digest(self) -> str:
         """First 12 hex digits of the SHA-256 of the canonical JSON: equal for equal experiments.
 
-        A group that says so is left out where it is wholly at its defaults, so a new one changes no digest.
+        A file is known by its content, not by its path. A group that says so is left out where it is wholly at its
+        defaults, so a new one changes no digest.
         """
         document = self.to_json()
         for name, group in GROUPS.items():
             if group.left_out_of_identity_at_default and not parameters.changed(getattr(self, name)):
                 del document[name]
+        document = identity(document)
         canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -149,12 +156,35 @@ class Experiment:
         return parts
 
 
+def identity(document: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's document without the paths of files whose content it names: equal for equal experiments."""
+    workload = document["workload"]
+    if not workload.get("inputs"):
+        return dict(document)
+    given = {name: value for name, value in workload["parameters"].items() if name not in workload["inputs"]}
+    return {**document, "workload": {**workload, "parameters": given}}
+
+
+_KEYS = {"strategy": ("name", "parameters"), "workload": ("name", "parameters", "inputs")}
+
+
+def _check_inputs(workload: Workload, known: object) -> None:
+    if not isinstance(known, Mapping):
+        raise UserError(f"workload: inputs {known!r} is no object")
+    for name, sha256 in workload.inputs.items():
+        if known.get(name, sha256) != sha256:
+            raise UserError(
+                f"{workload.name}.{name}: the content of {getattr(workload, name)!r} is another now (SHA-256 "
+                f"{sha256[:12]}..., not {str(known[name])[:12]}...); give the file that it was"
+            )
+
+
 def _named(kind: str, document: object, registry: Mapping[str, type[Any]]) -> Any:
     if not isinstance(document, Mapping) or not isinstance(document.get("name"), str):
         raise UserError(f"{kind}: {document!r} is no object with a name and parameters")
     for key in document:
-        if key not in ("name", "parameters"):
-            raise parameters.unknown(f"{kind}: there is no key", str(key), ["name", "parameters"])
+        if key not in _KEYS[kind]:
+            raise parameters.unknown(f"{kind}: there is no key", str(key), _KEYS[kind])
     if document["name"] not in registry:
         raise parameters.unknown(f"no {kind} is called", document["name"], registry)
     return parameters.from_json(registry[document["name"]], document.get("parameters", {}))

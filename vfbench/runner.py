@@ -17,6 +17,7 @@ from vfbench.needs import needs_of
 from vfbench.options import command_line
 from vfbench.records import Outcome, ResultSet
 from vfbench.testbeds import Testbed, load_testbed
+from vfbench.time_limit import DEFAULT_S, OutOfTime, Report, out_of_time, time_limit
 
 if TYPE_CHECKING:
     from vfbench.profiles import Profile
@@ -89,12 +90,14 @@ def run_all(
     results: ResultSet,
     progress: RunProgress,
     skip: Mapping[str, str] | None = None,
+    limit_s: float = DEFAULT_S,
 ) -> Iterator[FinishedRun]:
     """Run one after the other; each is on disk before it is yielded and before the next begins.
 
-    `skip` has by digest what is recorded as skipped, and why (:func:`to_skip`). A run that fails is recorded as such
-    and the rest goes on; so is a strategy that turns out not to be available, if others run beside it. UserError
-    (what the user must mend, or a disk that is full) and KeyboardInterrupt end it all; what has been yielded stays.
+    `skip` has by digest what is recorded as skipped, and why (:func:`to_skip`). A run that takes more than `limit_s`
+    of wall time is ended and recorded as timed-out. A run that fails is recorded as such and the rest goes on; so is a
+    strategy that turns out not to be available, if others run beside it. UserError (what the user must mend, or a
+    disk that is full) and KeyboardInterrupt end it all; what has been yielded stays.
     """
     several = len({experiment.strategy.name for experiment in experiments}) > 1
     for number, experiment in enumerate(experiments):
@@ -109,7 +112,7 @@ def run_all(
         if skip and experiment.digest in skip:
             outcome, error = Outcome("skipped", skip[experiment.digest]), None
         else:
-            outcome, error = attempt(testbed, experiment, profile, report)
+            outcome, error = attempt(testbed, experiment, profile, report, limit_s)
         if isinstance(error, Unavailable) and not several:
             raise error
         command = command_line(experiment)
@@ -118,12 +121,15 @@ def run_all(
 
 
 def attempt(
-    testbed: Testbed, experiment: Experiment, profile: Profile, report: Callable[[float, str], None]
+    testbed: Testbed, experiment: Experiment, profile: Profile, report: Report, limit_s: float = DEFAULT_S
 ) -> tuple[Outcome, Exception | None]:
     """One run and, if it failed or was skipped, with what; of errors only UserError is raised."""
     began = time.monotonic()
     try:
-        return testbed.run(experiment, profile, report), None
+        with time_limit(limit_s, report) as report_in_time:
+            return testbed.run(experiment, profile, report_in_time), None
+    except OutOfTime:
+        return Outcome("timed-out", out_of_time(limit_s), wall_s=time.monotonic() - began), None
     except Unavailable as unavailable:
         return Outcome("skipped", " ".join(str(unavailable).split())), unavailable
     except UserError:

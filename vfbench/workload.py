@@ -10,6 +10,7 @@ seed gives the same frames on any machine. Frame lengths are in bytes and includ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -182,6 +183,18 @@ class Workload:
     def heap_bytes(self) -> int:
         """Memory that the application's own structures take, over all queues."""
         return 0
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """SHA-256 of each file that decides what is sent, by the parameter's field that names it.
+
+        Of its content, wherever it lies: a run is the same if that is. A file that can't be read has none.
+        """
+        return {}
+
+    def input_frames(self, source: Any) -> int | None:
+        """Frames in one pass of the input, once ``source`` is prepared; None without an input."""
+        return None
 
     def prepare(self, source: Any) -> tuple[Any, ...]:
         """Fill ``source`` (rate, scratch, table) for a run; returns the arrays that must outlive it.

@@ -4,24 +4,28 @@ What one port would receive of it arrives as it did, faster or slower. Captures 
 of short frames sent, so four bytes are added and 64 is the least. Where the capture asks for more than the
 wire carries, frames wait for the wire; the peers of a replay do not slow down.
 
-Looped, a replay begins again one mean distance after its last frame.
+Looped, a replay begins again one mean distance after its last frame. A capture of one instant has no speed, and is
+refused unless one is given. What is replayed is the file's content: a run's identity has that and not its path.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vfbench.captures import read_capture
+from vfbench.captures import Capture, content_sha256, read_capture
 from vfbench.errors import UserError
 from vfbench.kernels import kernel
 from vfbench.machine.memory.words import load_word
-from vfbench.machine.wire import LEAST_FRAME_BYTES, LONGEST_FRAME_BYTES
+from vfbench.machine.wire import LEAST_FRAME_BYTES, LONGEST_FRAME_BYTES, WIRE_OVERHEAD_BYTES
 from vfbench.parameters import parameter
+from vfbench.untrusted import shown
 from vfbench.workload import NEVER_PS, Workload, may_put, put_frame
 
 SHIPPED_CAPTURE = Path(__file__).parent / "captures" / "veth-mixed.pcap"
@@ -83,7 +87,7 @@ class Pcap(Workload):
         high=1 << 20,
         help="flows kept apart; a capture's further flows share their numbers",
     )
-    capture: str = parameter("", help="pcap or pcapng file (empty: the shipped capture)")
+    capture: str = parameter("", help="pcap or pcapng file, compressed or not (empty: the shipped capture)")
     speed: float = parameter(
         1.0, unit="ratio", low=0.0, high=1e6, help="of the recorded speed; 0: as fast as the wire lets"
     )
@@ -113,9 +117,18 @@ class Pcap(Workload):
                 f"pcap.segment: {self.segment_bytes}B is less than {LEAST_SEGMENT_BYTES}B (IPv4's 576 and 18)"
             )
 
+    @cached_property
+    def inputs(self) -> Mapping[str, str]:
+        """Of the capture as it is when it is first asked for, which is before the run."""
+        sha256 = content_sha256(self.capture or SHIPPED_CAPTURE)
+        return {"capture": sha256} if sha256 else {}
+
+    def input_frames(self, source: Any) -> int:
+        return int(source.table_length)
+
     def prepare(self, source: Any) -> tuple[Any, ...]:
-        path = self.capture or str(SHIPPED_CAPTURE)
-        capture = read_capture(path)
+        path = shown(self.capture or SHIPPED_CAPTURE)
+        capture = self._read(path)
         wanted = (
             capture.received if self.direction == "received" else np.ones(len(capture.length), dtype=np.bool_)
         )
@@ -135,6 +148,14 @@ class Pcap(Workload):
         source.next_ps = 0
         source.scratch[ROUND_PS], source.scratch[LOOPED] = round_ps, self.loop
         return (table,)
+
+    def _read(self, path: str) -> Capture:
+        capture = read_capture(self.capture or SHIPPED_CAPTURE)
+        if self.inputs.get("capture") != capture.sha256:
+            raise UserError(
+                f"capture {path}: its content has changed since this run was asked for; ask for it again"
+            )
+        return capture
 
     def _segmented(
         self,
@@ -169,6 +190,14 @@ class Pcap(Workload):
     ) -> tuple[NDArray[np.int64], int]:
         """Start times in picoseconds, and how long a round of the loop lasts."""
         span_ns = int(time_ns[-1])
+        if span_ns == 0 and self.speed and not self.rate_bps:
+            frames = "one frame" if len(length) == 1 else f"{len(length)} frames of one instant"
+            raise UserError(
+                f"capture {path}: its replay is {frames}, which has no speed; give one, like --rate 1Gbps "
+                "(or pcap.speed=0, as fast as the wire lets)"
+            )
+        if span_ns == 0 and self.rate_bps:
+            return self._evenly(source, length)
         recorded_ns = span_ns * len(length) / max(1, len(length) - 1)
         if self.rate_bps:
             round_ps = self.gap_ps(source, float(length.mean())) * len(length)
@@ -182,6 +211,13 @@ class Pcap(Workload):
                 f"capture {path}: its replay would last {days:.0f} days, and 13 is the most; raise pcap.speed"
             )
         return np.rint(time_ns * ps_per_ns).astype(np.int64), round_ps
+
+    def _evenly(self, source: Any, length: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+        """The asked rate at every moment, where the capture knows no times: each frame in its part of a round."""
+        round_ps = self.gap_ps(source, float(length.mean())) * len(length)
+        wire_bytes = np.cumsum(length + WIRE_OVERHEAD_BYTES)
+        begins = np.concatenate([[0], wire_bytes[:-1]])
+        return np.rint(begins * (round_ps / float(wire_bytes[-1]))).astype(np.int64), round_ps
 
 
 def _renumbered(flow: NDArray[np.int64]) -> NDArray[np.int64]:

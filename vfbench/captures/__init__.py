@@ -11,6 +11,8 @@ No kept library reads all of it: `benchmarks/capture_readers.py` says of each wh
 from __future__ import annotations
 
 import hashlib
+import os
+from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from vfbench.captures.stream import Stream
 from vfbench.errors import UserError
 from vfbench.untrusted import open_regular, shown
 
-__all__ = ["Capture", "read_capture"]
+__all__ = ["Capture", "content_sha256", "read_capture"]
 
 MAX_FILE_BYTES = 4 << 30
 WANTED = "a pcap or pcapng file"
@@ -44,6 +46,20 @@ def read_capture(path: str | Path) -> Capture:
             known = _parse(file, name)
             cache.save(key, known)
     return known
+
+
+def content_sha256(path: str | Path) -> str:
+    """SHA-256 of the capture's content, unfolded; "" for a file that is no capture, of which no run comes."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  the path may be no Path, and hold a NUL
+        return _content_sha256(str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+    except (OSError, ValueError, UserError):
+        return ""
+
+
+@lru_cache(maxsize=64)
+def _content_sha256(path: str, _inode: int, _size: int, _changed_ns: int) -> str:
+    return read_capture(path).sha256
 
 
 def _parse(file: BufferedReader, name: str) -> Capture:

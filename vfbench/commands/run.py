@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from vfbench import time_limit
 from vfbench.commands import Registries, pass_registries
 from vfbench.commands.complete import complete_setting, complete_strategy, complete_workload
 from vfbench.commands.display import Display, damage_code, display_options, show_records
@@ -115,6 +116,14 @@ def shortcut_options(command: Command) -> Command:
     metavar="DIR",
     help="Folder that takes the records.",
 )
+@click.option(
+    "--time-limit",
+    "limit",
+    default=time_limit.DEFAULT,
+    show_default=True,
+    metavar="TIME",
+    help="Wall time for each run; one that takes longer is ended and recorded as timed-out.",
+)
 @display_options
 @click.option("--debug", is_flag=True, help="Show the traceback of an error and of a failed run.")
 @pass_registries
@@ -130,6 +139,7 @@ def run(
     repeat: int,
     seed: int,
     results: Path,
+    limit: str,
     debug: bool,
     display: Display,
     **shortcuts: str | None,
@@ -143,7 +153,8 @@ def run(
     if workload is None:
         workload, settings, given = _shipped(registries.comparison, settings, given)
     options = Options(strategies, workload, settings, given, preset, profile, testbed, seed)
-    return _run(registries, options, repeat, results, display, debug=debug)
+    limit_s = time_limit.parse_time_limit(limit, "--time-limit")
+    return _run(registries, options, repeat, results, display, limit_s, debug=debug)
 
 
 def _shipped(
@@ -158,7 +169,14 @@ def _shipped(
 
 
 def _run(
-    registries: Registries, options: Options, repeat: int, results: Path, display: Display, *, debug: bool
+    registries: Registries,
+    options: Options,
+    repeat: int,
+    results: Path,
+    display: Display,
+    limit_s: float,
+    *,
+    debug: bool,
 ) -> int:
     from vfbench.profiles import load_profile
     from vfbench.records import ResultSet, read_record
@@ -180,7 +198,7 @@ def _run(
     exit_code = 0
     try:
         with progress_bar(len(planned), quiet=display.quiet) as progress:
-            for done in run_all(planned, profile, result_set, progress, skip):
+            for done in run_all(planned, profile, result_set, progress, skip, limit_s):
                 finished.append(done)
                 if done.error is not None and debug:
                     traceback.print_exception(done.error)
@@ -192,5 +210,7 @@ def _run(
         if finished:
             records = [read_record(done.folder) for done in finished]
             show_records(records, display, f"Records: {result_set.folder}")
+    if any(done.outcome.state == "timed-out" for done in finished):
+        click.echo(f"bench: a run took longer than {limit_s:g} s; --time-limit gives it more", err=True)
     failed = any(done.outcome.state in ("failed", "timed-out") for done in finished)
     return exit_code or damage_code(records, display) or (EXIT_FAILED_RUN if failed else 0)

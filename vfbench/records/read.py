@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
+from vfbench.experiment import identity
 from vfbench.records.damage import verdict_of
 from vfbench.records.pack import PACKED, SHARED, TABLES, unpacked
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
@@ -46,7 +47,14 @@ class Record:
             if isinstance(value, Mapping):
                 values = value.get("parameters", {}) if part in ("strategy", "workload") else value
                 flat.update({f"{part}.{name}": each for name, each in values.items()})
+        for name, sha256 in self.manifest["experiment"]["workload"].get("inputs", {}).items():
+            flat[f"workload.{name}_sha256"] = sha256
         return flat
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The experiment, without the paths of files whose content is known: equal for equal ones, seed and all."""
+        return identity(self.manifest["experiment"])
 
 
 def read_records(path: str | Path) -> list[Record]:

@@ -165,6 +165,7 @@ MIGRATION = _columns(
 
 INTEGRITY = _columns(
     ("packets_offered", "int64", "packets", "packets that the peer sent over the whole run"),
+    ("input_frames", "int64", "packets", "frames in one pass of the workload's input file"),
     ("packets_delivered", "int64", "packets", "of those, delivered once and as they were sent"),
     ("packets_lost", "int64", "packets", "of those, never delivered"),
     ("packets_lost_fifo", "int64", "packets", "of those, no room in the device's FIFO or in front of vhost"),

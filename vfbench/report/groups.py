@@ -80,7 +80,7 @@ def repeats(records: Iterable[Record]) -> list[list[Record]]:
     """The records that differ in their seed only, in order of appearance."""
     found: dict[str, list[Record]] = {}
     for record in records:
-        experiment = {key: value for key, value in record.manifest["experiment"].items() if key != "seed"}
+        experiment = {key: value for key, value in record.identity.items() if key != "seed"}
         key = json.dumps([experiment, record.run["profile_digest"]], sort_keys=True)
         found.setdefault(key, []).append(record)
     return list(found.values())

@@ -102,9 +102,7 @@ def _rounds(scenario: Scenario) -> int:
 
 
 def _key(record: Record) -> str:
-    shared = {
-        key: value for key, value in record.manifest["experiment"].items() if key not in ("seed", "strategy")
-    }
+    shared = {key: value for key, value in record.identity.items() if key not in ("seed", "strategy")}
     return json.dumps([shared, record.run["profile_digest"]], sort_keys=True)
 
 

@@ -14,6 +14,7 @@ from vfbench.report.blocks import Column, rendered, width_of, wrap
 from vfbench.report.columns import SUBJECTS, Shown, Subject
 from vfbench.report.groups import Group, grouped
 from vfbench.report.heading import heading, spans
+from vfbench.report.input_note import about_input
 from vfbench.report.load import overloaded
 from vfbench.report.numbers import number, percent, share, size, whole
 from vfbench.report.rounds_note import why_no_rounds
@@ -120,7 +121,12 @@ _LEAST = 5e-4
 
 
 def _notes(groups: Sequence[Group], width: int, *, brief: bool) -> Iterable[str]:
-    notes = [*_ended_otherwise(groups), *_about_functional(groups), *_about_overload(groups)]
+    notes = [
+        *_ended_otherwise(groups),
+        *about_input(groups),
+        *_about_functional(groups),
+        *_about_overload(groups),
+    ]
     if not brief:
         notes += [*why_no_rounds(groups), *_about_repeats(groups), *_about_columns(groups)]
     if notes:

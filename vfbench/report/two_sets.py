@@ -128,7 +128,7 @@ def _check_different(name: str, keys: Sequence[str], side: Sequence[Group]) -> N
 
 def _work(group: Group) -> str:
     """What both machines must have done alike; what it cost them is what is compared."""
-    experiment = group.first.manifest["experiment"]
+    experiment = group.first.identity
     work = {name: value for name, value in experiment.items() if name not in ("seed", "profile")}
     return json.dumps(work, sort_keys=True)
 

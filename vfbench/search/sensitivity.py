@@ -176,7 +176,7 @@ def _range(verdict: Verdict) -> str:
 def _first_seeds(records: Sequence[Record]) -> list[Record]:
     found: dict[str, Record] = {}
     for record in sorted(records, key=lambda record: int(record.run["seed"] or 0)):
-        document = {key: value for key, value in record.manifest["experiment"].items() if key != "seed"}
+        document = {key: value for key, value in record.identity.items() if key != "seed"}
         found.setdefault(json.dumps(document, sort_keys=True), record)
     return list(found.values())
 

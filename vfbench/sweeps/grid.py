@@ -16,12 +16,11 @@ from typing import Any
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED
 from vfbench.parameters import unknown
-from vfbench.units import parse_whole
+from vfbench.time_limit import DEFAULT, DEFAULT_S, parse_time_limit
 
 Texts = dict[str, str]
 """Parameters as `--set` takes them: `guest.memory` -> `4GiB`."""
 
-DEFAULT_TIME_LIMIT = "10min"
 TOP_KEYS = ("about", "defaults", "grid")
 
 
@@ -42,7 +41,7 @@ class Grid:
     preset: str = "default"
     profile: str = DEFAULT_PROFILE
     testbed: str = DEFAULT_TESTBED
-    time_limit_s: float = 600.0
+    time_limit_s: float = DEFAULT_S
 
 
 GRID_KEYS = (
@@ -119,19 +118,10 @@ def _grid(block: object, defaults: Mapping[str, Any], where: str) -> Grid:
         preset=_text(given.get("preset", "default"), f"{where}: preset"),
         profile=_text(given.get("profile", DEFAULT_PROFILE), f"{where}: profile"),
         testbed=_text(given.get("testbed", DEFAULT_TESTBED), f"{where}: testbed"),
-        time_limit_s=parse_time_limit(given.get("time-limit", DEFAULT_TIME_LIMIT), f"{where}: time-limit"),
+        time_limit_s=parse_time_limit(
+            _text(given.get("time-limit", DEFAULT), f"{where}: time-limit"), f"{where}: time-limit"
+        ),
     )
-
-
-def parse_time_limit(text: object, where: str) -> float:
-    """Seconds of wall time that a cell may take; UserError unless it is a time above 0."""
-    try:
-        limit_ns = parse_whole(_text(text, where), "ns")
-    except UserError as error:
-        raise UserError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
-    if limit_ns == 0:
-        raise UserError(f"{where}: {text!r} leaves no time to run; give more than 0")
-    return limit_ns / 1e9
 
 
 def _table(value: object, where: str) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from vfbench.records import Encoded, Outcome, encode
 from vfbench.runner import attempt
 from vfbench.sweeps.specification import read_specification
 from vfbench.testbeds import load_testbed
+from vfbench.time_limit import out_of_time
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
 
 GRACE_S = 2.0
 """A run that has heard of its time limit ends within this time; a kernel that never returns hears nothing."""
-
-
-class OutOfTime(BaseException):
-    """The cell's time is over. No Exception: a strategy that catches those must not catch this."""
 
 
 @dataclass(frozen=True)
@@ -54,30 +49,23 @@ def run_cell(document: dict[str, Any]) -> CellResult:
     limit_s: float = document["time_limit_s"]
     ended: list[Outcome] = []
 
-    def report(_fraction: float, _phase: str) -> None:
-        if time.monotonic() - began > limit_s:
-            raise OutOfTime
-
     def run() -> None:
-        with contextlib.suppress(OutOfTime):
-            ended.append(_run(experiment, profile, report))
+        ended.append(_run(experiment, profile, limit_s))
 
     # A thread of its own, because nobody can interrupt compiled code: whoever waits can stop waiting.
     thread = threading.Thread(target=run, name="cell", daemon=True)
     thread.start()
     thread.join(limit_s + GRACE_S)
     wall_s = time.monotonic() - began
-    outcome = ended[0] if ended else Outcome("timed-out", f"still running after {limit_s:g} s", wall_s=wall_s)
+    outcome = ended[0] if ended else Outcome("timed-out", out_of_time(limit_s), wall_s=wall_s)
     record = encode(experiment, outcome, profile, started=started, command=command_line(experiment))
     return CellResult(outcome, started, record, os.getpid(), runs_on=thread.is_alive())
 
 
-def _run(experiment: Experiment, profile: Profile, report: Callable[[float, str], None]) -> Outcome:
+def _run(experiment: Experiment, profile: Profile, limit_s: float) -> Outcome:
     began = time.monotonic()
     try:
-        return attempt(load_testbed(experiment.testbed), experiment, profile, report)[0]
-    except OutOfTime:
-        raise
+        return attempt(load_testbed(experiment.testbed), experiment, profile, lambda *_: None, limit_s)[0]
     except BaseException as error:
         # What the user must mend ends a run, and a strategy may call sys.exit; a sweep goes on with other cells.
         return Outcome("failed", _reason(error), wall_s=time.monotonic() - began)

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed
+from vfbench.machine.wire import LONGEST_FRAME_BYTES, NEVER_PS, WIRE_OVERHEAD_BYTES
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
 from vfbench.migration.script import carry_out
@@ -26,6 +27,7 @@ from vfbench.testbeds.kvm.migrate import stream
 from vfbench.testbeds.kvm.migrate.destination_process import DestinationProcess
 from vfbench.testbeds.kvm.migrate.dirty_pages import RATE_INTERVALS, dirty_rate
 from vfbench.testbeds.kvm.migrate.migration import KvmMigration
+from vfbench.workload import ignore_answers
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -174,11 +176,21 @@ class Run:
         if phases.packets == 0:
             self._timeline.sleep_until(self._timeline.now_ps + self._steady_ps)
         while int(self._port.rx_offered) - begin.offered < phases.packets:
+            if self._is_dry():
+                break
             self._timeline.sleep_until(self._timeline.now_ps + 10**9)
         end = self._timeline.counters()
         self.guest_ticks = busy_ticks(self._site) - ticks
         self._port.measures_latency = 0
         return begin, end
+
+    def _is_dry(self) -> bool:
+        """Whether the peer has no more to offer: no frame is due ever, on the wire or of an answer on its way."""
+        port = self._port
+        if int(self._bench.records.source.next_ps) < NEVER_PS or port.incoming_head < port.incoming_count:
+            return False
+        waits = type(self._experiment.workload).peer_received is not ignore_answers
+        return not waits or (self._open_packets() == 0 and int(port.tx_offered) == int(port.tx_delivered))
 
     @property
     def _rate_intervals(self) -> int:
@@ -219,13 +231,14 @@ class Run:
         port = self._port
         self._bench.records.source.frames_left = 0
         hold_ps = self._experiment.workload.hold_ns * int(self._wire.slowdown_1024)
-        until_ps = self._timeline.now_ps + SETTLE_LIMIT_PS
+        step_ps = SETTLE_STEP_PS + 2 * hold_ps + self._longest_frame_ps()
+        until_ps = self._timeline.now_ps + max(SETTLE_LIMIT_PS, 4 * step_ps)
         open_before = -1
         while self._timeline.now_ps < until_ps and (
             self._unread() or 0 < self._open_packets() != open_before
         ):
             open_before = self._open_packets()
-            self._timeline.sleep_until(self._timeline.now_ps + SETTLE_STEP_PS + 2 * hold_ps)
+            self._timeline.sleep_until(self._timeline.now_ps + step_ps)
         self._timeline.finish()
         self._stop_everything()
         port.lost_reset += port.fifo_tail - port.fifo_head
@@ -236,6 +249,16 @@ class Run:
             raise RunFailed(
                 f"the ledger does not add up: {self._open_packets()} packets are neither here nor lost"
             )
+
+    def _longest_frame_ps(self) -> int:
+        """What a frame may take on the wire, as slow as that is here."""
+        wire_bytes = LONGEST_FRAME_BYTES + WIRE_OVERHEAD_BYTES
+        return (
+            wire_bytes
+            * int(self._bench.records.source.ps_per_byte)
+            * int(self._wire.slowdown_1024)
+            // NORMAL_SPEED
+        )
 
     def _stop_everything(self) -> None:
         """The guest, wherever it runs, and its device come to rest."""

@@ -111,6 +111,7 @@ def integrity(machine: Machine, migration: ModelMigration) -> Row:
         "packets_lost": ports.rx_offered - ports.rx_delivered - ports.rx_corrupted,
     }
     row: dict[str, Any] = {name: int(values.sum()) for name, values in received.items()}
+    row["input_frames"] = machine.experiment.workload.input_frames(machine.source)
     row["packets_sent"] = int(ports.tx_offered.sum())
     row["packets_sent_lost"] = int(sent_lost.sum())
     row["packets_sent_corrupted"] = int(ports.tx_corrupted.sum())

@@ -6,13 +6,14 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from vfbench.errors import RunFailed, UserError
+from vfbench.errors import UserError
 from vfbench.kernels import when_compiling
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
 from vfbench.migration.script import carry_out
 from vfbench.parameters import changed
 from vfbench.records import Outcome
+from vfbench.testbeds.model.ending import run_until_offered, settle
 from vfbench.testbeds.model.machine import Machine
 from vfbench.testbeds.model.measures import interval_rows, measures
 from vfbench.testbeds.model.migration import ModelMigration
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from vfbench.experiment import Experiment
     from vfbench.profiles import Profile
     from vfbench.testbeds import Progress
-
-PACKET_STEP_PS = 20 * 10**6
-SETTLE_STEP_PS = 10**9
-LONGEST_SETTLE_PS = 10**12
 
 
 def refusals(experiment: Experiment) -> list[str]:
@@ -71,7 +68,7 @@ def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome
     timeline.advance(machine.now_ps + experiment.phases.after_ns * 1000)
     after = Counters(machine)
     _note_silence(machine)
-    _settle(machine, timeline)
+    settle(machine, timeline)
     return Outcome(
         state=state,
         reason=reason,
@@ -88,8 +85,7 @@ def _run_steady(machine: Machine, timeline: Timeline) -> tuple[Counters, Counter
     if phases.packets == 0:
         timeline.advance(machine.now_ps + phases.steady_ns * 1000)
     else:
-        while int(machine.ports.rx_offered.sum()) - begin.offered < phases.packets:
-            timeline.advance(machine.now_ps + PACKET_STEP_PS)
+        run_until_offered(machine, timeline, begin.offered + phases.packets)
     return begin, Counters(machine)
 
 
@@ -112,37 +108,6 @@ def _note_silence(machine: Machine) -> None:
     asked_ps = min(machine.now_ps, int(machine.source.wire_free_ps))
     for port in machine.ports:
         port.longest_gap_ps = max(int(port.longest_gap_ps), asked_ps - int(port.seen_ps))
-
-
-def _settle(machine: Machine, timeline: Timeline) -> None:
-    """The peer falls silent; what is on its way arrives, and what never will is counted as lost."""
-    machine.source.frames_left = 0
-    limit_ps = machine.now_ps + LONGEST_SETTLE_PS + 2 * machine.experiment.workload.hold_ns * 1000
-    while _open_packets(machine) > 0 and machine.now_ps < limit_ps and _is_moving(machine, timeline):
-        pass
-    timeline.finish()
-    for port in machine.ports:
-        port.lost_reset += port.fifo_tail - port.fifo_head
-        port.fifo_head = port.fifo_tail
-        port.lost_ring += int(port.slot["pending"].sum())
-        port.slot["pending"] = 0
-    if _open_packets(machine) != 0:
-        raise RunFailed(
-            f"the ledger does not add up: {_open_packets(machine)} packets are neither here nor lost"
-        )
-
-
-def _is_moving(machine: Machine, timeline: Timeline) -> bool:
-    """Advance until nothing changes for longer than the application keeps a packet, and no driver polls."""
-    before = _open_packets(machine)
-    timeline.advance(machine.now_ps + SETTLE_STEP_PS + machine.experiment.workload.hold_ns * 1000)
-    return bool(machine.ports.polling.any()) or _open_packets(machine) != before
-
-
-def _open_packets(machine: Machine) -> int:
-    """Packets offered that are not yet delivered, corrupted or lost."""
-    now = Counters(machine)
-    return now.offered - now.delivered - now.corrupted - now.lost
 
 
 def _expected_ps(experiment: Experiment) -> int:

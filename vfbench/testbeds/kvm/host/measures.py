@@ -87,6 +87,7 @@ def integrity(bench: Bench, migration: KvmMigration) -> Row:
         "packets_delivered": int(port.rx_delivered),
         "packets_corrupted": int(port.rx_corrupted),
         "packets_lost": int(port.rx_offered - port.rx_delivered - port.rx_corrupted),
+        "input_frames": bench.experiment.workload.input_frames(bench.records.source),
         "packets_sent": int(port.tx_offered),
         "packets_sent_lost": int(port.tx_offered - port.tx_delivered - port.tx_corrupted),
         "packets_sent_corrupted": int(port.tx_corrupted),
