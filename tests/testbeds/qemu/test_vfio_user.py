@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,13 +200,13 @@ def test_its_state_crosses_and_comes_back_the_same(qemu):
 
 
 def test_every_descriptor_of_a_lost_connection_is_closed(qemu):
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     qemu.greet()
     qemu.take_vectors()
     qemu.vf.interrupts.clear_eventfds()
     for each in qemu.eventfds:
         os.close(each)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_the_log_has_a_bit_for_each_page_of_guest_physical_memory():

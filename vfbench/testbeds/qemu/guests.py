@@ -24,9 +24,11 @@ VF_BUS = 1
 """Number of the bus behind the VF's root port."""
 VF_DRIVER, VIRTIO_DRIVER = "ixgbevf", "virtio_net"
 GUEST_IOMMU = "intel-iommu,intremap=off,caching-mode=on"
+VF_ID = "vf0"
 VF_PORT = "pcie-root-port,id=vfport,chassis=2,slot=2"
 STANDBY_ID = "standby0"
 DEFAULT_VIRTQUEUE = 256
+FAILOVER_DRIVER = "net_failover"
 LOG_MAC = "02:00:00:00:00:77"
 INTERFACE = "eth0"
 APPLICATION = "application"
@@ -49,6 +51,8 @@ def wanted(experiment: Experiment) -> LinuxGuest:
     own = experiment.qemu
     controls = LinuxGuest(xdp="read" if own.xdp_control else "", device_log="dma" if own.device_log else "")
     way = merged((linux_guest(experiment.strategy), controls))
+    if [each.device for each in backends(experiment.strategy)] == ["vf", "virtio"]:
+        way = replace(way, primary="vf-with-standby")
     if own.rings == "auto":
         return way
     return replace(way, copies_rings=own.rings == "copied")
@@ -71,7 +75,7 @@ def modules_of(way: LinuxGuest) -> tuple[str, ...]:
     """Drivers in the order in which they are loaded: the first to come names its interface first."""
     if way.primary == "vf":
         return (VF_DRIVER, VIRTIO_DRIVER) if needs_log(way) else (VF_DRIVER,)
-    return (VIRTIO_DRIVER,) if way.primary == "virtio-net" else (VIRTIO_DRIVER, VF_DRIVER)
+    return (VIRTIO_DRIVER,) if way.primary == "virtio-net" else (FAILOVER_DRIVER, VIRTIO_DRIVER, VF_DRIVER)
 
 
 def setup_of(
@@ -111,7 +115,7 @@ def vf_device(way: LinuxGuest, folder: Path) -> dict[str, object]:
     """The arguments of the VF's device, as QMP's device_add takes them."""
     pair = {"failover_pair_id": STANDBY_ID} if way.primary == "vf-with-standby" else {}
     socket = {"type": "unix", "path": str(folder / VF_SOCKET)}
-    return {"driver": "vfio-user-pci", "id": "vf0", "bus": "vfport", "rombar": 0, "socket": socket, **pair}
+    return {"driver": "vfio-user-pci", "id": VF_ID, "bus": "vfport", "rombar": 0, "socket": socket, **pair}
 
 
 def needs_log(way: LinuxGuest) -> bool:

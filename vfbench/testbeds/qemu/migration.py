@@ -29,6 +29,8 @@ LOOK_S = 0.002
 LONGEST_S = 120.0
 SWITCHOVER_S = 20.0
 DRAIN_S = 1.0
+PLUG_S = 30.0
+"""The failover driver's link watch alone takes 2 s."""
 HELD_LIMIT_MS = 1
 """While the switchover is held, QEMU may stop only if this much downtime would do, which it never does in traffic."""
 ANY_DOWNTIME_MS = 2_000_000
@@ -57,6 +59,7 @@ class QemuMigration:
         self._server, self._look = server, look
         self.rounds = Rounds()
         self.started_s = self.stopped_s = self.paused_s = self.resumed_s = 0.0
+        self.plugged_s = 0.0
         self.parts_s: dict[str, float] = {}
         self.comparison: dict[str, Any] | None = None
         self.final: dict[str, Any] = {}
@@ -154,10 +157,14 @@ class QemuMigration:
         self._part("announce")
 
     def unplug_vf(self) -> None:
-        raise RunFailed("failover is not built on this testbed yet")
+        """Nothing yet: QEMU takes a failover pair's primary out of the guest itself when it begins to migrate."""
 
     def plug_vf(self) -> None:
-        raise RunFailed("failover is not built on this testbed yet")
+        """QEMU plugs the target's VF by itself (failover_pair_id); wait until the guest's driver has it."""
+        self._await(
+            lambda: self._server.call("uses_vf", place="target"), PLUG_S, "the target's VF was not plugged"
+        )
+        self.plugged_s = time.monotonic() - self.resumed_s
 
     # -- the pre-copy
 
@@ -221,6 +228,14 @@ class QemuMigration:
                 reason = status.get("error-desc", f"still {status['status']} after {limit_s:.0f} s")
                 raise RunFailed(f"the migration did not come to {wanted}: {reason}")
             self._look("blackout" if self.stopped_s else "migrating")
+            time.sleep(LOOK_S)
+
+    def _await(self, done: Callable[[], bool], limit_s: float, failure: str) -> None:
+        until = time.monotonic() + limit_s
+        while not done():
+            if time.monotonic() > until:
+                raise RunFailed(f"{failure} within {limit_s:.0f} s")
+            self._look("migrating" if not self.resumed_s else "after")
             time.sleep(LOOK_S)
 
     def _target_is_loaded(self) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PACE = {"tcg": 600, "kvm": 20_000}
 """Packets a second that a guest takes without trouble."""
+PRIMARY_S = 40.0
 SETTLE_S, SETTLE_LIMIT_S = 0.3, 5.0
 LEAST_PHASE_S = {"warm-up": 0.5, "steady": 2.0, "after": 2.0}
 """A guest that takes some hundred packets a second needs so long for what takes milliseconds at line rate."""
@@ -85,9 +86,19 @@ class Run:
         self._server.call("start", place="source")
         self._source.wait_until_booted()
         guests.bring_up(self._source, self._way)
+        if self._way.primary == "vf-with-standby":
+            self._wait_for_vf()
         hold_us = round(self._experiment.workload.hold_ns * self._slowdown / 1000)
         guests.start_programs(self._source, self._experiment, hold_us)
         self._server.call("start_peer", place="source")
+
+    def _wait_for_vf(self) -> None:
+        """QEMU plugs the primary once the guest's virtio driver asks for it, and its failover driver then takes it."""
+        until = time.monotonic() + PRIMARY_S
+        while not self._server.call("uses_vf", place="source"):
+            if time.monotonic() > until:
+                raise RunFailed(f"the guest's failover driver had no VF within {PRIMARY_S:.0f} s")
+            self._look("boot", LOOK_S)
 
     def _migrate(self) -> tuple[str, str]:
         self._phase("migrating")

@@ -170,6 +170,10 @@ class Server:
         """It, in ms, the time since the driver last took something included."""
         return max(self._longest_gap_ps, self._peer.now_ps - self._took_ps) / 1e9
 
+    def uses_vf(self, place: str) -> bool:
+        """Whether packets for the guest at ``place`` go to its VF."""
+        return self._places[place].uses_vf
+
     def drained(self, place: str) -> bool:
         """Whether the driver has taken all that the device wrote back."""
         return self._places[place].vf.driver_waits
