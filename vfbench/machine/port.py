@@ -139,6 +139,7 @@ PORT = np.dtype(
         ("rx_duplicated", "i8"),
         ("rx_phantom", "i8"),
         ("lost_fifo", "i8"),
+        ("lost_descriptor", "i8"),
         ("lost_blackout", "i8"),
         ("lost_reset", "i8"),
         ("lost_dma", "i8"),

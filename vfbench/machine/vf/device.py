@@ -126,6 +126,22 @@ def has_descriptor(port: Any) -> bool:
 
 
 @kernel
+def drop_without_descriptor(port: Any, until_ps: int) -> bool:
+    """Drop the FIFO's oldest frame if it is there by ``until_ps`` and the driver has given no descriptor for it.
+
+    The PF sets drop-enable for every queue of a VF (QDE, datasheet 8.2.3.27.8), so that a VF that falls behind does
+    not hold up the others: the FIFO waits for the DMA engine, never for a driver.
+    """
+    if port.fifo_head == port.fifo_tail or not port.enabled or has_descriptor(port):
+        return False
+    if port.fifo[port.fifo_head & (FIFO_FRAMES - 1)].ready_ps > until_ps:
+        return False
+    take_oldest(port)
+    port.lost_descriptor += 1
+    return True
+
+
+@kernel
 def take_oldest(port: Any) -> Any:
     """Take the oldest frame out of the FIFO."""
     frame = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
@@ -216,6 +232,8 @@ def vf_receive(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> N
                 admit(port)
             else:
                 break
+            continue
+        if drop_without_descriptor(port, min(until_ps, next_arrival_ps(port))):
             continue
         landing, arrival = next_landing_ps(cpu, port), next_arrival_ps(port)
         due = min(min(landing, arrival), port.write_back_due_ps)

@@ -28,6 +28,7 @@ from vfbench.testbeds.kvm.migrate.destination_process import DestinationProcess
 from vfbench.testbeds.kvm.migrate.dirty_pages import RATE_INTERVALS, dirty_rate
 from vfbench.testbeds.kvm.migrate.migration import KvmMigration
 from vfbench.workload import ignore_answers
+from vfbench.testbeds.outcome import integrity, moving, throughput
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -288,12 +289,13 @@ class Run:
             state=state,
             reason=reason,
             measures={
-                **measures.speed(begin, end, migrated),
+                **throughput(begin, end, migrated),
                 **measures.cycles(begin, end, None if self.functional else self.guest_ticks),
                 **measures.latency(begin, end, times_slower),
                 **self._dirty_rate,
-                **measures.moving(self._bench, self._migration),
-                **measures.integrity(self._bench, self._migration),
+                **moving(self._migration, measures.longest_gap_ps(self._bench)),
+                **integrity(self._bench.records.port, self._migration),
+                "input_frames": self._experiment.workload.input_frames(self._bench.records.source),
                 "functional": self.functional,
                 "slowdown": times_slower,
             },

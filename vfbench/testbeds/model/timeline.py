@@ -5,32 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from vfbench.latency import latency_percentiles_us
 from vfbench.machine.memory.guest_memory import CPU_WROTE, DEVICE_WROTE
-from vfbench.testbeds.intervals import LOSSES, Row, interval_row
+from vfbench.testbeds.counting import PortCounters, Row, interval_row
 from vfbench.testbeds.model.machine import Machine
 
 CPU_EVENTS = ("maps", "unmaps", "exits", "invalidations", "interrupts", "kicks")
 """Counters of a processor's record that are told of by themselves."""
 
 
-class Counters:
-    """The machine's counters at one instant; the difference of two is what happened between them."""
+class Counters(PortCounters):
+    """The machine's counters at one instant: the ports', time and events of its processors."""
 
     def __init__(self, machine: Machine) -> None:
-        ports, cpus = machine.ports, machine.cpus
-        self.time_ps = machine.now_ps
-        self.offered = int(ports.rx_offered.sum())
-        self.delivered = int(ports.rx_delivered.sum())
-        self.delivered_bytes = int(ports.rx_delivered_bytes.sum())
-        self.corrupted = int(ports.rx_corrupted.sum())
-        self.lost = sum(int(ports[name].sum()) for name in LOSSES)
+        super().__init__(machine.ports, machine.now_ps)
+        cpus = machine.cpus
         self.guest_ps = int((cpus.clock_ps - cpus.idle_ps).sum())
         self.host_ps = int(cpus.host_ps.sum())
         self.cpu_events = {name: int(cpus[name].sum()) for name in CPU_EVENTS}
-        self.latency: npt.NDArray[np.int64] = ports.latency.sum(axis=0)
 
 
 class Timeline:

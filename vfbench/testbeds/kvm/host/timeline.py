@@ -6,11 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from vfbench.errors import RunFailed
-from vfbench.testbeds.intervals import LOSSES, Row, interval_row
+from vfbench.testbeds.counting import PortCounters, Row, interval_row
 
 if TYPE_CHECKING:
     from vfbench.testbeds.kvm.host.host_records import BenchRecords
@@ -19,20 +16,13 @@ LONGEST_SLEEP_S = 0.005
 SHORTEST_SLEEP_S = 0.0001
 
 
-class Counters:
-    """The port's counters at one instant; the difference of two is what happened between them."""
+class Counters(PortCounters):
+    """The port's counters at one instant, and both clocks'."""
 
     def __init__(self, bench: BenchRecords, time_ps: int) -> None:
-        port = bench.port
-        self.time_ps = time_ps
+        super().__init__(bench.port, time_ps)
         self.wire_ps = int(bench.wire.time_ps)
         self.wall_ns = int(bench.wire.last_ns)  # when the wire's clock was last moved
-        self.latency: npt.NDArray[np.int64] = port.latency.copy()
-        self.offered = int(port.rx_offered)
-        self.delivered = int(port.rx_delivered)
-        self.delivered_bytes = int(port.rx_delivered_bytes)
-        self.corrupted = int(port.rx_corrupted)
-        self.lost = sum(int(port[name]) for name in LOSSES)
 
 
 class Timeline:
