@@ -119,10 +119,13 @@ class Experiment:
         """First 12 hex digits of the SHA-256 of the canonical JSON: equal for equal experiments.
 
         A file is known by its content, not by its path. A group that says so is left out where it is wholly at its
-        defaults, so a new one changes no digest.
+        defaults, and so is a parameter that came later: a new one changes no digest.
         """
         document = self.to_json()
+        for part in ("strategy", "workload"):
+            document[part]["parameters"] = parameters.identity(getattr(self, part))
         for name, group in GROUPS.items():
+            document[name] = parameters.identity(getattr(self, name))
             if group.left_out_of_identity_at_default and not parameters.changed(getattr(self, name)):
                 del document[name]
         document = identity(document)

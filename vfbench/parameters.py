@@ -40,6 +40,7 @@ class Parameter:
     high: float | None
     multiple_of: int | None
     choices: tuple[Value, ...] | None
+    in_identity_at_default: bool = True
 
     def parse(self, text: str) -> Value:
         """The value that `text` stands for, not yet checked against the range."""
@@ -110,8 +111,11 @@ def parameter(
     high: float | None = None,
     multiple_of: int | None = None,
     choices: Iterable[_Value] | None = None,
+    in_identity_at_default: bool = True,
 ) -> _Value:
     """A dataclass field with a unit (a key of `units.SCALES`, or None), a range or choices, and a meaning.
+
+    One that came later is not `in_identity_at_default`: experiments from before it keep their digests.
 
     The type of `default` is the type of the field. Numbers are never negative unless `low` says so.
     """
@@ -126,6 +130,7 @@ def parameter(
             "high": high,
             "multiple_of": multiple_of,
             "choices": known,
+            "in_identity_at_default": in_identity_at_default,
         }
     }
     return dataclasses.field(default=default, metadata=metadata)
@@ -252,3 +257,12 @@ def _parse_bool(text: str) -> bool:
 
 def _same_kind(number: float, default: Value) -> Value:
     return int(number) if isinstance(default, int) else float(number)
+
+
+def identity(owner: object) -> dict[str, Value]:
+    """What tells an owner from another: its parameters, without those that came later and stand at their default."""
+    later = {each.field for each in parameters_of(owner) if not each.in_identity_at_default}
+    defaults = {each.field: each.default for each in parameters_of(owner)}
+    return {
+        name: value for name, value in to_json(owner).items() if name not in later or value != defaults[name]
+    }

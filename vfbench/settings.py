@@ -136,6 +136,19 @@ class Device(Settings):
     interrupt_interval_ns: int = parameter(
         50 * US, unit="ns", high=10 * MS, help="least time between two interrupts (0: no throttling)"
     )
+    moderation: str = parameter(
+        "auto",
+        choices=("auto", "adaptive", "fixed"),
+        in_identity_at_default=False,
+        help="interrupt moderation: by the load as ixgbevf adapts it, or by interrupt-interval; auto: adaptive unless "
+        "interrupt-interval is set",
+    )
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the driver adapts the interval to the load."""
+        given = self.interrupt_interval_ns != 50 * US
+        return self.moderation == "adaptive" or (self.moderation == "auto" and not given)
 
 
 @dataclass(frozen=True)

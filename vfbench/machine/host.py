@@ -76,5 +76,8 @@ def exit_to_hypervisor(cpu: Any, slot: int, reason: int, argument: int) -> None:
     """The guest leaves to the handler of the mechanism in ``slot``; returns when the hypervisor is done."""
     cpu.exits += 1
     cpu.clock_ps += cpu.exit_ps[slot]
+    if cpu.exit_locked_ps[slot] != 0:
+        cpu.lock_used_ps += cpu.exit_locked_ps[slot]
+        cpu.clock_ps += cpu.lock_wait_ps
     cpu.host_ps += cpu.exit_host_ps[slot]
     call_hook(cpu.hypercall[slot], cpu, slot, reason, argument)

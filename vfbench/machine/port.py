@@ -78,6 +78,8 @@ PORT = np.dtype(
         ("host_interrupt_ps", "i8"),
         ("host_interrupt_interval_ps", "i8"),
         ("host_nic_ps", "i8"),  # the host's softirq is busy until then
+        ("host_send_ps", "i8"),  # the softirq that sends is busy until then
+        ("host_backlog_ps", "i8"),  # how far the host's card may be behind before vhost waits for it
         # registers
         ("register", "i8", (len(QUEUE_REGISTERS),)),
         # frames on their way in
@@ -104,6 +106,16 @@ PORT = np.dtype(
         ("tx_free_ps", "i8"),
         ("tx_ready_ps", "i8"),
         ("ps_per_byte", "i8"),
+        ("line_ps_per_byte", "i8"),
+        ("tx_busy_ps", "i8"),  # wire time taken since shares were last looked at
+        ("dma_busy_ps", "i8"),  # the same of the card's DMA engine
+        ("dma_share_1024", "i8"),  # how much longer its part of the engine takes, in 1/1024
+        # interrupt moderation
+        ("adapts", "i8"),
+        ("moderation_class", "i8"),
+        ("moderated_bytes", "i8"),  # since the last interrupt
+        ("low_from_bytes_per_us", "i8"),
+        ("bulk_from_bytes_per_us", "i8"),
         # address translation
         ("iotlb_entries", "i8"),
         ("iotlb_iova", "i8", (IOTLB_SLOTS,)),

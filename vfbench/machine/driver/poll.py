@@ -12,6 +12,8 @@ from vfbench.kernels import kernel
 from vfbench.machine.costs import INTERRUPT_ENTRY_HOST, INTERRUPT_INJECTION, POLL_START
 from vfbench.machine.cpu import sleep_until, spend
 from vfbench.machine.driver.application import consume_due, next_due_ps
+from vfbench.machine.driver.halt import halt_until
+from vfbench.machine.driver.moderation import adapt_interval
 from vfbench.machine.driver.state import WATCHDOG_PS
 from vfbench.machine.driver.vf_receive import empty_slots, receive_one, refill
 from vfbench.machine.driver.vf_transmit import clean_transmitted, ring_transmit_doorbell
@@ -103,7 +105,7 @@ def poll_one(cpu: Any, port: Any, application: Any) -> None:
 @kernel
 def pay_for_interrupt(cpu: Any, time_ps: int) -> None:
     """An interrupt that was raised at ``time_ps`` reaches the guest."""
-    sleep_until(cpu, time_ps)
+    halt_until(cpu, time_ps)
     cpu.interrupts += 1
     cpu.host_ps += cpu.cost[INTERRUPT_ENTRY_HOST]
     spend(cpu, INTERRUPT_INJECTION)
@@ -112,6 +114,7 @@ def pay_for_interrupt(cpu: Any, time_ps: int) -> None:
 @kernel
 def take_interrupt(cpu: Any, port: Any) -> None:
     """The queue's interrupt reaches the guest, and the driver starts to poll."""
+    adapt_interval(cpu, port, port.interrupt_ps)
     port.last_interrupt_ps = port.interrupt_ps
     port.interrupt_pending = 0
     pay_for_interrupt(cpu, port.interrupt_ps)

@@ -10,6 +10,7 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.costs import (
+    INVALIDATION_LOCKED,
     IOMMU_SHADOW_MAP,
     IOMMU_SHADOW_UNMAP,
     IOTLB_INVALIDATE,
@@ -56,6 +57,8 @@ def invalidate(cpu: Any, iova: int) -> None:
     """Invalidate one IOTLB entry, or all with ``INVALIDATE_ALL``, and wait for it."""
     queue_invalidation(cpu, iova)
     spend(cpu, IOTLB_INVALIDATE)
+    cpu.invalidation_used_ps += cpu.cost[INVALIDATION_LOCKED]
+    cpu.clock_ps += cpu.invalidation_wait_ps
 
 
 @primitive

@@ -79,13 +79,13 @@ def write_back(cpu: Any, port: Any, time_ps: int) -> None:
 def landing_ps(cpu: Any, port: Any, frame: Any) -> int:
     """When the FIFO's oldest frame will be in memory."""
     begin_ps = max(max(frame.ready_ps, port.rx_free_ps), port.rx_ready_ps)
-    return begin_ps + dma_occupancy_ps(cpu, frame.length) + cpu.cost[DMA_LATENCY]
+    return begin_ps + dma_occupancy_ps(cpu, port, frame.length) + cpu.cost[DMA_LATENCY]
 
 
 @kernel
-def dma_occupancy_ps(cpu: Any, length_bytes: int) -> int:
-    """How long a frame takes the DMA engine and the PCIe link."""
-    return cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * length_bytes) >> 10)
+def dma_occupancy_ps(cpu: Any, port: Any, length_bytes: int) -> int:
+    """How long a frame takes the DMA engine and the PCIe link, which all queues share."""
+    return ((cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * length_bytes) >> 10)) * port.dma_share_1024) >> 10
 
 
 @kernel
@@ -102,6 +102,8 @@ def translated_buffer(cpu: Any, port: Any, slot: int) -> int:
 def land_frame(cpu: Any, port: Any, frame: Any, time_ps: int) -> None:
     """The frame's payload reaches memory; its descriptor follows, at once or with others."""
     port.rx_free_ps = time_ps - cpu.cost[DMA_LATENCY]
+    port.dma_busy_ps += cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * frame.length) >> 10)
+    port.moderated_bytes += frame.length
     slot = port.rx_head
     address = translated_buffer(cpu, port, slot)
     if address < 0:
@@ -134,11 +136,24 @@ def drop_without_descriptor(port: Any, until_ps: int) -> bool:
     """
     if port.fifo_head == port.fifo_tail or not port.enabled or has_descriptor(port):
         return False
-    if port.fifo[port.fifo_head & (FIFO_FRAMES - 1)].ready_ps > until_ps:
+    if max(port.fifo[port.fifo_head & (FIFO_FRAMES - 1)].ready_ps, port.rx_free_ps) > until_ps:
         return False
     take_oldest(port)
     port.lost_descriptor += 1
     return True
+
+
+@kernel
+def drop_arrivals(port: Any, until_ps: int) -> None:
+    """Drop the frames that arrive by ``until_ps`` while nothing waits and there is no descriptor, without the FIFO."""
+    if port.fifo_head != port.fifo_tail or not port.enabled or has_descriptor(port):
+        return
+    begin_ps = max(port.rx_free_ps, port.admits_from_ps)
+    i = port.incoming_head
+    while i < port.incoming_count and begin_ps <= port.incoming[i].arrival_ps <= until_ps:
+        i += 1
+    port.lost_descriptor += i - port.incoming_head
+    port.incoming_head = i
 
 
 @kernel
@@ -222,6 +237,7 @@ def can_land_at_once(port: Any) -> bool:
 def vf_receive(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
     """Receive up to ``until_ps``, or up to the first request for an interrupt."""
     while not (stop_at_interrupt and port.interrupt_pending):
+        drop_arrivals(port, min(until_ps, port.write_back_due_ps))
         if can_land_at_once(port):
             frame = port.incoming[port.incoming_head]
             landing = landing_ps(cpu, port, frame)
@@ -267,6 +283,8 @@ def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
     command = dma_load(cpu, descriptor + 8)
     misses = port.iotlb_misses
     address = translate(cpu, port, iova, READ)
+    port.tx_busy_ps += (tx_length(command) + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
+    port.moderated_bytes += tx_length(command)
     port.tx_free_ps = time_ps + (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
     if is_packet_memory(cpu, address):
         first = load_word(cpu.words, word_index(cpu, address))

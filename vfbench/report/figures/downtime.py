@@ -29,7 +29,9 @@ PARTS = {
     "quiesce_ms": ("quiesce", "///"),
     "final_sync_ms": ("final sync", "|||"),
     "final_copy_ms": ("final copy", ""),
+    "emulator_ms": ("emulator", "ooo"),
     "state_transfer_ms": ("VF state", "xxx"),
+    "remap_ms": ("maps", "+++"),
     "restore_ms": ("restore", "\\\\\\"),
     "announce_ms": ("announce", "---"),
 }

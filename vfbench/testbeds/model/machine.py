@@ -35,6 +35,8 @@ from vfbench.workload import ignore_answers
 COPYBREAK_BYTES = 256
 """Packets up to here were copied out (IXGBEVF_RX_HDR_SIZE, 2015)."""
 LATEST_SLICE_PS = 10**9
+FULL_FRAME_BYTES = 1538
+"""A frame of 1518 bytes with what it takes on the wire beyond itself."""
 
 EXITS = {
     "user-space": "exit_user_space",
@@ -123,6 +125,7 @@ class Machine:
             self.empty_fifo(port)
             port.path = path
             port.interrupt_interval_ps = self._interrupt_interval_ps(path)
+            port.adapts = path == PATH_VF and self.experiment.device.adapts
             port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
             port.polling = 1
 
@@ -194,6 +197,8 @@ class Machine:
         log = "pml_store" if self.experiment.guest.dirty_log == "pml" else "write_fault"
         cpu.first_store_ps = self.profile.picoseconds(log)
         for slot, each in enumerate(self.experiment.strategy.mechanisms):
+            if each.exit_to == "user-space":
+                cpu.exit_locked_ps[slot] = self.profile.picoseconds("exit_user_space_locked")
             price = EXITS.get(each.exit_to)
             cpu.exit_ps[slot] = cpu.exit_host_ps[slot] = self.profile.picoseconds(price) if price else 0
 
@@ -223,9 +228,14 @@ class Machine:
         port.host_interrupt_interval_ps = self.experiment.device.interrupt_interval_ns * 1000
         port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
         port.write_back_batch = self.experiment.device.writeback_batch
-        # The queues share the wire; each gets its part.
-        port.ps_per_byte = self._ps_per_byte() * self.queues
-        port.iotlb_entries = int(self.profile.value("iotlb_entries"))
+        port.line_ps_per_byte = port.ps_per_byte = self._ps_per_byte()
+        port.host_backlog_ps = port.host_ring_frames * FULL_FRAME_BYTES * port.line_ps_per_byte
+        port.dma_share_1024 = 1024
+        port.adapts = path == PATH_VF and self.experiment.device.adapts
+        port.low_from_bytes_per_us = round(self.profile.value("moderation_low_from"))
+        port.bulk_from_bytes_per_us = round(self.profile.value("moderation_bulk_from"))
+        # One IOMMU translates for all queues.
+        port.iotlb_entries = max(1, int(self.profile.value("iotlb_entries")) // self.queues)
         port.iotlb_iova[:] = -1
         port.measures_latency = 0
         reset_registers(port)

@@ -14,6 +14,7 @@ from vfbench.machine.driver.state import REGISTER_MIRROR
 from vfbench.machine.driver.vf_open import close_vf, open_vf, restore_rings
 from vfbench.machine.driver.vf_transmit import clean_transmitted
 from vfbench.machine.hooks import run_hooks
+from vfbench.machine.memory.guest_memory import MAPPED
 from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.slots import ARMED, DISARMED, QUIESCE
 from vfbench.machine.vf.register_access import reset_registers, set_register
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 DRAIN_STEP_PS = 10**6
 LONGEST_DRAIN_PS = 10**12
 
-PARTS = ("quiesce", "final_sync", "final_copy", "state_transfer", "restore", "announce")
+PARTS = ("quiesce", "emulator", "final_sync", "final_copy", "state_transfer", "remap", "restore", "announce")
 
 
 @kernel
@@ -126,6 +127,8 @@ class ModelMigration:
             for port in self._machine.ports:
                 port.paused = 1
             self._machine.engine.writer_paused = 1
+        with self._part("emulator"):
+            self._spend(self._ps("emulator_stop"))
 
     def copy_rest(self) -> None:
         with self._part("final_sync"):
@@ -142,16 +145,16 @@ class ModelMigration:
                 (np.array(p.register), int(p.rx_head), int(p.tx_head)) for p in self._machine.ports
             ]
             self._spend(cost.save_ps)
+        self._move()
         with self._part("restore"):
             self._spend(cost.restore_ps)
-            self._move()
             for q, port in enumerate(self._machine.ports):
                 reset_registers(port)
                 self._restore_registers(port, self._saved_registers(q))
 
     def restore_rings(self) -> None:
+        self._move()
         with self._part("restore"):
-            self._move()
             for cpu, port, (_, rx_head, tx_head) in zip(
                 self._queue_cpus(), self._machine.ports, self._saved, strict=True
             ):
@@ -162,6 +165,8 @@ class ModelMigration:
 
     def resume(self) -> None:
         self._move()
+        with self._part("emulator"):
+            self._spend(self._ps("emulator_start"))
         with self._part("restore"):
             self._spend(self._ps("guest_resume"))
         self.resumed_ps = self.now_ps
@@ -265,8 +270,16 @@ class ModelMigration:
             return
         self._timeline.harvest()
         self.comparison = compare(self._machine.memory, self.sender.target, self._machine.layout)
+        self._remap(int(np.count_nonzero(self._machine.memory.marks & MAPPED)))
         self.sender.target.marks[:] = 0
         self._machine.move_to(self.sender.target)
+
+    def _remap(self, pages: int) -> None:
+        """The destination maps anew, one by one, what the guest has mapped behind an IOMMU that it sees."""
+        if pages and any(each.owns_iova for each in self._machine.experiment.strategy.mechanisms):
+            began_ps = self.now_ps
+            self._spend(pages * self._ps("remap_page"))
+            self.part_ps["remap"] += self.now_ps - began_ps
 
     def _saved_registers(self, q: int) -> npt.NDArray[np.int64]:
         if self._machine.experiment.migration.vf_state == "sysfs":

@@ -160,7 +160,10 @@ class ModelSender:
         transfer.sent_before = self._sent_before.ctypes.data
         transfer.structure_bytes = machine.memory.structure_bytes
         transfer.pages = machine.memory.pages
-        transfer.page_ps = round(self._page_bytes * 8e12 / machine.experiment.migration.line_rate_bps)
+        # A destination that loads pages more slowly than the line brings them holds the stream up.
+        line_ps = self._page_bytes * 8e12 / machine.experiment.migration.line_rate_bps
+        load_ps = self._page_bytes * machine.profile.picoseconds_per_byte("destination_load_rate")
+        transfer.page_ps = round(max(line_ps, load_ps))
         return transfer
 
     def _logged(self) -> npt.NDArray[np.bool_]:
