@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from vfbench.testbeds.intervals import Row
+    from vfbench.testbeds.counting import Row
     from vfbench.testbeds.qemu.migration import QemuMigration
     from vfbench.testbeds.qemu.verdict import GuestVerdict
 
