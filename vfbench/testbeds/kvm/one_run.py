@@ -27,8 +27,8 @@ from vfbench.testbeds.kvm.migrate import stream
 from vfbench.testbeds.kvm.migrate.destination_process import DestinationProcess
 from vfbench.testbeds.kvm.migrate.dirty_pages import RATE_INTERVALS, dirty_rate
 from vfbench.testbeds.kvm.migrate.migration import KvmMigration
-from vfbench.workload import ignore_answers
 from vfbench.testbeds.outcome import integrity, moving, throughput
+from vfbench.workload import ignore_answers
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
