@@ -37,9 +37,13 @@ class VirtioNet(Strategy):
         True, help="be interrupted for frames sent, as Linux 6.12 is; false: the driver of 2015"
     )
 
+    arm_after_kick: bool = parameter(
+        False, help="ask for that interrupt after the kick, as Linux 6.15 and newer; false: as Linux 6.12"
+    )
+
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
-        virtio_net = VirtioNetBackend(self.queue_size, self.suppress_kicks, self.napi_tx)
+        virtio_net = VirtioNetBackend(self.queue_size, self.suppress_kicks, self.napi_tx, self.arm_after_kick)
         return (virtio_net,) if self.use == "always" else (Vf(), virtio_net)
 
     @property

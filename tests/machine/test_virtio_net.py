@@ -23,6 +23,7 @@ from vfbench.machine.driver.state import (
     VIRTIO_TX_ADDED,
     VIRTIO_TX_SEEN,
 )
+from vfbench.machine.driver.virtio_transmit import ARMED_AFTER_KICK, virtio_arm_after_kick
 from workloads import Bulk, SmallPackets
 
 
@@ -68,6 +69,30 @@ def test_the_driver_of_2015_is_not_interrupted_for_frames_sent_and_takes_them_ba
     assert total(answers, "interrupts") - total(silent, "interrupts") == 1
     assert field(answers, VIRTIO_TX_ADDED) - field(answers, VIRTIO_TX_SEEN) == 1
     assert answers.ports[0].tx_delivered == 40
+
+
+def test_a_frame_sent_alone_is_an_interrupt_of_the_driver_that_arms_after_the_kick_too():
+    """The device is later than the driver here: vhost has yet to wake up when it asks."""
+    silent, answers = answering(2_000, answered=0.0), answering(2_000, arm_after_kick=True)
+    sent = int(answers.ports[0].tx_delivered)
+    assert total(answers, "interrupts") - total(silent, "interrupts") == sent == 40
+    assert field(answers, VIRTIO_TX_ADDED) - field(answers, VIRTIO_TX_SEEN) <= 1
+
+
+def test_the_driver_that_arms_after_the_kick_is_interrupted_less_for_frames_sent_together():
+    before, after = answering(300_000), answering(300_000, arm_after_kick=True)
+    assert int(after.ports[0].tx_delivered) == pytest.approx(int(before.ports[0].tx_delivered), rel=0.05)
+    assert total(after, "interrupts") < total(before, "interrupts")
+
+
+def test_a_frame_that_is_sent_before_the_driver_asks_is_a_poll_without_an_interrupt():
+    made = answering(2_000, napi_tx=False)
+    interrupts, cpu = total(made, "interrupts"), made.cpus[0]
+    assert field(made, VIRTIO_TX_ADDED) - field(made, VIRTIO_TX_SEEN) == 1  # sent, and not taken back
+    cpu.transmit_interrupts = ARMED_AFTER_KICK
+    virtio_arm_after_kick(cpu)
+    assert field(made, VIRTIO_TX_ADDED) == field(made, VIRTIO_TX_SEEN)
+    assert total(made, "interrupts") == interrupts
 
 
 def test_an_interrupt_for_a_frame_sent_costs_guest_and_host_what_any_interrupt_costs():

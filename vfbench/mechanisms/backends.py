@@ -40,13 +40,15 @@ class VirtioNet(Backend):
     suppress_kicks: bool = True
     napi_tx: bool = True
     """Whether the driver is interrupted for frames that were sent."""
+    arm_after_kick: bool = False
+    """Whether it asks for that interrupt after the kick, as Linux 6.15 does, or before a frame is queued."""
 
     @property
     def driver_fields(self) -> Mapping[str, int]:
         return {
             "virtqueue_size": self.queue_size,
             "kick_suppression": int(self.suppress_kicks),
-            "transmit_interrupts": int(self.napi_tx),
+            "transmit_interrupts": int(self.napi_tx) * (1 + int(self.arm_after_kick)),
         }
 
     @property

@@ -2,13 +2,14 @@
 
 ``design`` are the settings that make the model's driver one of the same design, each read in the driver's source
 (Linux 6.12). igb and igbvf refill at the end of every poll, which for one packet a poll is a batch of one;
-virtio-net refills once more than half a poll's budget of descriptors is free, that is 33 at a time.
+virtio-net refills once more than half a poll's budget of descriptors is free, that is 33 at a time. Since 6.15 it asks
+for its transmit interrupt after the kick (drivers/net/virtio_net.c, ``start_xmit``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MAC = "02:00:00:00:00:01"
 PEER_MAC = "02:00:00:00:00:99"
@@ -37,6 +38,21 @@ class NicDriver:
     setup: tuple[str, ...] = ()
     path: str = "vf"
     design: Mapping[str, str] = field(default_factory=dict)
+    since: Mapping[tuple[int, int], Mapping[str, str]] = field(default_factory=dict)
+    """What is different in the driver from a version of the kernel on: parameters of the strategy that has it."""
+
+    def of_kernel(self, version: tuple[int, int]) -> NicDriver:
+        """The driver of this version of the kernel."""
+        known = (changes for since, changes in sorted(self.since.items()) if since <= version)
+        return replace(self, of_strategy={name: text for changes in known for name, text in changes.items()})
+
+    of_strategy: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of the strategy, without its name, for the kernel that was asked about."""
+
+    @property
+    def races_for_interrupts(self) -> bool:
+        """Whether a frame sent is an interrupt only where the device is later than the driver, so nobody can tell."""
+        return "arm-after-kick" in self.of_strategy
 
     @property
     def behind_iommu(self) -> tuple[str, ...]:
@@ -80,6 +96,7 @@ DRIVERS: dict[str, NicDriver] = {
             ("virtio_queue_notify 0", "virtio_queue_notify 1"),
             path="virtio",
             design={"driver.rx-ring": "256", "driver.tx-ring": "256", "driver.refill-batch": "33"},
+            since={(6, 15): {"arm-after-kick": "true"}},
         ),
     )
 }

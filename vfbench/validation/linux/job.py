@@ -41,7 +41,8 @@ class Job:
 def run_job(job: Job, say: Callable[[str], None]) -> ValidationTable:
     """Boot, measure and predict; RunFailed where a guest does not do what it is told."""
     refuse_without_frame_size(job.registered)
-    plan = list(scenarios(job.drivers, job.iommus, job.lengths))
+    drivers = [driver.of_kernel(job.parts.kernel.version) for driver in job.drivers]
+    plan = list(scenarios(drivers, job.iommus, job.lengths))
     said: list[str] = []
 
     def note(line: str) -> None:

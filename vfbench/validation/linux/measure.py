@@ -37,6 +37,7 @@ PEER_ADDRESS = "10.0.0.9"
 PING_HEADERS_BYTES = 14 + 20 + 8
 SO_TIMESTAMPNS = 35
 """socket(7), asm-generic: the kernel says when each datagram was sent, however late it is read."""
+POLLS = "/sys/kernel/tracing/events/napi/napi_poll"
 REPEATED_INTERRUPT = "e1000e_irq_msix_notify_postponed_vec"
 SOCKET_BYTES = 1 << 27
 DHCP_SERVER = (
@@ -50,6 +51,7 @@ class Snapshot:
 
     maps: int
     unmaps: int
+    polls: int
     received: int
     sent: int
     interrupts: dict[str, int]
@@ -72,6 +74,8 @@ class Counted:
     repeated_interrupts: int
     asked_interrupts: int
     kicks: int
+    polls: int
+    """NAPI polls, of whichever direction."""
 
     def per_packet(self, name: str) -> float:
         return float(getattr(self, name)) / self.packets
@@ -83,6 +87,7 @@ def prepare(guest: WiredGuest, driver: NicDriver) -> bytes:
         guest.ask(f"echo 1 > /proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
     for event in ("map", "unmap"):
         guest.ask(f"test ! -d {EVENTS}/{event} || echo hist:keys=size > {EVENTS}/{event}/trigger")
+    guest.ask(f"echo hist:keys=dev_name > {POLLS}/trigger")
     guest.ask(f"sysctl -w net.core.rmem_max={SOCKET_BYTES} net.core.rmem_default={SOCKET_BYTES}")
     load_modules(guest, *driver.modules)
     for command in driver.setup:
@@ -107,11 +112,12 @@ def snapshot(guest: WiredGuest, driver: NicDriver) -> Snapshot:
     """Read every counter."""
     maps = histogram_hits(guest.ask(f"cat {EVENTS}/map/hist"))
     unmaps = histogram_hits(guest.ask(f"cat {EVENTS}/unmap/hist"))
+    polls = histogram_hits(guest.ask(f"cat {POLLS}/hist"))
     received, sent = packets_of(guest.ask("cat /proc/net/dev"), driver.interface)
     interrupts = interrupts_by_name(guest.ask("cat /proc/interrupts"))
     with guest.setup.path(TRACE).open(encoding="utf-8", errors="replace") as trace:
         traced = trace_events(trace)
-    return Snapshot(maps, unmaps, received, sent, interrupts, traced)
+    return Snapshot(maps, unmaps, polls, received, sent, interrupts, traced)
 
 
 def between(
@@ -135,6 +141,7 @@ def between(
         repeated_interrupts=repeated,
         asked_interrupts=asked,
         kicks=traced[driver.kicks[direction]],
+        polls=after.polls - before.polls,
     )
 
 

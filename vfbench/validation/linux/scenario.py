@@ -133,6 +133,7 @@ def _experiment(
     settings = {
         **SMALL_GUEST,
         **scenario.driver.design,
+        **{f"{strategy}.{key}": text for key, text in scenario.driver.of_strategy.items()},
         "phases.steady": f"{round(1e9 * seconds)}ns",
         f"{name}.frame": f"{scenario.length_bytes}B",
         f"{name}.hold": HELD_FOR_GOOD if scenario.held else "0ns",
