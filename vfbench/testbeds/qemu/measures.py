@@ -30,6 +30,24 @@ def steady(begin: Counts, end: Counts) -> Row:
     }
 
 
+def interval(number: int, phase: str, marks: list[Counts], now: Counts) -> Row:
+    """The row of a whole phase, from the last of ``marks`` to now; delivered is what reached the guest's memory."""
+    before = marks[-1]
+    length_ps = now["now_ps"] - before["now_ps"]
+    losses = ("lost_fifo", "lost_blackout", "lost_reset", "lost_dma")
+    return {
+        "interval": number,
+        "start_ms": (before["now_ps"] - marks[0]["now_ps"]) / 1e9,
+        "length_ms": length_ps / 1e9,
+        "phase": phase,
+        "packets_offered": now["rx_offered"] - before["rx_offered"],
+        "packets_delivered": now["landed"] - before["landed"],
+        "packets_lost": sum(now[name] - before[name] for name in losses),
+        "mpps": 1e6 * (now["landed"] - before["landed"]) / length_ps if length_ps else None,
+        "dirty_pages_dma": now["written_pages"],
+    }
+
+
 def _both(begin: Counts, end: Counts, name: str) -> int:
     return sum(end[f"{place}_{name}"] - begin[f"{place}_{name}"] for place in ("source", "target"))
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vfbench.experiment import Experiment
     from vfbench.profiles import Profile
     from vfbench.testbeds import Progress
+    from vfbench.testbeds.intervals import Row
 
 PACE = {"tcg": 600, "kvm": 20_000}
 """Packets a second that a guest takes without trouble."""
@@ -43,6 +44,8 @@ class Run:
         self._experiment, self._profile, self._progress = experiment, profile, progress
         self._way = guests.wanted(experiment)
         self._migration: QemuMigration | None = None
+        self._marks: list[dict[str, int]] = []
+        self._intervals: list[Row] = []
 
     def outcome(self) -> Outcome:
         """From the boot to the verdict."""
@@ -52,11 +55,13 @@ class Run:
             self._phase("boot")
             self._bring_up()
             self._sleep("warm-up", self._experiment.phases.warmup_ns)
-            begin = self._counts()
+            begin = self._mark("warm-up")
             self._sleep("steady", self._experiment.phases.steady_ns)
-            end = self._counts()
+            end = self._mark("steady")
             state, reason = self._migrate()
+            self._mark("migrating")
             self._sleep("after", self._experiment.phases.after_ns)
+            self._mark("after")
             return self._result(state, reason, (begin, end), began)
 
     # -- the parts of a run
@@ -133,6 +138,7 @@ class Run:
                 "slowdown": round(self._slowdown, 3),
             },
             rounds=self._migration.rounds.rows(),
+            intervals=self._intervals,
             wall_s=time.monotonic() - began,
         )
 
@@ -147,6 +153,15 @@ class Run:
         self._server.call("stop", place=name)
 
     # -- while time passes
+
+    def _mark(self, phase: str) -> dict[str, int]:
+        """A phase has ended: its counters, and its row in the timeline."""
+        counts = self._counts()
+        counts["written_pages"] = self._server.call("take_written")
+        if phase != "warm-up":
+            self._intervals.append(measures.interval(len(self._intervals), phase, self._marks, counts))
+        self._marks.append(counts)
+        return counts
 
     def _counts(self) -> dict[str, int]:
         counts: dict[str, int] = self._server.call("counts")

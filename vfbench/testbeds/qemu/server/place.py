@@ -153,7 +153,8 @@ class Place:
         self.log = DirtyLog(vf.devices, device_sets=tracking.device)
         self.events: list[str] = []
         self.device_wrote = np.zeros(0, dtype=np.uint8)
-        """A byte for each page of the guest's memory: the device has written it."""
+        """A byte for each page of the guest's memory: the device has written it since ``take_written``."""
+        self._written_before = np.zeros(0, dtype=np.uint8)
         self._tracking, self._clock = tracking, clock
         self._primary = primary
         port, device = virtio_records
@@ -212,6 +213,18 @@ class Place:
         """Whether packets go to the VF: always, never, or, with virtio-net as its standby, while a driver has it."""
         return self._primary == "vf" or (self._primary == "vf-with-standby" and self.vf.queues_in_use > 0)
 
+    @property
+    def ever_written(self) -> Any:
+        """A bool for each page: a device has written it."""
+        return (self.device_wrote | self._written_before) != 0
+
+    def take_written(self) -> int:
+        """Pages written since the last time."""
+        count = int(np.count_nonzero(self.device_wrote))
+        self._written_before |= self.device_wrote
+        self.device_wrote[:] = 0
+        return count
+
     def start(self) -> None:
         """The VF moves packets, if there is one; vhost's rings are QEMU's to start."""
         self.vf.start()
@@ -228,5 +241,6 @@ class Place:
 
     def _watch_pages(self, size_bytes: int) -> None:
         self.device_wrote = np.zeros(size_bytes // PAGE_BYTES, dtype=np.uint8)
+        self._written_before = np.zeros_like(self.device_wrote)
         for device in (*self.vf.devices, self.virtio.device):
             device.device_wrote = self.device_wrote.ctypes.data

@@ -197,6 +197,10 @@ class Server:
         """Whether QEMU has the VF there."""
         return self._places[place].connected
 
+    def take_written(self) -> int:
+        """Pages that a device has written since this was asked for last, each once."""
+        return sum(place.take_written() for place in self._places.values())
+
     def waiting(self) -> int:
         """Frames on their way that are not in memory yet."""
         return self._peer.waiting()
@@ -216,7 +220,7 @@ class Server:
         )
         return {
             "differs": np.flatnonzero(differs),
-            "device_wrote": np.flatnonzero(self._places["source"].device_wrote),
+            "device_wrote": np.flatnonzero(self._places["source"].ever_written),
             "compared": len(differs),
         }
 
