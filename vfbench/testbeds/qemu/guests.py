@@ -17,6 +17,7 @@ from vfbench.testbeds.qemu.server.place import VF_SOCKET, VHOST_SOCKET
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
+    from vfbench.testbeds.qemu.parts.accelerator import Accelerator
     from vfbench.testbeds.qemu.parts.described import Parts
 
 DEVICE_IDS = {"82599": 0x10ED, "X540": 0x1515, "X550": 0x1565}
@@ -79,7 +80,12 @@ def modules_of(way: LinuxGuest) -> tuple[str, ...]:
 
 
 def setup_of(
-    experiment: Experiment, parts: Parts, way: LinuxGuest, accelerator: str, folder: Path, place: Place
+    experiment: Experiment,
+    parts: Parts,
+    way: LinuxGuest,
+    accelerator: Accelerator,
+    folder: Path,
+    place: Place,
 ) -> GuestSetup:
     """The QEMU of one place; its folder takes the server's sockets too."""
     own = folder / place.name
@@ -91,8 +97,8 @@ def setup_of(
         devices=devices_of(way, own, queue_size_of(experiment)),
         kernel_options=" ".join(way.kernel_arguments),
         memory_bytes=experiment.qemu.memory_bytes,
-        accelerator=accelerator,
-        cpu="host" if accelerator == "kvm" else "max",
+        accelerator=accelerator.name,
+        cpu=accelerator.cpu,
         vcpus=experiment.guest.queues,
         shared_memory=True,
         incoming=place.incoming,

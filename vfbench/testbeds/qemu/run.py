@@ -6,20 +6,23 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from vfbench.errors import RunFailed
+from vfbench.errors import RunFailed, UserError
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.script import carry_out
 from vfbench.records import Outcome
 from vfbench.testbeds.qemu import guests, measures
 from vfbench.testbeds.qemu.boot.folder import run_folder
 from vfbench.testbeds.qemu.boot.guest import Guest
+from vfbench.testbeds.qemu.memory import refuse_without_memory
 from vfbench.testbeds.qemu.migration import QemuMigration
+from vfbench.testbeds.qemu.parts.accelerator import chosen
 from vfbench.testbeds.qemu.parts.find import find_parts
 from vfbench.testbeds.qemu.server.client import ServerProcess
 from vfbench.testbeds.qemu.server.peer import offered_per_s
 from vfbench.testbeds.qemu.server.place import Tracking
 from vfbench.testbeds.qemu.server.process import Order
 from vfbench.testbeds.qemu.verdict import ask_verdict
+from vfbench.testbeds.qemu.watch import Watch
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -34,6 +37,7 @@ SETTLE_S, SETTLE_LIMIT_S = 0.3, 5.0
 LEAST_PHASE_S = {"warm-up": 0.5, "steady": 2.0, "after": 2.0}
 """A guest that takes some hundred packets a second needs so long for what takes milliseconds at line rate."""
 LOOK_S = 0.05
+VF_DEVICE = "vfio-user-pci"
 FRACTIONS = {"boot": 0.05, "warm-up": 0.3, "steady": 0.35, "migrating": 0.5, "blackout": 0.75, "after": 0.8}
 
 
@@ -52,29 +56,52 @@ class Run:
         began = time.monotonic()
         with ExitStack() as resources:
             self._build(resources)
-            self._phase("boot")
-            self._bring_up()
-            self._sleep("warm-up", self._experiment.phases.warmup_ns)
-            begin = self._mark("warm-up")
-            self._sleep("steady", self._experiment.phases.steady_ns)
-            end = self._mark("steady")
-            state, reason = self._migrate()
-            self._mark("migrating")
-            self._sleep("after", self._experiment.phases.after_ns)
-            self._mark("after")
-            return self._result(state, reason, (begin, end), began)
+            return self._watched(began)
+
+    def _watched(self, began: float) -> Outcome:
+        """All of it; a run that fails because a process died says so."""
+        processes = {f"the {each.setup.name} QEMU": each.process for each in self._guests}
+        guests_only = tuple(processes.values())
+        processes["the VF's server"] = self._server.process
+        watch = Watch(processes, guests_only)
+        try:
+            with watch:
+                return self._from_boot_to_verdict(began)
+        except RunFailed as failure:
+            if watch.died is None:
+                raise
+            raise RunFailed(f"{watch.died} while the run was in its phase {self._now!r}") from failure
+
+    def _from_boot_to_verdict(self, began: float) -> Outcome:
+        self._phase("boot")
+        self._bring_up()
+        self._sleep("warm-up", self._experiment.phases.warmup_ns)
+        begin = self._mark("warm-up")
+        self._sleep("steady", self._experiment.phases.steady_ns)
+        end = self._mark("steady")
+        state, reason = self._migrate()
+        self._mark("migrating")
+        self._sleep("after", self._experiment.phases.after_ns)
+        self._mark("after")
+        return self._result(state, reason, (begin, end), began)
 
     # -- the parts of a run
 
     def _build(self, resources: ExitStack) -> None:
         experiment = self._experiment
         self._parts = find_parts(experiment.qemu)
-        self.accelerator = "tcg"
-        self._slowdown = slowdown_of(experiment, self.accelerator)
+        if VF_DEVICE not in self._parts.qemu.devices:
+            raise UserError(
+                f"QEMU {self._parts.qemu.release} has no {VF_DEVICE}, which came with 10.1 and works from 11.1 on; "
+                "fetch one with `make linux-guest`, or name one with qemu.binary"
+            )
+        self._accelerator = chosen(experiment.qemu.accelerator, self._parts.qemu)
+        refuse_without_memory(experiment.qemu.memory_bytes, guests=2)
+        self._slowdown = slowdown_of(experiment, self._accelerator.name)
         self._folder = resources.enter_context(run_folder())
         guests.write_initramfs(self._parts, self._folder, self._way)
         setups = [
-            guests.setup_of(experiment, self._parts, self._way, self.accelerator, self._folder, place)
+            guests.setup_of(experiment, self._parts, self._way, self._accelerator, self._folder, place)
             for place in (guests.SOURCE, guests.TARGET)
         ]
         for setup in setups:
@@ -134,7 +161,7 @@ class Run:
                 **measures.integrity(counts, landed, verdict),
                 **measures.memories(self._migration.comparison, self._migration.ring_pages),
                 "service_gap_ms": gap_ms,
-                "functional": self.accelerator == "tcg",
+                "functional": self._accelerator.timing == "functional",
                 "slowdown": round(self._slowdown, 3),
             },
             rounds=self._migration.rounds.rows(),
@@ -178,6 +205,7 @@ class Run:
 
     def _phase(self, phase: str) -> None:
         """Everybody is well, or the run has failed."""
+        self._now = phase
         self._server.check()
         for guest in self._guests:
             if guest.ended():
