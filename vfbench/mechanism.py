@@ -243,6 +243,18 @@ class DirtySource(Mechanism):
 
 
 @dataclass(frozen=True)
+class DeviceState:
+    """What a variant driver saves and loads of each of several VFs."""
+
+    state_bytes: int
+    precopy_bytes: int = 0
+    """Of these, what goes while the VF runs (VFIO PRE_COPY, acknowledged before the switchover)."""
+    vfs: int = 1
+    parallel: bool = False
+    """Whether the states of several VFs are loaded at once (multifd)."""
+
+
+@dataclass(frozen=True)
 class Backend(Mechanism):
     """What serves the guest's packets, with the guest's driver for it: a path is such a pair."""
 
@@ -250,6 +262,21 @@ class Backend(Mechanism):
     device: ClassVar[str] = ""
     path: ClassVar[int] = 0
     """The number by which the kernels know the pair (``vfbench.machine.port``)."""
+
+    @property
+    def unplug_costs(self) -> tuple[str, str]:
+        """What its unplug costs, and what passes between its plugging and its first packet: figures, `""` for none."""
+        return "vf_hot_unplug", ""
+
+    @property
+    def refuses_unplug(self) -> bool:
+        """Whether the guest keeps it though it is asked to give it up."""
+        return False
+
+    @property
+    def device_state(self) -> DeviceState | None:
+        """Its state as its variant driver moves it; None where it is its registers."""
+        return None
 
     @property
     def driver_fields(self) -> Mapping[str, int]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 from vfbench.linux_guest import LinuxGuest
 from vfbench.machine.port import PATH_VF, PATH_VIRTIO
-from vfbench.mechanism import Backend, Trait
+from vfbench.mechanism import Backend, DeviceState, Trait
+
+if TYPE_CHECKING:
+    from vfbench.profiles.machine import Need
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,52 @@ class Vf(Backend):
     path: ClassVar[int] = PATH_VF
     queues_limit: ClassVar[str] = "queues_per_vf"
 
+    unplugs_by: str = "vf_hot_unplug"
+    """The cost of giving it up: how long the guest takes, by the kind of hot-plug."""
+    link_watch: str = ""
+    """The cost of the wait for its link after it was plugged in; none where the driver needs no watch."""
+    kept: bool = False
+    """Whether the guest keeps it though it is asked to give it up."""
+
+    @property
+    def unplug_costs(self) -> tuple[str, str]:
+        return self.unplugs_by, self.link_watch
+
+    @property
+    def refuses_unplug(self) -> bool:
+        return self.kept
+
     def linux(self) -> LinuxGuest:
         return LinuxGuest(primary="vf")
+
+
+@dataclass(frozen=True)
+class MigratableVf(Vf):
+    """A VF whose variant driver saves and loads its state (mlx5, pds, hisi_acc, …)."""
+
+    name: ClassVar[str] = "migratable-vf"
+
+    state: DeviceState = field(default_factory=lambda: DeviceState(0))
+
+    @property
+    def device_state(self) -> DeviceState:
+        return self.state
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        several = (("vfs_per_guest", self.state.vfs), "p2p") if self.state.vfs > 1 else ()
+        early = ("vf_state_precopy",) if self.state.precopy_bytes else ()
+        together = ("parallel_load",) if self.state.parallel else ()
+        return ("vf_state", *early, *several, *together)
+
+    @property
+    def traits(self) -> Mapping[str, Trait]:
+        return {"device_state": "variant-driver", "vfs": self.state.vfs}
+
+    def linux(self) -> LinuxGuest:
+        return LinuxGuest(
+            primary="vf", refusals=("a variant driver for the VF: the emulated 82599 VF has none",)
+        )
 
 
 @dataclass(frozen=True)

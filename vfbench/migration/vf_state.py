@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vfbench.machine.vf.registers import COMMON_REGISTERS, QUEUE_REGISTERS
+from vfbench.mechanism import DeviceState
 from vfbench.profiles import Profile
 
 CONFIG_REGISTERS = 64
@@ -35,3 +36,22 @@ def state_cost(profile: Profile, queues: int, self_emulated: bool) -> StateCost:
     )
     read_ps = 0 if self_emulated else registers * profile.picoseconds("mmio_read")
     return StateCost(common_ps + read_ps, common_ps + registers * profile.picoseconds("mmio_write"))
+
+
+def driver_state_cost(profile: Profile, state: DeviceState, line_rate_bps: int) -> StateCost:
+    """What a variant driver takes to save and load what was not sent before the stop, for all VFs of a guest.
+
+    All VFs go through P2P together before any of them stops (VFIO_DEVICE_STATE_RUNNING_P2P), so stopping and starting
+    cost twice with several. Saving streams: the slower of driver and line counts. Loads follow one another unless they
+    are `parallel`.
+    """
+    steps = 2 if state.vfs > 1 else 1
+    left_bytes = max(0, state.state_bytes - state.precopy_bytes)
+    save_ps = left_bytes * profile.picoseconds_per_byte("vf_state_save_rate")
+    line_ps = left_bytes * 8e12 / line_rate_bps
+    load_ps = left_bytes * profile.picoseconds_per_byte("vf_state_load_rate")
+    loads = 1 if state.parallel else state.vfs
+    return StateCost(
+        round(steps * profile.picoseconds("vf_stop") + state.vfs * max(save_ps, line_ps)),
+        round(steps * profile.picoseconds("vf_start") + loads * load_ps),
+    )

@@ -19,9 +19,11 @@ from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.slots import ARMED, DISARMED, QUIESCE
 from vfbench.machine.vf.register_access import reset_registers, set_register
 from vfbench.machine.vf.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
+from vfbench.mechanism import Backend
 from vfbench.migration.comparison import Comparison, compare
-from vfbench.migration.precopy import Precopy, precopy_of
-from vfbench.migration.vf_state import state_cost
+from vfbench.migration.precopy import NotConverged, Precopy, precopy_of
+from vfbench.migration.vf_state import StateCost, driver_state_cost, state_cost
+from vfbench.strategy import backends
 from vfbench.testbeds.binding import Sources
 from vfbench.testbeds.model.sender import ModelSender
 from vfbench.testbeds.model.view import ModelView
@@ -138,8 +140,7 @@ class ModelMigration:
             self.sender.send_all()
 
     def transfer_vf_state(self) -> None:
-        settings = self._machine.experiment.migration
-        cost = state_cost(self._machine.profile, self._machine.queues, settings.vf_state == "self-emulated")
+        cost = self._state_cost()
         with self._part("state_transfer"):
             self._saved = [
                 (np.array(p.register), int(p.rx_head), int(p.tx_head)) for p in self._machine.ports
@@ -185,6 +186,11 @@ class ModelMigration:
         self._timeline.phase = "after"
 
     def unplug_vf(self) -> None:
+        if self._vf().refuses_unplug:
+            self._spend(self._ps("unplug_cancel"))
+            raise NotConverged(
+                "the guest did not give its VF up: the migration was cancelled, and the guest stays"
+            )
         for port in self._machine.ports:
             port.enabled = 0
             self._machine.empty_fifo(port)
@@ -192,10 +198,11 @@ class ModelMigration:
         self._close_vf()
         self._machine.set_path(PATH_VIRTIO)
         self._admit_after("bond_failover")
-        self._spend(self._ps("vf_hot_unplug"))
+        self._spend(self._ps(self._vf().unplug_costs[0]))
 
     def plug_vf(self) -> None:
-        self._spend(self._ps("vf_hot_plug"))
+        link_watch = self._vf().unplug_costs[1]
+        self._spend(self._ps("vf_hot_plug") + (self._ps(link_watch) if link_watch else 0))
         for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
             reset_registers(port)
             sleep_until(cpu, self.now_ps)
@@ -273,6 +280,17 @@ class ModelMigration:
         self._remap(int(np.count_nonzero(self._machine.memory.marks & MAPPED)))
         self.sender.target.marks[:] = 0
         self._machine.move_to(self.sender.target)
+
+    def _vf(self) -> Backend:
+        """The backend that can be unplugged."""
+        return next(each for each in backends(self._machine.experiment.strategy) if each.path == PATH_VF)
+
+    def _state_cost(self) -> StateCost:
+        machine, settings = self._machine, self._machine.experiment.migration
+        state = backends(machine.experiment.strategy)[0].device_state
+        if state is not None:
+            return driver_state_cost(machine.profile, state, settings.line_rate_bps)
+        return state_cost(machine.profile, machine.queues, settings.vf_state == "self-emulated")
 
     def _remap(self, pages: int) -> None:
         """The destination maps anew, one by one, what the guest has mapped behind an IOMMU that it sees."""
