@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vfbench import stopping, terminal
 from vfbench.commands import Registries
 from vfbench.commands.advise import advise
 from vfbench.commands.calibrate import calibrate
@@ -54,15 +55,36 @@ downtime lets the pre-copy run in rounds: that is where the strategies part.
 
 EXIT_FAILED_RUN = 1
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 Command = Callable[..., Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and give its exit code: 0, 1 (a run failed), 2 (bad input), 130 (interrupted)."""
-    words = sys.argv[1:] if arguments is None else arguments
+    """Run the command line and give its exit code.
+
+    0, 1 (a run failed), 2 (bad input), 130, 143, 129 (stopped by Ctrl-C, SIGTERM, SIGHUP), 141 (nobody reads).
+    """
+    terminal.prepare()
+    with stopping.handled(to_the_end=arguments is None):
+        try:
+            return _main(sys.argv[1:] if arguments is None else arguments)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo(f"bench: {stopping.reason()}", err=True)
+            return stopping.exit_code()
+        except OSError:
+            broken = terminal.is_broken()
+            if broken is None:
+                raise
+            terminal.give_up_output()
+            if isinstance(broken, BrokenPipeError):
+                return terminal.EXIT_NOBODY_READS
+            click.echo(f"bench: standard output can't be written: {broken.strerror}", err=True)
+            return EXIT_USER_ERROR
+
+
+def _main(words: list[str]) -> int:
     try:
+        terminal.check_output()
         registries = Registries(_strategies, _workloads, COMPARISON)
         arguments = words or ["--help"]
         return bench.main(args=arguments, prog_name="bench", obj=registries, standalone_mode=False) or 0
@@ -72,9 +94,6 @@ def main(arguments: list[str] | None = None) -> int:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         click.echo(f"bench: {' '.join(message.split())}", err=True)
         return EXIT_USER_ERROR
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("bench: interrupted", err=True)
-        return EXIT_INTERRUPTED
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

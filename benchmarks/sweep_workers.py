@@ -24,8 +24,8 @@ from distributed import Client
 from strategies import ALL_STRATEGIES
 from vfbench.profiles import load_profile
 from vfbench.sweeps.cells import Cell, cells_of
-from vfbench.sweeps.cluster import local_cluster
 from vfbench.sweeps.grid import read_grids
+from vfbench.sweeps.local import local_cluster
 from vfbench.sweeps.results import FINISHED_STATES, SweepResults
 from vfbench.sweeps.specification import specification
 from vfbench.sweeps.sweep import DoneCell, make_plan, on_cluster, on_this_machine, run_plan

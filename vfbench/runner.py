@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vfbench import stopping
 from vfbench.errors import RunFailed, Unavailable, UserError
 from vfbench.experiment import DEFAULT_TESTBED, Experiment
 from vfbench.mechanism import complaints
@@ -138,6 +139,8 @@ def attempt(
         error: Exception = failure
         reason = str(failure)
     except Exception as failure:
+        # What a callback of the compiler makes of a signal is not a failure of the run.
+        stopping.check()
         # A strategy is anybody's code: whatever it raises, the other runs are to go on.
         error = failure
         reason = f"{type(failure).__name__}: {failure}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vfbench import errors, units
+from vfbench import errors, stopping, units
 from vfbench.kernels import COMPILED, address_of, cache, call_hook, content_key, kernel
 from vfbench.kernels.interrupts import interrupts_kept, raise_if_interrupted
 from vfbench.machine import costs
@@ -169,6 +169,22 @@ def test_an_interrupt_during_a_compilation_is_raised_where_nothing_drops_it():
     reached = []
     with pytest.raises(KeyboardInterrupt):
         interrupted(lambda: (reached.append("on"), raise_if_interrupted(), reached.append("never")))
+    assert reached == ["on"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_signal_that_stops_the_process_is_kept_and_then_stops_it(number):
+    reached = []
+
+    def compile_and_be_stopped():
+        with interrupts_kept():
+            signal.raise_signal(number)
+            reached.append("on")
+
+    with stopping.handled(to_the_end=False):
+        with pytest.raises(stopping.Stopped):
+            compile_and_be_stopped()
+        assert stopping.exit_code() == 128 + number
     assert reached == ["on"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from vfbench import time_limit
+from vfbench import stopping, time_limit
 from vfbench.commands import Registries, pass_registries
 from vfbench.commands.complete import complete_setting, complete_strategy, complete_workload
 from vfbench.commands.display import Display, damage_code, display_options, show_records
@@ -21,7 +21,6 @@ from vfbench.units import SCALES, accepted_units
 
 DEFAULT_STRATEGY = "all"
 EXIT_FAILED_RUN = 1
-EXIT_INTERRUPTED = 130
 
 Command = Callable[..., Any]
 
@@ -203,8 +202,8 @@ def _run(
                 if done.error is not None and debug:
                     traceback.print_exception(done.error)
     except KeyboardInterrupt:
-        click.echo(f"bench: interrupted after {len(finished)} of {len(planned)} runs", err=True)
-        exit_code = EXIT_INTERRUPTED
+        click.echo(f"bench: {stopping.reason()} after {len(finished)} of {len(planned)} runs", err=True)
+        exit_code = stopping.exit_code()
     finally:
         result_set.discard_empty()
         if finished:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vfbench import stopping
 from vfbench.commands import Registries, pass_registries
 from vfbench.commands.complete import complete_sweep
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from vfbench.sweeps.sweep import DoneCell, Plan
 
 EXIT_FAILED_CELL = 1
-EXIT_INTERRUPTED = 130
 
 
 @click.command()
@@ -128,8 +128,8 @@ def _run(plan: Plan, folder: SweepResults, workers: int, scheduler: str | None) 
             run_plan(plan, folder, execute, on_this_machine(1), note)
     except KeyboardInterrupt:
         left = len(plan.to_run) - len(tally.done)
-        click.echo(f"bench: interrupted with {left} cells to run; the same command goes on", err=True)
-        exit_code = EXIT_INTERRUPTED
+        click.echo(f"bench: {stopping.reason()} with {left} cells to run; the same command goes on", err=True)
+        exit_code = stopping.exit_code()
     except UserError:
         if tally.done:
             click.echo("\n".join(summarise(tally, folder.folder)))

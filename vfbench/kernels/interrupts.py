@@ -1,4 +1,4 @@
-"""Ctrl-C while numba compiles is an interrupt, wherever it falls.
+"""A signal that stops the process while numba compiles stops it, wherever it falls.
 
 Most of a compilation is spent inside LLVM, so the signal's handler runs in the first Python code after it, and that
 is a callback of LLVM's, which drops what is raised in it: the compilation would then fail for want of a result.
@@ -8,41 +8,44 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _pending: list[int] = []
+_handlers: dict[signal.Signals, Callable[[int, Any], Any]] = {}
 
 
 def raise_if_interrupted() -> None:
     """Called where nothing drops it."""
     if _pending:
+        number = _pending[0]
         _pending.clear()
-        raise KeyboardInterrupt
+        _handlers[signal.Signals(number)](number, None)
 
 
 @contextmanager
 def interrupts_kept() -> Iterator[None]:
-    """Put an interrupt off to the next step of the compilation, or to its end; a second one is not put off."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before) or before is _note:
+    """Put a signal off to the next step of the compilation, or to its end; a second one is not put off."""
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    kept = {each: handler for each, handler in before.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread() or _note in kept.values() or not kept:
         yield
         return
     _pending.clear()
-    _second[0] = before
-    signal.signal(signal.SIGINT, _note)
+    _handlers.update(kept)
+    for each in kept:
+        signal.signal(each, _note)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in kept.items():
+            signal.signal(each, handler)
         raise_if_interrupted()
-
-
-_second: list[Any] = [None]
 
 
 def _note(number: int, frame: Any) -> None:
     if _pending:
-        _second[0](number, frame)
+        _handlers[signal.Signals(number)](number, frame)
     _pending.append(number)

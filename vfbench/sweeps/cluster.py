@@ -1,4 +1,4 @@
-"""Cells on Dask distributed: a cluster of processes on this machine, or one that the user already has.
+"""Cells on Dask distributed: on a cluster of the sweep's own (`local`), or on one that the user already has.
 
 Each worker has at most one cell at a time and the next is handed over as soon as one is back, so if a process
 dies, Dask runs just its cell again, elsewhere; what is back is back. A cell that kills its process again and again
@@ -8,7 +8,6 @@ is given up by Dask (`distributed.scheduler.allowed-failures`) and has failed.
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import os
 import time
@@ -19,8 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker, as_completed
 
 from vfbench.errors import UserError
 from vfbench.records import Outcome, environment
@@ -28,34 +26,7 @@ from vfbench.sweeps.task import CellResult, run_cell
 
 CONNECT_S = 10
 SLOTS_HOLD_S = 2.0
-QUIET = {
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.system-monitor.interval": "10s",
-}
-"""Dask watches its processes many times a second, for pages that nobody opens here; the cells need the time."""
 Specification = dict[str, Any]
-
-
-@contextmanager
-def local_cluster(workers: int) -> Iterator[Client]:
-    """Processes of one thread each on this machine, which end with the block.
-
-    Dask's page for a browser is on any port that is free, so nothing is in the way of a cluster that is here already.
-    """
-    with (
-        dask.config.set(QUIET),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            preload=["vfbench.sweeps.worker"],
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
 
 
 @contextmanager

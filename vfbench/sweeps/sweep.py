@@ -193,7 +193,7 @@ def on_this_machine(workers: int) -> Execute:
     """On so many processes here, no more than there are cells."""
 
     def execute(documents: Specifications) -> Iterator[tuple[int, CellResult]]:
-        from vfbench.sweeps.cluster import local_cluster
+        from vfbench.sweeps.local import local_cluster
 
         return on_cluster(lambda: local_cluster(min(workers, len(documents))))(documents)
 

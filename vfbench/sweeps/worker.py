@@ -6,5 +6,10 @@ import signal
 
 
 def dask_setup(_worker: object) -> None:
-    """Ctrl-C goes to all processes of a terminal: the one that began the sweep ends it, not each its own cell."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What stops a sweep goes to all processes of a terminal: the one that began it ends it, not each its own cell.
+
+    Up to here these signals were blocked, as they were where the process was started.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
