@@ -25,8 +25,8 @@ MAPS_TOLERANCE, PAGES_TOLERANCE = 0.05, 0.10
 FEW_MAPS = 0.05
 """Where less than 5 in 100 packets are mapped, the difference may be as much."""
 FRAME_BITS = 8 * (1518 + 20)
-PACKETS_PER_S = 500
-STEADY_S = 4.096
+PACKETS_PER_S = 250
+STEADY_S = 8.192
 """2048 packets, four turns of a ring of 512: a driver that uses both halves of a page repeats itself every two."""
 WORKLOAD = "bulk"
 
@@ -34,7 +34,7 @@ _COMMON = {
     "guest.memory": "256MiB",
     "bulk.rate": f"{PACKETS_PER_S * FRAME_BITS}bps",
     "bulk.hold": "20us",
-    "bulk.dirty-rate": "3000pages/s",
+    "bulk.dirty-rate": "1000pages/s",
     "migration.bandwidth": "240Mbps",
     "migration.downtime-limit": "30ms",
     "phases.steady": f"{STEADY_S}s",

@@ -16,6 +16,7 @@ COUNTERS = {
 }
 COUNTS = {
     "lost_fifo": 1,
+    "lost_descriptor": 0,
     "lost_blackout": 2,
     "lost_reset": 0,
     "lost_dma": 0,
@@ -57,7 +58,7 @@ def test_every_frame_is_in_one_class():
     assert row["packets_corrupted"] == 2
     assert row["packets_lost_socket"] == 2
     assert row["packets_lost_ring"] == 1
-    named = ("fifo", "blackout", "reset", "dma", "ring", "socket")
+    named = ("fifo", "descriptor", "blackout", "reset", "dma", "ring", "socket")
     assert row["packets_lost"] == sum(row[f"packets_lost_{name}"] for name in named) == 6
     assert row["packets_offered"] == 20
 

@@ -18,6 +18,6 @@ __all__ = ["refusals", "run"]
 def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome:
     """Run ``experiment`` on two QEMUs. UserError where parts are missing, RunFailed for a run that can't go on."""
     # Only now: what waits for QEMU is not wanted where another testbed is.
-    from vfbench.testbeds.qemu.run import run as run_on_qemu
+    from vfbench.testbeds.qemu.one_run import run as run_on_qemu
 
     return run_on_qemu(experiment, profile, progress)

@@ -34,7 +34,7 @@ def interval(number: int, phase: str, marks: list[Counts], now: Counts) -> Row:
     """The row of a whole phase, from the last of ``marks`` to now; delivered is what reached the guest's memory."""
     before = marks[-1]
     length_ps = now["now_ps"] - before["now_ps"]
-    losses = ("lost_fifo", "lost_blackout", "lost_reset", "lost_dma")
+    losses = ("lost_fifo", "lost_descriptor", "lost_blackout", "lost_reset", "lost_dma")
     return {
         "interval": number,
         "start_ms": (before["now_ps"] - marks[0]["now_ps"]) / 1e9,
@@ -84,6 +84,7 @@ def integrity(counts: Counts, landed: npt.NDArray[np.int64], verdict: GuestVerdi
         "packets_duplicated": verdict.stale_packets - stale + counts["tx_duplicated"],
         "packets_lost": offered - good - stale,
         "packets_lost_fifo": counts["lost_fifo"],
+        "packets_lost_descriptor": counts["lost_descriptor"],
         "packets_lost_blackout": counts["lost_blackout"],
         "packets_lost_reset": counts["lost_reset"],
         "packets_lost_dma": counts["lost_dma"],

@@ -122,8 +122,9 @@ class QemuMigration:
 
     def copy_rest(self) -> None:
         """The ring pages are written once, so that they are sent; then QEMU sends all that is left."""
-        if self._way.copies_rings:
+        if self._has_vf:
             self.ring_pages = self._server.call("rings", place="source")
+        if self._way.copies_rings:
             self._rewrite(self.ring_pages)
         if self._has_vf:
             self._read_config()

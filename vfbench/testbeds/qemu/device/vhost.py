@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.costs import HOST_NIC_PACKET, VHOST_PACKET
+from vfbench.machine.costs import VHOST_PACKET, VHOST_SEND
 from vfbench.machine.memory.words import load_word, store_byte, store_word
 from vfbench.machine.oracle.oracle import note_written, write_content
 from vfbench.machine.vf.device import request_interrupt, take_oldest
 from vfbench.machine.virtio import vhost
 from vfbench.machine.virtio.vhost import (
     copy_ps,
+    put_on_host_nic,
     put_used,
     request_transmit_interrupt,
     take_available,
@@ -23,7 +24,6 @@ from vfbench.machine.virtio.vhost import (
     work,
 )
 from vfbench.machine.virtio.virtqueue import field_of, passes, replace_bits, used_event
-from vfbench.machine.wire import WIRE_OVERHEAD_BYTES
 from vfbench.testbeds.kvm.sys.raw_memory import fence
 from vfbench.testbeds.qemu.device.dma import for_guest_memory, is_guest_memory, mark_page
 from vfbench.testbeds.qemu.device.records import TX_FRAME_BYTES
@@ -122,12 +122,11 @@ def send_chain(device: Any, port: Any, start_ps: int) -> None:
     slot = take_available(device, device.tx_queue, port.vhost_tx_seen)
     port.vhost_tx_seen += 1
     gather_chain(device, port, slot)
-    work(device, port, device.cost[VHOST_PACKET] + copy_ps(device, device.tx_bytes))
-    device.host_ps += device.cost[HOST_NIC_PACKET]
+    work(device, port, device.cost[VHOST_SEND] + copy_ps(device, device.tx_bytes))
     device.tx_bytes -= HEADER_BYTES
     if device.tx_bytes > 0:
         copy_bytes(device.tx_frame, device.tx_frame + HEADER_BYTES, device.tx_bytes)
-        port.tx_free_ps = port.vhost_ps + (device.tx_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
+        put_on_host_nic(device, port, device.tx_bytes)
         take_frame(device, port, port.tx_free_ps)
     device.tx_bytes = 0
     put_used(device, port, device.tx_queue, port.vhost_tx_used, slot, 0)

@@ -12,7 +12,7 @@ from vfbench.kernels import address_of
 from vfbench.machine.costs import COSTS, IOTLB_MISS
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PORT
 from vfbench.machine.vf.register_access import reset_registers
-from vfbench.machine.wire import APPLICATION, BATCH_FRAMES, FRAMES, NEVER_PS, SOURCE
+from vfbench.machine.wire import APPLICATION, BATCH_FRAMES, FRAMES, LONGEST_FRAME_BYTES, NEVER_PS, SOURCE
 from vfbench.strategy import linux_guest
 from vfbench.testbeds.qemu.device.payload import HEADER_BYTES
 from vfbench.testbeds.qemu.device.records import (
@@ -40,7 +40,7 @@ GUEST_IP, PEER_IP = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 RECEIVE_PORT = 9000
 SAMPLE_FRAMES, SAMPLE_PS, SAMPLE_LONGEST_PS = 256, 10**6, 10**15
 """How many frames a workload's rate is taken from, and in which stretch of its clock they are looked for."""
-LOSSES = ("lost_fifo", "lost_blackout", "lost_reset", "lost_dma")
+LOSSES = ("lost_fifo", "lost_descriptor", "lost_blackout", "lost_reset", "lost_dma")
 
 
 def frame_headers() -> bytes:
@@ -222,7 +222,9 @@ class Peer:
         port.fifo_limit_bytes = int(self._profile.value("fifo"))
         port.fifo_limit_frames = FIFO_FRAMES
         port.write_back_batch = self._experiment.device.writeback_batch
-        port.ps_per_byte = ps_per_byte(self._experiment)
+        port.line_ps_per_byte = port.ps_per_byte = ps_per_byte(self._experiment)
+        port.host_backlog_ps = port.host_ring_frames * LONGEST_FRAME_BYTES * port.line_ps_per_byte
+        port.dma_share_1024 = 1024
         port.iotlb_entries = int(self._profile.value("iotlb_entries"))
         port.iotlb_iova[:] = -1
         port.reports_answers = int(self._closed)

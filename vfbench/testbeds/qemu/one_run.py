@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vfbench.experiment import Experiment
     from vfbench.profiles import Profile
     from vfbench.testbeds import Progress
-    from vfbench.testbeds.intervals import Row
+    from vfbench.testbeds.counting import Row
 
 PACE = {"tcg": 600, "kvm": 20_000}
 """Packets a second that a guest takes without trouble."""
