@@ -15,7 +15,7 @@ from support import fakes
 import cli
 from vfbench.errors import UserError
 from vfbench.profiles import load_profile
-from vfbench.records import Outcome, environment, read_records, read_runs, write
+from vfbench.records import RECORD_FILES, Outcome, environment, read_records, read_runs, write
 from vfbench.sweeps import sweep, task
 from vfbench.sweeps.cells import Cell, cells_of
 from vfbench.sweeps.grid import read_grids
@@ -190,6 +190,68 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     assert states() == {"ok": 3}
     monkeypatch.setattr(sweep, "on_this_machine", lambda workers: here)
     assert "1 cell run: 1 ok" in bench().out
+
+
+def of_another(place: Path, other: Path) -> None:
+    """The folder now holds the record of another cell."""
+    for name in RECORD_FILES:
+        (place / name).write_bytes((other / name).read_bytes())
+
+
+def edited(place: Path, other: Path) -> None:
+    """Its manifest now says that something else was run."""
+    document = json.loads((place / "manifest.json").read_text())
+    document["experiment"]["guest"]["memory_bytes"] *= 2
+    (place / "manifest.json").write_text(json.dumps(document))
+
+
+def truncated(name: str) -> Callable[[Path, Path], None]:
+    def cut(place: Path, other: Path) -> None:
+        table = place / name
+        table.write_bytes(table.read_bytes()[:-20])
+
+    return cut
+
+
+SPOILT = {
+    "another record": of_another,
+    "an edited manifest": edited,
+    "truncated runs": truncated("runs.parquet"),
+    "truncated rounds": truncated("rounds.parquet"),
+    "truncated intervals": truncated("intervals.parquet"),
+    "no intervals": lambda place, other: (place / "intervals.parquet").unlink(),
+    "another's rounds": lambda place, other: (place / "rounds.parquet").write_bytes(b""),
+    "another's runs": lambda place, other: (place / "runs.parquet").write_bytes(
+        (other / "runs.parquet").read_bytes()
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_cell_is_finished_only_by_a_sound_record_of_what_it_asks_for(
+    bench: Bench, testbed: SimpleNamespace, how: str
+) -> None:
+    bench()
+    place, other = (record.path for record in read_records("results/g")[:2])
+    SPOILT[how](place, other)
+    assert "1 cell run: 1 ok" in bench().out
+    assert len(testbed.runs) == 5
+    assert len({record.run["experiment"] for record in read_records("results/g")}) == 4
+    assert "0 cells run" in bench().out
+
+
+def test_the_only_record_of_another_experiment_is_not_replaced(
+    bench: Bench, testbed: SimpleNamespace
+) -> None:
+    bench()
+    place, other = (record.path for record in read_records("results/g")[:2])
+    for path in place.iterdir():
+        path.unlink()
+    place.rmdir()
+    other.rename(place)
+    done = bench()
+    assert (done.code, "holds the only record of another experiment" in done.err) == (2, True)
+    assert len(testbed.runs) == 4
 
 
 def test_other_costs_make_a_cell_unfinished(bench: Bench, testbed: SimpleNamespace) -> None:

@@ -1,13 +1,15 @@
 """A sweep's folder of results: a record per cell, as every run has one, and what of it need not run again.
 
-A cell is finished if its record says `ok` or `not-converged` and names the costs that the profile has now. Cells
-that failed, timed out or were skipped get another chance; the new record then takes the old one's place.
+A cell is finished if its record says `ok` or `not-converged`, is of the experiment that the cell asks for, names the
+costs that the profile has now, and all its tables can be read and agree. Other cells get another chance; the new
+record then takes the old one's place, unless that is the only one of another experiment.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import stat
@@ -18,8 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
+from vfbench.experiment import identity
 from vfbench.files import check_only, remove_leftovers
-from vfbench.records import RECORD_FILES, Encoded, ResultSet, check_writable, read_manifest, run_folder_name
+from vfbench.records import (
+    RECORD_FILES,
+    Encoded,
+    Record,
+    ResultSet,
+    check_writable,
+    read_manifest,
+    read_record,
+    run_folder_name,
+)
 
 if TYPE_CHECKING:
     from vfbench.profiles import Profile
@@ -61,14 +73,30 @@ class SweepResults:
         """The record's folder, in the place of an older one; that one stays if this can't be written."""
         return ResultSet(self.folder).put(record, replace=True)
 
-    def check_replaceable(self, cell: Cell) -> None:
-        """UserError, before anything runs, if something else than a record is in the cell's place."""
+    def is_finished(self, cell: Cell, manifest: Mapping[str, Any] | None, profile: Profile) -> bool:
+        """Whether the cell, with this manifest in its place, need not run again."""
+        if manifest is None or not is_finished(manifest, profile) or not _is_of(manifest, cell):
+            return False
+        try:
+            return _agrees(read_record(self._place(cell)), cell)
+        except UserError:  # a table is missing or broken
+            return False
+
+    def check_replaceable(self, cell: Cell, manifest: Mapping[str, Any] | None) -> None:
+        """UserError, before anything runs, if what is in the cell's place is no record, or another's only one."""
         place = self._place(cell)
         try:
             if os.path.lexists(place):
                 check_only(place, RECORD_FILES)
         except OSError as error:
             raise UserError(f"{place} can't be replaced: {error.strerror}: move it away") from error
+        if manifest is not None and manifest["state"] in FINISHED_STATES:
+            other = str(manifest.get("digest"))
+            elsewhere = any(path.name.endswith(f"-{other}") for path in self.folder.iterdir())
+            if other != cell.digest and not elsewhere:
+                raise UserError(
+                    f"{place} holds the only record of another experiment ({other}): move it away"
+                )
 
     def _place(self, cell: Cell) -> Path:
         return self.folder / run_folder_name(cell.experiment)
@@ -91,8 +119,33 @@ def _open_lock(path: Path) -> Iterator[int]:
         yield descriptor
 
 
+def _is_of(manifest: Mapping[str, Any], cell: Cell) -> bool:
+    """Whether it is the record of the cell's experiment, by its digest and by what it says of it itself."""
+    if manifest.get("digest") != cell.digest:
+        return False
+    asked = json.loads(json.dumps(cell.experiment.to_json()))
+    return _agrees_with(identity(manifest["experiment"]), identity(asked))
+
+
+def _agrees_with(recorded: Any, asked: Any) -> bool:
+    """In all that both name: parameters that came later are not in older records."""
+    if isinstance(recorded, dict) and isinstance(asked, dict):
+        return all(_agrees_with(recorded[name], asked[name]) for name in recorded.keys() & asked.keys())
+    return bool(recorded == asked)
+
+
+def _agrees(record: Record, cell: Cell) -> bool:
+    """Whether its tables are those of the cell's run, and as long as the run says."""
+    run, manifest = record.run, record.manifest
+    own = (run["experiment"], run["seed"], run["state"], run["profile_digest"])
+    rounds = run.get("rounds")
+    return own == (cell.digest, cell.experiment.seed, manifest["state"], manifest["profile"]["digest"]) and (
+        rounds is None or rounds == len(record.rounds)
+    )
+
+
 def is_finished(manifest: Mapping[str, Any] | None, profile: Profile) -> bool:
-    """Whether a cell with this record need not run again."""
+    """Whether a record with this manifest would do for a cell that asks for its experiment."""
     return (
         manifest is not None
         and manifest["state"] in FINISHED_STATES

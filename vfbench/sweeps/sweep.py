@@ -18,7 +18,7 @@ from vfbench.records import STATES, Encoded, Outcome, encode
 from vfbench.runner import refusals
 from vfbench.sweeps.cells import Cell
 from vfbench.sweeps.estimate import Estimate, estimate
-from vfbench.sweeps.results import SweepResults, is_finished
+from vfbench.sweeps.results import SweepResults
 from vfbench.sweeps.specification import specification
 from vfbench.sweeps.task import CellResult
 from vfbench.testbeds import load_testbed
@@ -93,11 +93,11 @@ def make_plan(cells: Sequence[Cell], results: SweepResults, *, force: bool) -> P
         manifest = results.manifest(cell)
         plan.cells.append(cell)
         plan.states[cell.digest] = "to run" if manifest is None else str(manifest["state"])
-        finished = is_finished(manifest, profiles[cell.experiment.profile])
+        finished = results.is_finished(cell, manifest, profiles[cell.experiment.profile])
         if manifest is not None and finished:
             plan.known.append((cell, float(manifest["wall_s"])))
         if manifest is None or force or not finished:
-            results.check_replaceable(cell)
+            results.check_replaceable(cell, manifest)
             plan.to_run.append(cell)
         else:
             plan.other_sources += manifest["environment"].get("source_hash") != _source_hash()
