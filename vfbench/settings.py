@@ -253,9 +253,6 @@ class Qemu(Settings):
         choices=("auto", "copied", "left"),
         help="whether ring pages are rewritten at the stop so that they are sent; left: receive may be dead afterwards",
     )
-    nested: bool = parameter(
-        False, help="an L1 with an SR-IOV igb runs an L2 with the kernel's own vfio-pci, which is migrated"
-    )
 
 
 @dataclass(frozen=True)

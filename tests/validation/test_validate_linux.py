@@ -18,7 +18,7 @@ from vfbench.validation.linux import counts, frames
 from vfbench.validation.linux.drivers import DRIVERS, IOMMUS
 from vfbench.validation.linux.echo import EchoPeer, Gap, echo_request, is_echo_reply
 from vfbench.validation.linux.job import chosen, lengths, model
-from vfbench.validation.linux.measure import taking_frames
+from vfbench.validation.linux.measure import Counted, taking_frames
 from vfbench.validation.linux.predict import predict
 from vfbench.validation.linux.scenario import (
     Registered,
@@ -27,7 +27,7 @@ from vfbench.validation.linux.scenario import (
     experiment_of,
     scenarios,
 )
-from vfbench.validation.linux.suite import gaps, row, validate
+from vfbench.validation.linux.suite import compare, gaps, row, validate
 from workloads import ALL_WORKLOADS
 
 RECORDED = Path(__file__).parent / "recorded" / "linux"
@@ -239,6 +239,29 @@ def test_frames_sent_in_pairs_share_a_lazy_invalidation() -> None:
 def test_virtio_net_is_kicked_and_interrupted_once_for_each_frame_sent_alone() -> None:
     found = predict(scenario("virtio-net", sent=True), registered(), model(), evenly(64, 62.5))
     assert found == {"interrupts": 1, "kicks": 1}
+
+
+def test_the_driver_of_the_guests_kernel_is_taken() -> None:
+    old, new = (DRIVERS["virtio-net"].of_kernel(version) for version in ((6, 12), (7, 3)))
+    assert (old.races_for_interrupts, new.races_for_interrupts) == (False, True)
+    assert DRIVERS["igb"].of_kernel((7, 3)) == DRIVERS["igb"]
+    planned = [
+        experiment_of(Scenario(new, IOMMUS["lazy"], True, 64), registered(), name)
+        for name in ("untracked", "virtio-net")
+    ]
+    assert [each.settings().get("virtio-net.arm-after-kick") for each in planned] == [None, "true"]
+
+
+def test_a_poll_for_each_frame_sent_is_predicted_and_who_comes_first_is_not() -> None:
+    new = Scenario(DRIVERS["virtio-net"].of_kernel((7, 3)), IOMMUS["lazy"], True, 64)
+    counted = Counted(100, (0.0, 0.1), 0, 0, 0, 15, 0, 0, 100, 100)
+    rows = {each.measure: each for each in compare(new, counted, {"interrupts": 1.0, "kicks": 1.0})}
+    assert (
+        rows["transmit polls"].predicted,
+        rows["transmit polls"].observed,
+        rows["transmit polls"].met,
+    ) == (1, 1, True)
+    assert (rows["interrupts"].predicted, rows["interrupts"].observed) == (None, 0.15)
 
 
 def test_what_the_model_was_told_is_said() -> None:

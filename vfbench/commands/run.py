@@ -14,6 +14,7 @@ from vfbench import stopping, time_limit
 from vfbench.commands import Registries, pass_registries
 from vfbench.commands.complete import complete_setting, complete_strategy, complete_workload
 from vfbench.commands.display import Display, damage_code, display_options, show_records
+from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, GROUPS, LARGEST_SEED
 from vfbench.options import PRESETS, SHORTCUTS, Options, experiments
 from vfbench.parameters import find, unknown
@@ -123,6 +124,9 @@ def shortcut_options(command: Command) -> Command:
     metavar="TIME",
     help="Wall time for each run; one that takes longer is ended and recorded as timed-out.",
 )
+@click.option(
+    "--keep", is_flag=True, help="Keep the consoles and logs of --testbed qemu's guests, and say where."
+)
 @display_options
 @click.option("--debug", is_flag=True, help="Show the traceback of an error and of a failed run.")
 @pass_registries
@@ -139,6 +143,7 @@ def run(
     seed: int,
     results: Path,
     limit: str,
+    keep: bool,
     debug: bool,
     display: Display,
     **shortcuts: str | None,
@@ -153,7 +158,12 @@ def run(
         workload, settings, given = _shipped(registries.comparison, settings, given)
     options = Options(strategies, workload, settings, given, preset, profile, testbed, seed)
     limit_s = time_limit.parse_time_limit(limit, "--time-limit")
-    return _run(registries, options, repeat, results, display, limit_s, debug=debug)
+    if keep and testbed != "qemu":
+        raise UserError(f"--keep: testbed {testbed!r} has no guests with consoles and logs; only qemu has")
+    from vfbench.testbeds.qemu.boot.folder import kept_folders
+
+    with kept_folders(keep):
+        return _run(registries, options, repeat, results, display, limit_s, debug=debug)
 
 
 def _shipped(

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from support.real_guests import booted, guest_setup, made_up_parts, module_file, real_parts
 
+import cli
 from vfbench.errors import RunFailed, UserError
 from vfbench.testbeds.qemu import memory
 from vfbench.testbeds.qemu.boot import cpio
-from vfbench.testbeds.qemu.boot.folder import LOCK, PREFIX, run_folder
+from vfbench.testbeds.qemu.boot.folder import LOCK, PREFIX, kept_folders, run_folder
 from vfbench.testbeds.qemu.boot.guest import Guest, load_modules
 from vfbench.testbeds.qemu.boot.initramfs import initramfs
 from vfbench.testbeds.qemu.boot.setup import GuestSetup
@@ -87,6 +88,22 @@ def test_a_runs_folder_goes_with_a_run_that_fails_and_stays_where_asked() -> Non
         assert folder.exists() is keep
     assert said == [f"kept the consoles and logs of this run in {folder}"]
     (folder).rmdir()
+
+
+def test_bench_run_keeps_what_its_guests_wrote_where_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    with kept_folders(True), run_folder() as folder:
+        pass
+    assert folder.exists()
+    assert f"kept the consoles and logs of this run in {folder}" in capsys.readouterr().err
+    folder.rmdir()
+    with kept_folders(False), run_folder() as folder:
+        pass
+    assert not folder.exists()
+
+
+def test_keep_is_refused_where_there_is_nothing_to_keep(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--strategy", "untracked", "--keep"]) == 2
+    assert "--keep: testbed 'model' has no guests" in capsys.readouterr().err
 
 
 def test_what_a_killed_run_left_is_removed_and_what_another_uses_is_not(

@@ -133,7 +133,7 @@ def _experiment(
     settings = {
         **SMALL_GUEST,
         **scenario.driver.design,
-        **{f"{strategy}.{key}": text for key, text in scenario.driver.of_strategy.items()},
+        **_of_strategy(scenario.driver, strategy, registered),
         "phases.steady": f"{round(1e9 * seconds)}ns",
         f"{name}.frame": f"{scenario.length_bytes}B",
         f"{name}.hold": HELD_FOR_GOOD if scenario.held else "0ns",
@@ -143,6 +143,12 @@ def _experiment(
     }
     options = Options([strategy], name, [f"{key}={value}" for key, value in settings.items()])
     return experiments(options, registered.strategies, {**registered.workloads, name: workload})[0]
+
+
+def _of_strategy(driver: NicDriver, strategy: str, registered: Registered) -> dict[str, str]:
+    """What is the driver's own, where the strategy has that driver: frames are also asked of other strategies."""
+    known = {each.name for each in parameters_of(registered.strategies[strategy])}
+    return {f"{strategy}.{name}": text for name, text in driver.of_strategy.items() if name in known}
 
 
 def refuse_without_frame_size(registered: Registered) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +13,32 @@ from pathlib import Path
 
 PREFIX = "vfbench-qemu-"
 LOCK = "lock"
+KEEP_VARIABLE = "VFBENCH_KEEP"
+"""In the environment, so that it reaches a run in whichever process that is."""
 LONGEST_PARENT = 40
 """A socket's path has 107 bytes at most (unix(7)); what lies in the folder wants some of them."""
 
 
 @contextmanager
-def run_folder(*, keep: bool = False, say: Callable[[str], None] | None = None) -> Iterator[Path]:
-    """Make it, and remove it at the end; with ``keep`` it stays and ``say`` is told where.
+def kept_folders(keep: bool) -> Iterator[None]:
+    """As long as it lasts, what runs write stays where ``keep``, and where is said on stderr."""
+    before = os.environ.get(KEEP_VARIABLE)
+    if keep:
+        os.environ[KEEP_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        if keep and before is None:
+            del os.environ[KEEP_VARIABLE]
+
+
+def _say_on_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+@contextmanager
+def run_folder(*, keep: bool = False, say: Callable[[str], None] = _say_on_stderr) -> Iterator[Path]:
+    """Make it, and remove it at the end; with ``keep``, or in ``kept_folders``, it stays and ``say`` is told where.
 
     First removes what runs that were killed left behind: a folder of this user that nobody holds a lock in.
     """
@@ -30,10 +50,9 @@ def run_folder(*, keep: bool = False, say: Callable[[str], None] | None = None) 
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
     finally:
-        if keep:
+        if keep or os.environ.get(KEEP_VARIABLE):
             (folder / LOCK).unlink(missing_ok=True)
-            if say is not None:
-                say(f"kept the consoles and logs of this run in {folder}")
+            say(f"kept the consoles and logs of this run in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
