@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it: `bench --help` is to answer
 from __future__ import annotations
 
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from vfbench.commands.sweep import sweep
 from vfbench.commands.validate import validate
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE
+from vfbench.untrusted import one_line
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -55,6 +57,8 @@ downtime lets the pre-copy run in rounds: that is where the strategies part.
 
 EXIT_FAILED_RUN = 1
 EXIT_USER_ERROR = 2
+EXIT_BUG = 70
+"""EX_SOFTWARE of sysexits.h."""
 
 Command = Callable[..., Any]
 
@@ -62,7 +66,8 @@ Command = Callable[..., Any]
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit code.
 
-    0, 1 (a run failed), 2 (bad input), 130, 143, 129 (stopped by Ctrl-C, SIGTERM, SIGHUP), 141 (nobody reads).
+    0, 1 (a run failed), 2 (bad input), 70 (a bug of ours), 130, 143, 129 (stopped by Ctrl-C, SIGTERM, SIGHUP), 141
+    (nobody reads).
     """
     terminal.prepare()
     with stopping.handled(to_the_end=arguments is None):
@@ -71,15 +76,17 @@ def main(arguments: list[str] | None = None) -> int:
         except (click.Abort, KeyboardInterrupt):
             click.echo(f"bench: {stopping.reason()}", err=True)
             return stopping.exit_code()
-        except OSError:
+        except OSError as error:
             broken = terminal.is_broken()
             if broken is None:
-                raise
+                return _report_bug(error)
             terminal.give_up_output()
             if isinstance(broken, BrokenPipeError):
                 return terminal.EXIT_NOBODY_READS
             click.echo(f"bench: standard output can't be written: {broken.strerror}", err=True)
             return EXIT_USER_ERROR
+        except Exception as error:
+            return _report_bug(error)
 
 
 def _main(words: list[str]) -> int:
@@ -92,8 +99,36 @@ def _main(words: list[str]) -> int:
         if "--debug" in words:
             traceback.print_exc()
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        click.echo(f"bench: {' '.join(message.split())}", err=True)
+        click.echo(f"bench: {one_line(message)}", err=True)
         return EXIT_USER_ERROR
+
+
+def _report_bug(error: Exception) -> int:
+    """The last net: what nobody foresaw is a bug, and is told as one, with its traceback in a file."""
+    debug = "--debug" in sys.argv
+    if debug:
+        traceback.print_exc()
+    where = "shown above" if debug else _traceback_file()
+    told = one_line(f"{type(error).__name__}: {error}")
+    click.echo(f"bench: a bug in vfbench: {told}; please report it with the traceback, {where}", err=True)
+    return EXIT_BUG
+
+
+def _traceback_file() -> str:
+    """A file of its own with the traceback of the error that is handled."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w",
+            prefix="bench-traceback-",
+            suffix=".txt",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",
+        ) as file:
+            file.write(traceback.format_exc())
+    except OSError:
+        return "which --debug shows"
+    return f"which is in {file.name}"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -8,18 +8,33 @@ nested only so deep. Whatever a parser or validator raises becomes a `UserError`
 from __future__ import annotations
 
 import os
+import re
 import reprlib
 import stat
+import tomllib
 from io import BufferedReader
+from typing import Any
 
 from vfbench.errors import UserError
 
 LONGEST_SHOWN = 200
+LONGEST_MESSAGE = 4000
+MOST_TOML_BYTES = 1 << 20
+DEEPEST = 32
+"""How deep tables and lists may lie in one another; what vfbench reads has five levels at most."""
 _BRIEF = reprlib.Repr()
 _BRIEF.maxstring = _BRIEF.maxother = 60
 _BRIEF.maxlong = 40
 _BRIEF.maxlist = _BRIEF.maxdict = _BRIEF.maxtuple = 4
 _BRIEF.maxlevel = 3
+
+
+class UnreadableError(UserError):
+    """A file that can't be opened or read; `reason` is why."""
+
+    def __init__(self, message: str, reason: OSError | ValueError) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def shown(name: str | os.PathLike[str]) -> str:
@@ -28,6 +43,14 @@ def shown(name: str | os.PathLike[str]) -> str:
     if len(text) > LONGEST_SHOWN:
         text = f"{text[: LONGEST_SHOWN - 60]}...{text[-57:]}"
     return text if text.isprintable() else repr(text)
+
+
+def one_line(message: str) -> str:
+    """A message on one line of bounded length, with escapes in place of what a terminal would act on."""
+    words = " ".join(message.split())
+    if len(words) > LONGEST_MESSAGE:
+        words = f"{words[:LONGEST_MESSAGE]}..."
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in words)
 
 
 def brief(value: object) -> str:
@@ -48,7 +71,7 @@ def open_regular(path: str | os.PathLike[str], name: str, most_bytes: int, wante
         OSError,
         ValueError,
     ) as error:  # ValueError: a NUL in the path, or what the file system can't encode
-        raise UserError(f"{name}: cannot be read: {_reason(error)}; give {wanted}") from None
+        raise UnreadableError(f"{name}: cannot be read: {_reason(error)}; give {wanted}", error) from None
     file = os.fdopen(descriptor, "rb")
     try:
         _refuse(os.fstat(descriptor), name, most_bytes, wanted)
@@ -64,10 +87,79 @@ def read_bytes(path: str | os.PathLike[str], name: str, most_bytes: int, wanted:
         try:
             content = file.read(most_bytes + 1)
         except OSError as error:
-            raise UserError(f"{name}: cannot be read: {_reason(error)}; give {wanted}") from None
+            raise UnreadableError(f"{name}: cannot be read: {_reason(error)}; give {wanted}", error) from None
     if len(content) > most_bytes:
         raise UserError(f"{name}: has more than {most_bytes} bytes; give {wanted}")
     return content
+
+
+def read_toml(path: str | os.PathLike[str], name: str, advice: str) -> dict[str, Any]:
+    """A TOML file as a document, with or without a byte order mark; UserError for one that is none."""
+    try:
+        content = read_bytes(path, name, MOST_TOML_BYTES, "a file in TOML")
+        document = tomllib.loads(content.removeprefix(b"\xef\xbb\xbf").decode())
+    except UnreadableError as error:
+        raise UserError(f"{name}: cannot be read ({_reason(error.reason)}); {advice}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    except RecursionError as error:
+        raise UserError(f"{name}: not TOML that is read here (nested too deep); correct it there") from error
+    except ValueError as error:  # TOMLDecodeError is one, and so is a number of more digits than Python reads
+        raise UserError(f"{name}: not TOML ({error}); correct it there") from error
+    if _is_deep(document):
+        raise UserError(f"{name}: its tables are nested more than {DEEPEST} deep; correct it there")
+    return document
+
+
+def parse_json(content: bytes | str) -> Any:
+    """The document; ValueError for anything else than JSON that is nested no deeper than DEEPEST."""
+    import msgspec
+
+    try:
+        document = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(str(error) or "nested too deep") from None
+    if _is_deep(document):
+        raise ValueError(f"nested more than {DEEPEST} deep")
+    return document
+
+
+def check_shape(document: object, shape: Any) -> None:
+    """ValueError that names the first value of `document` that is not as the type `shape` says (msgspec's rules)."""
+    import msgspec
+
+    try:
+        msgspec.convert(document, shape)
+    except msgspec.ValidationError as error:
+        raise ValueError(_what_is_wrong(document, str(error))) from None
+
+
+def _what_is_wrong(document: object, message: str) -> str:
+    """`its 'started' is 5`: msgspec says where and what was expected, and not what is there."""
+    missing = re.search(r"missing required field `(\w+)`", message)
+    where = re.search(r"at `\$\.?([^`]*)`", message)
+    names = [each for each in re.split(r"[.\[]", where[1] if where else "") if each and each != "...]"]
+    if missing:
+        names.append(missing[1])
+    value: Any = document
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return f"its {'.'.join(names)!r} is {brief(value)}" if names else f"it is {brief(document)}"
+
+
+def _is_deep(document: object) -> bool:
+    """Level by level, not by recursion, which is what deep documents exhaust."""
+    level = [document]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _refuse(status: os.stat_result, name: str, most_bytes: int, wanted: str) -> None:

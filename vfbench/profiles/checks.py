@@ -12,16 +12,17 @@ from typing import Any, Final
 from vfbench.errors import UserError
 from vfbench.profiles.figures import Dimension
 from vfbench.profiles.machine import HYPOTHETICAL, Kind
+from vfbench.untrusted import brief
 
 
 def number(table: Mapping[str, Any], key: str, dimension: Dimension, where: str) -> float:
     """A finite number that fits the dimension."""
     number = table[key]
     if not _is_finite(number):
-        raise UserError(f"{where}: {key} {number!r} is not a finite number; give one")
+        raise UserError(f"{where}: {key} {brief(number)} is not a finite number; give one")
     accepts, wanted = _BOUNDS[dimension]
     if not accepts(number):
-        raise UserError(f"{where}: {key} {number!r} does not do for a {dimension} figure; give {wanted}")
+        raise UserError(f"{where}: {key} {brief(number)} does not do for a {dimension} figure; give {wanted}")
     return float(number)
 
 
@@ -60,14 +61,14 @@ def text(table: Mapping[str, Any], key: str, where: str) -> str:
     """A text that is not blank."""
     text = table[key]
     if not isinstance(text, str) or not text.strip():
-        raise UserError(f"{where}: {key} {text!r} is no text; give a sentence in quotes")
+        raise UserError(f"{where}: {key} {brief(text)} is no text; give a sentence in quotes")
     return text
 
 
 def check_choice(table: Mapping[str, Any], key: str, choices: tuple[str, ...], where: str) -> None:
     """Refuse what is none of the choices."""
     if table[key] not in choices:
-        raise UserError(f"{where}: {key} {table[key]!r} does not do; give {either(choices)}")
+        raise UserError(f"{where}: {key} {brief(table[key])} does not do; give {either(choices)}")
 
 
 def check_keys(
@@ -76,7 +77,7 @@ def check_keys(
     """Refuse an unknown key, and a missing one that is not optional."""
     for key in table:
         if key not in (*wanted, *optional):
-            raise UserError(f"{where}: unknown key {key!r}; {suggest(key, (*wanted, *optional))}")
+            raise UserError(f"{where}: unknown key {brief(key)}; {suggest(key, (*wanted, *optional))}")
     for key in wanted:
         if key not in table:
             raise UserError(f"{where}: {key} is missing; give {listed(wanted)}")

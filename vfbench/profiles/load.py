@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from vfbench.profiles.checks import KINDS, check_choice, check_keys, either, lis
 from vfbench.profiles.figures import CAPABILITY_OF, DIMENSIONS, UNITS, Dimension
 from vfbench.profiles.machine import CAPABILITIES, Feature, Kind
 from vfbench.profiles.profile import SCHEMA, Figure, Measured, Profile, Sure
+from vfbench.untrusted import read_toml, shown
 
 _FOLDER: Final = Path(__file__).parent
 _HEADER: Final = ("schema", "name", "summary", "machine", "costs")
@@ -34,7 +34,7 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
     """Read a shipped profile by its name, or any by the path of its .toml file. Raises UserError."""
     path = _find(name_or_path)
     # A shipped profile is named by its file alone: where the package lies is no help to a user.
-    where = path.name if path.parent == _FOLDER else str(path)
+    where = path.name if path.parent == _FOLDER else shown(path)
     content = _parse(path, where)
     inherits = "inherit" in content
     if inherits:
@@ -136,14 +136,7 @@ def _find(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def _parse(path: Path, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{where}: cannot be read ({error.strerror}); give a readable .toml file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{where}: not TOML ({error}); correct it there") from error
+    return read_toml(path, where, "give a readable .toml file")
 
 
 def _check_header(

@@ -17,6 +17,7 @@ from vfbench.files import check_only, make_folders, remove_leftovers, write_fold
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, Cell, Column
 from vfbench.records.tables import Row, broken, read_arrow, read_table
 from vfbench.records.write import INTERVALS_FILE, ROUNDS_FILE, RUNS_FILE
+from vfbench.untrusted import UnreadableError, parse_json, read_bytes
 
 if TYPE_CHECKING:
     from vfbench.records.read import Record
@@ -30,6 +31,7 @@ RUN = "run_number"
 """The column by which a table's row knows its run: 0 is the first of the manifests."""
 TABLES = {RUNS_FILE: RUNS, ROUNDS_FILE: ROUNDS, INTERVALS_FILE: INTERVALS}
 LEVEL = 19
+MOST_SHARED_BYTES = 64 << 20
 FILES = (PACKED, MANIFESTS_FILE, *TABLES)
 
 
@@ -131,7 +133,7 @@ def unpacked(folder: Path) -> list[tuple[Path, dict[str, Any], dict[str, list[Ro
     found = []
     try:
         for number, row in enumerate(manifests):
-            manifest = json.loads(row["manifest"])
+            manifest = parse_json(row["manifest"])
             manifest.update({part: shared[part][manifest[part]] for part in SHARED})
             own = {file: rows.get(number, []) for file, rows in tables.items()}
             found.append((folder / row[FOLDER], manifest, own))
@@ -142,8 +144,10 @@ def unpacked(folder: Path) -> list[tuple[Path, dict[str, Any], dict[str, list[Ro
 
 def _read_shared(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = parse_json(read_bytes(path, str(path), MOST_SHARED_BYTES, "a packed set"))
+    except UnreadableError as error:
+        raise broken(path, error.reason) from error
+    except ValueError as error:
         raise broken(path, error) from error
     version = document.get("schema") if isinstance(document, dict) else None
     if type(version) is not int:

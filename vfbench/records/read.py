@@ -6,7 +6,6 @@ written. UserError for a path without results, a record of a newer schema, and a
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +18,15 @@ from vfbench.experiment import identity
 from vfbench.records.damage import verdict_of
 from vfbench.records.pack import PACKED, SHARED, TABLES, unpacked
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
+from vfbench.records.shape import check_manifest
 from vfbench.records.tables import broken, read_tables
 from vfbench.records.write import INTERVALS_FILE, MANIFEST, ROUNDS_FILE, RUNS_FILE
+from vfbench.untrusted import UnreadableError, brief, parse_json, read_bytes
 
 if TYPE_CHECKING:
     import pandas
 
+MOST_MANIFEST_BYTES = 16 << 20
 _PANDAS_TYPES = {"int64": "Int64", "float64": "float64", "bool": "boolean", "string": "str"}
 _NEEDED = {"experiment": dict, "state": str, "wall_s": int | float, "profile": dict, "environment": dict}
 
@@ -175,8 +177,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of one run's folder, without its tables."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        manifest = parse_json(read_bytes(path, str(path), MOST_MANIFEST_BYTES, "a manifest"))
+    except UnreadableError as error:
+        raise broken(path, error.reason) from error
+    except ValueError as error:
         raise broken(path, error) from error
     return _checked_manifest(path, manifest)
 
@@ -191,8 +195,12 @@ def _checked_manifest(path: Path, manifest: Any) -> dict[str, Any]:
         )
     for key, kind in {**_NEEDED, "started": str, "command": str}.items():
         if not isinstance(manifest.get(key), kind):
-            raise broken(path, f"its {key!r} is {manifest.get(key)!r}")
+            raise broken(path, f"its {key!r} is {brief(manifest.get(key))}")
     _check_parts(path, manifest)
+    try:
+        check_manifest(manifest)
+    except ValueError as error:
+        raise broken(path, error) from error
     return dict(manifest)
 
 
@@ -201,12 +209,12 @@ def _check_parts(path: Path, manifest: Mapping[str, Any]) -> None:
     for part in ("strategy", "workload"):
         value = manifest["experiment"].get(part)
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            raise broken(path, f"its experiment's {part!r} is {value!r}")
+            raise broken(path, f"its experiment's {part!r} is {brief(value)}")
         if not isinstance(value.get("parameters", {}), dict):
-            raise broken(path, f"its {part}'s parameters are {value['parameters']!r}")
+            raise broken(path, f"its {part}'s parameters are {brief(value['parameters'])}")
     for name in ("name", "digest"):
         if not isinstance(manifest["profile"].get(name), str):
-            raise broken(path, f"its profile's {name!r} is {manifest['profile'].get(name)!r}")
+            raise broken(path, f"its profile's {name!r} is {brief(manifest['profile'].get(name))}")
 
 
 def _frame_of_parts(records: Sequence[Record], part: str, columns: tuple[Column, ...]) -> pandas.DataFrame:

@@ -6,7 +6,6 @@ never caught anything proves nothing.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, Experiment
 from vfbench.options import Options, experiments
 from vfbench.parameters import unknown
 from vfbench.sweeps.shipped import SWEEPS
+from vfbench.untrusted import read_toml, shown
 
 if TYPE_CHECKING:
     from vfbench.strategy import Strategy
@@ -61,7 +61,7 @@ class Pair:
 def read_faults(path: Path = FILE) -> list[Fault]:
     """In the order of the file; UserError for one that is broken."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = read_toml(path, shown(path), "name a list of faults in TOML")
         common = document.get("common", {})
         return [_fault(each, common, path) for each in document["fault"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -7,7 +7,6 @@ of one line that names the file, the grid and the value. What a value means is c
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,10 +16,13 @@ from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED
 from vfbench.parameters import unknown
 from vfbench.time_limit import DEFAULT, DEFAULT_S, parse_time_limit
+from vfbench.units import LARGEST
+from vfbench.untrusted import brief, read_toml, shown
 
 Texts = dict[str, str]
 """Parameters as `--set` takes them: `guest.memory` -> `4GiB`."""
 
+MOST_REPEATS = 10_000
 TOP_KEYS = ("about", "defaults", "grid")
 
 
@@ -54,7 +56,7 @@ GRID_KEYS = (
 
 def read_grids(path: Path) -> list[Grid]:
     """The grids of a file, in its order."""
-    document = _parsed(path)
+    document = read_toml(path, shown(path), "name a grid file in TOML")
     for key in document:
         if key not in TOP_KEYS:
             raise unknown(f"{path}: there is no key", key, TOP_KEYS)
@@ -77,22 +79,11 @@ def replaced(grid: Grid, profile: str | None, time_limit: str | None) -> Grid:
     return dataclasses.replace(grid, profile=profile or grid.profile, time_limit_s=limit_s)
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name a grid file in TOML") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not TOML ({error}); correct it there") from error
-
-
 def _grid(block: object, defaults: Mapping[str, Any], where: str) -> Grid:
     own = _table(block, where)
     name = own.get("name")
     if not isinstance(name, str) or not name.strip() or "/" in name:
-        raise UserError(f"{where}: its name is {name!r}; give it one in quotes, without a slash")
+        raise UserError(f"{where}: its name is {brief(name)}; give it one in quotes, without a slash")
     where = f"{where.rpartition(': ')[0]}: grid {name!r}"
     for key in (*own, *defaults):
         if key not in GRID_KEYS or (key == "name" and key in defaults):
@@ -126,19 +117,19 @@ def _grid(block: object, defaults: Mapping[str, Any], where: str) -> Grid:
 
 def _table(value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise UserError(f"{where}: {value!r} is no table")
+        raise UserError(f"{where}: {brief(value)} is no table")
     return value
 
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise UserError(f"{where}: {value!r} is no text; put it in quotes")
+        raise UserError(f"{where}: {brief(value)} is no text; put it in quotes")
     return value
 
 
 def _names(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
-        raise UserError(f'{where}: {value!r} is no list of names; write ["..."]')
+        raise UserError(f'{where}: {brief(value)} is no list of names; write ["..."]')
     return tuple(value)
 
 
@@ -150,11 +141,13 @@ def _setting(value: object, where: str) -> str:
     """A parameter's value as text: `"4GiB"`, `512`, `0.5` and `true` are what TOML calls them."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise UserError(f"{where}: {brief(value)} is too large")
     if isinstance(value, int | float | str):
         return str(value)
     if isinstance(value, dict):
         raise UserError(f'{where} is a table; put a name with a dot in quotes: "guest.memory" = "4GiB"')
-    raise UserError(f"{where}: {value!r} is no text, number, true or false")
+    raise UserError(f"{where}: {brief(value)} is no text, number, true or false")
 
 
 def _axes(value: object, where: str) -> dict[str, tuple[str, ...]]:
@@ -163,24 +156,26 @@ def _axes(value: object, where: str) -> dict[str, tuple[str, ...]]:
         if isinstance(values, dict):
             _setting(values, f"{where}: {name}")
         if not isinstance(values, list) or not values:
-            raise UserError(f"{where}: {name}: {values!r} is no list of values; write [first, second]")
+            raise UserError(f"{where}: {name}: {brief(values)} is no list of values; write [first, second]")
         axes[name] = tuple(_setting(each, f"{where}: {name}") for each in values)
     return axes
 
 
 def _variants(value: object, where: str) -> tuple[Texts, ...]:
     if not isinstance(value, list) or not value:
-        raise UserError(f'{where}: {value!r} is no list of tables; write [{{ "guest.memory" = "4GiB" }}]')
+        raise UserError(
+            f'{where}: {brief(value)} is no list of tables; write [{{ "guest.memory" = "4GiB" }}]'
+        )
     return tuple(_texts(each, where) for each in value)
 
 
 def _seeds(given: Mapping[str, Any], where: str) -> tuple[int, ...]:
     if "repeats" in given:
         repeats = given["repeats"]
-        if type(repeats) is not int or repeats < 1:
-            raise UserError(f"{where}: repeats: {repeats!r} is no whole number from 1")
+        if type(repeats) is not int or not 1 <= repeats <= MOST_REPEATS:
+            raise UserError(f"{where}: repeats: {brief(repeats)} is no whole number from 1 to {MOST_REPEATS}")
         return tuple(range(1, repeats + 1))
     seeds = given.get("seeds", [1])
     if not isinstance(seeds, list) or not seeds or not all(type(each) is int for each in seeds):
-        raise UserError(f"{where}: seeds: {seeds!r} is no list of whole numbers")
+        raise UserError(f"{where}: seeds: {brief(seeds)} is no list of whole numbers")
     return tuple(seeds)

@@ -16,8 +16,10 @@ from typing import Any, Final, Literal, TypeGuard
 
 from vfbench.errors import UserError
 from vfbench.files import make_folders, remove_leftovers, write_file
+from vfbench.untrusted import parse_json, read_bytes, shown
 
 SCHEMA: Final = 1
+MOST_TABLE_BYTES: Final = 16 << 20
 FOLDER: Final = Path("results") / "validation"
 
 Value = float | int | str | bool | None
@@ -173,12 +175,10 @@ def store(table: ValidationTable, folder: Path = FOLDER) -> Path:
 def load(path: Path) -> ValidationTable:
     """The table stored at `path`; UserError if it is none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_bytes(path, shown(path), MOST_TABLE_BYTES, "a table of a validation"))
         if document["schema"] != SCHEMA:
             raise UserError(f"{path}: schema {document['schema']!r} is not known; {SCHEMA} is")
         return ValidationTable.from_json(document)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: no table of a validation; run `bench validate {path.stem}` again"

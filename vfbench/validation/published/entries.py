@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from vfbench.experiment import DEFAULT_PROFILE
+from vfbench.untrusted import read_toml, shown
 
 Take = Literal["value", "ratio", "loss", "share", "pending"]
 
@@ -66,7 +66,7 @@ class Published:
 
 def published_results(path: Path = FILE) -> tuple[Published, ...]:
     """Every entry of the file, in its order; ValueError names one that is not whole."""
-    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    document = read_toml(path, shown(path), "give the results in TOML")
     return tuple(_entry(table) for table in document["result"])
 
 
