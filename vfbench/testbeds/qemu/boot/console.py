@@ -12,7 +12,7 @@ from vfbench.errors import RunFailed
 from vfbench.testbeds.qemu.boot.initramfs import DONE, READY
 from vfbench.testbeds.qemu.boot.sockets import Lines
 
-BOOT_S = 90.0
+BOOT_S = 120.0
 """A guest whose instructions are emulated takes 3 to 10 s, and longer on a machine with other work."""
 ANSWER_S = 60.0
 
