@@ -5,11 +5,13 @@ Nothing heavy is imported before a command needs it: `bench --help` is to answer
 
 from __future__ import annotations
 
+import importlib
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +24,7 @@ from vfbench.commands.claims import claims
 from vfbench.commands.doctor import doctor
 from vfbench.commands.faults import faults
 from vfbench.commands.fetch import fetch
+from vfbench.commands.history import history
 from vfbench.commands.ndr import ndr
 from vfbench.commands.report import compare, pack, report
 from vfbench.commands.run import run
@@ -98,6 +101,9 @@ def _main(words: list[str]) -> int:
     except (UserError, click.ClickException) as error:
         if "--debug" in words:
             traceback.print_exc()
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            click.echo(error.ctx.get_help() if error.ctx else "")
+            return 0
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         click.echo(f"bench: {one_line(message)}", err=True)
         return EXIT_USER_ERROR
@@ -211,6 +217,7 @@ bench.add_command(claims)
 bench.add_command(doctor)
 bench.add_command(faults)
 bench.add_command(fetch)
+bench.add_command(history)
 bench.add_command(sensitivity)
 bench.add_command(sweep)
 bench.add_command(ndr)
@@ -237,19 +244,29 @@ def _strategies() -> dict[str, type[Strategy]]:
     with _numba_without_scipy():
         import numba.np.arraymath  # noqa: F401  the module that asks for it, when the first kernel is loaded
 
-        from strategies import ALL_STRATEGIES
+        shipped = _imported("strategies", "ALL_STRATEGIES")
     from vfbench.plugins import load_strategies
 
-    return load_strategies(ALL_STRATEGIES)
+    return load_strategies(shipped)
 
 
 def _workloads() -> dict[str, type[Workload]]:
     from vfbench.plugins import load_workloads
 
     with _numba_without_scipy():
-        from workloads import ALL_WORKLOADS
+        shipped = _imported("workloads", "ALL_WORKLOADS")
 
-    return load_workloads(ALL_WORKLOADS)
+    return load_workloads(shipped)
+
+
+def _imported(package: str, name: str) -> Any:
+    """The shipped classes; UserError with file and line for a mistake in one of their files."""
+    try:
+        return getattr(importlib.import_module(package), name)
+    except Exception as error:
+        from vfbench.mistakes import in_folder
+
+        raise UserError(in_folder(error, Path(__file__).resolve().parent / package)) from error
 
 
 if __name__ == "__main__":

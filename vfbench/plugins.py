@@ -9,11 +9,14 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import re
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from vfbench.errors import UserError
 from vfbench.experiment import GROUPS
+from vfbench.mistakes import in_folder, shown_path
 
 if TYPE_CHECKING:
     from vfbench.strategy import Strategy
@@ -50,7 +53,7 @@ def _registry(shipped: Iterable[type[_Class]], base: type[_Class], group: str) -
             loaded = entry.load()
         except Exception as error:
             # A plugin may raise anything while it is imported; the chain keeps it for --debug.
-            raise UserError(f"{origin} raises while loading: {_one_line(error)}") from error
+            raise UserError(f"{origin} raises while loading: {_where(error)}") from error
         _add(found, loaded, base, origin)
     return found
 
@@ -81,6 +84,21 @@ def summary(named: type) -> str:
     text = vars(named).get("__doc__") or ""
     generated = dataclasses.is_dataclass(named) and text.startswith(f"{named.__name__}(")
     return "" if generated or not text.strip() else text.strip().splitlines()[0]
+
+
+def _where(error: BaseException) -> str:
+    """With the file and line where the plugin's own code raised: the innermost outside Python and this suite."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return in_folder(error, Path())
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__
+        and "importlib" not in frame.filename
+        and not frame.filename.startswith("<")
+    ]
+    place = f"{shown_path(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
+    return place + _one_line(error)
 
 
 def _one_line(error: BaseException) -> str:

@@ -14,9 +14,11 @@ from vfbench import stopping
 from vfbench.errors import RunFailed, Unavailable, UserError
 from vfbench.experiment import DEFAULT_TESTBED, Experiment
 from vfbench.mechanism import complaints
+from vfbench.mistakes import asked, check_traits, class_place, in_file_of
 from vfbench.needs import needs_of
 from vfbench.options import command_line
-from vfbench.records import Outcome, ResultSet
+from vfbench.records import TRAITS, Outcome, ResultSet
+from vfbench.strategy import Strategy, recorded_traits
 from vfbench.testbeds import Testbed, load_testbed
 from vfbench.time_limit import DEFAULT_S, OutOfTime, Report, out_of_time, time_limit
 
@@ -51,6 +53,7 @@ def repeats_of(experiments: Sequence[Experiment], repeat: int) -> list[Experimen
 
 def refusals(experiment: Experiment, profile: Profile) -> list[str]:
     """Why an experiment can't be had, a line each: its composition, its testbed, or the machine of the profile."""
+    _check_author(experiment.strategy)
     wrong = [
         f"strategy {experiment.strategy.name!r}: {line}"
         for line in complaints(experiment.strategy.mechanisms)
@@ -64,6 +67,18 @@ def refusals(experiment: Experiment, profile: Profile) -> list[str]:
         machine = f"strategy {experiment.strategy.name!r}"
         found += [f"{machine}: {line}" for line in profile.refusals(needs_of(experiment))]
     return found
+
+
+def _check_author(strategy: Strategy) -> None:
+    """UserError with file and line for what its author must mend, before anything runs."""
+    asked(strategy, "mechanisms", lambda: strategy.mechanisms)
+    if type(strategy).migrate is Strategy.migrate:
+        place = class_place(type(strategy))
+        raise UserError(
+            f"{place}: strategy {strategy.name!r} has no migrate(): write the script of its migration"
+        )
+    traits = asked(strategy, "traits", lambda: recorded_traits(strategy))
+    check_traits(strategy, traits, {column.name: column.type for column in TRAITS})
 
 
 def refuse_what_cannot_be_honoured(experiments: Sequence[Experiment], profile: Profile) -> None:
@@ -144,5 +159,8 @@ def attempt(
         # A strategy is anybody's code: whatever it raises, the other runs are to go on.
         error = failure
         reason = f"{type(failure).__name__}: {failure}"
+    # A run that failed for a reason says it; where it is the script that is wrong, its line helps.
+    place = in_file_of(error, type(experiment.strategy), "migrate" if isinstance(error, RunFailed) else "")
+    reason = f"{place}: {reason}" if place else reason
     reason = " ".join(reason.split()) or type(error).__name__
     return Outcome(state="failed", reason=reason, wall_s=time.monotonic() - began), error

@@ -96,7 +96,7 @@ def test_json_is_one_document_and_nothing_else(bench: Bench) -> None:
     ("words", "part", "value"),
     [
         (("--memory", "4GiB"), ("guest", "memory_bytes"), 4 << 30),
-        (("--queues", "4"), ("guest", "queues"), 4),
+        (("--queues", "2"), ("guest", "queues"), 2),
         (("--bandwidth", "128MiB/s"), ("migration", "bandwidth_bps"), 1 << 30),
         (("--downtime-limit", "1s"), ("migration", "downtime_limit_ns"), 10**9),
         (("--packets", "20k"), ("phases", "packets"), 20_000),
@@ -206,7 +206,7 @@ def test_an_unknown_testbed_is_refused(bench: Bench, monkeypatch: pytest.MonkeyP
     done = bench(*RUN, "--testbed", "modell")
     assert (done.code, done.err) == (
         2,
-        "bench: no testbed is called 'modell' - did you mean 'model'? There are: model, kvm\n",
+        "bench: no testbed is called 'modell' - did you mean 'model'? There are: model, kvm, qemu\n",
     )
 
 

@@ -106,7 +106,10 @@ def test_among_several_a_strategy_that_cannot_be_had_is_a_skipped_row_with_its_r
         run_all(BOTH, cast("Any", Figures()), results, lambda *_: None, to_skip(BOTH, cast("Any", Figures())))
     )
     found = [(each.run["strategy"], each.run["state"], each.run["reason"]) for each in read_records(tmp_path)]
-    assert found == [("careful", "ok", ""), ("careless", "skipped", "no PML")]
+    assert found == [
+        ("careful", "ok", ""),
+        ("careless", "skipped", "testbed 'model', strategy 'careless': no PML"),
+    ]
 
 
 def test_asked_for_alone_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,3 +102,37 @@ def test_a_shown_whole_quantity_parses_back_exactly(unit: str, value: int) -> No
 @given(st.sampled_from(list(SCALES)), st.floats(0, 1e15, allow_nan=False))
 def test_a_shown_fraction_parses_back_exactly(unit: str, value: float) -> None:
     assert parse_number(format_quantity(value, unit), unit) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("5gbps", "bps", 5 * 10**9),
+        ("5GBPS", "bps", 5 * 10**9),
+        ("100mbit", "bps", 10**8),
+        ("1gib", "bytes", 1 << 30),
+        ("1GIB", "bytes", 1 << 30),
+        ("512mib", "bytes", 512 << 20),
+        ("4Gi", "bytes", 4 << 30),
+        ("300MS", "ns", 300 * 10**6),
+        ("20K", "count", 20_000),
+    ],
+)
+def test_units_are_read_in_any_case_where_that_leaves_one_meaning(text: str, unit: str, value: int) -> None:
+    assert parse_whole(text, unit) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "meanings"),
+    [
+        ("1G", "bytes", "1GiB (as QEMU reads it) or 1GB (a power of ten)"),
+        ("512m", "bytes", "512MiB (as QEMU reads it) or 512MB (a power of ten)"),
+        ("5G", "bps", "5Gbps (as iperf reads it) or 5GiB/s (as QEMU reads it)"),
+        ("64k", "bytes", "64KiB (as QEMU reads it) or 64kB (a power of ten)"),
+        ("5gb/s", "bps", "5Gb/s or 5GB/s"),
+    ],
+)
+def test_what_has_two_meanings_is_refused_with_both(text: str, unit: str, meanings: str) -> None:
+    with pytest.raises(UserError, match="meanings") as caught:
+        parse_whole(text, unit)
+    assert meanings in str(caught.value)

@@ -75,14 +75,20 @@ def test_both_rates_share_their_trials(monkeypatch: pytest.MonkeyPatch) -> None:
         rates.append(made.workload.rate_bps)
         lost = max(0, round(10_000 * (1 - 4e9 / made.workload.rate_bps)))
         rows = [{"interval": 0, "phase": "steady", "packets_offered": 10_000, "packets_lost": lost}]
-        return fakes.outcome(intervals=rows)
+        return fakes.outcome(intervals=rows, measures={"latency_p50_us": 9.0, "latency_p99_us": 12.5})
 
     monkeypatch.setattr(ndr, "load_testbed", lambda _: type("T", (), {"run": staticmethod(run)}))
     found = search(experiment(Untracked(), Bulk()), profile(), LIMITS)
     assert found.ndr_bps == pytest.approx(4e9, rel=0.03)
     assert found.pdr_bps is not None
     assert found.ndr_bps <= found.pdr_bps  # type: ignore[operator]
-    assert found.trials == len(rates) == len(set(rates))
+    assert found.trials == len(rates[:-3]) == len(set(rates[:-3]))
+    assert rates[-3:] == [round(load * found.ndr_bps) for load in (0.1, 0.5, 0.9)]
+    assert [(each.load, each.p50_us, each.p99_us) for each in found.latency] == [
+        (0.1, 9.0, 12.5),
+        (0.5, 9.0, 12.5),
+        (0.9, 9.0, 12.5),
+    ]
 
 
 def test_a_run_that_fails_says_why_there_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,69 +1,38 @@
-"""The seven faults of the argument: caught when switched on, absent when not."""
+"""The faults of the shipped list: caught when switched on, absent when not."""
 
 from __future__ import annotations
 
 import pytest
-from support.runs import DRIVER, MIB, STRATEGIES, changed, measured
+from support.runs import STRATEGIES, WORKLOADS, profile
 
-from vfbench.experiment import Guest
-from vfbench.records.damage import damage_of
-from workloads import Bulk
+from vfbench.records.damage import DAMAGED, WHOLE, verdict_of
+from vfbench.sweeps.faults import Pair, chosen_faults, pairs, read_faults
+from vfbench.testbeds import load_testbed
 
-GUEST = Guest(memory_bytes=128 * MIB, packet_memory_bytes=32 * MIB)
-FRESH_PAGES = changed(DRIVER, page_reuse="none", page_order="fifo")
-MBPS = 10**6
-
-# A page that is written often is marked by something else anyway, so the damage shows where packets are rare
-# enough, or pages many enough, that the fault is the last thing that happened to a page.
-FAULTS = {
-    "1 DMA after the last sync": ("dummy-write", FRESH_PAGES, 500 * MBPS, {}, {"stop_order": "device-last"}),
-    "2 dummy write before the payload": ("dummy-write", FRESH_PAGES, 50 * MBPS, {}, {"when": "given"}),
-    "3 dummy write beside a descriptor not seen": (
-        "dummy-write",
-        FRESH_PAGES,
-        500 * MBPS,
-        {},
-        {"stop_order": "undrained"},
-    ),
-    "4 guest stopped before the device": (
-        "dummy-write",
-        FRESH_PAGES,
-        500 * MBPS,
-        {},
-        {"stop_order": "guest-first"},
-    ),
-    "5 unmap while the device writes": ("emulated-iommu", DRIVER, 0, {}, {"unmap_early": True}),
-    "6 mapping after tracking was armed": (
-        "emulated-iommu",
-        FRESH_PAGES,
-        0,
-        {"tracking": "migrating"},
-        {"late_maps": False},
-    ),
-    "7 DMA between the read and the write": (
-        "dummy-write",
-        FRESH_PAGES,
-        500 * MBPS,
-        {"ahead": True, "atomic": True},
-        {"atomic": False},
-    ),
-}
+FAULTS = {pair.fault.number: pair for pair in pairs(read_faults(), STRATEGIES, WORKLOADS)}
 
 
-def damage(strategy, driver, rate_bps, parameters):
-    measures = measured(
-        STRATEGIES[strategy](**parameters), Bulk(rate_bps=rate_bps), driver=driver, guest=GUEST
-    )
-    return sum(damage_of(measures).values())
+def verdict(made: object) -> str | None:
+    return verdict_of(load_testbed("model").run(made, profile(), lambda *_: None).measures)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_that_is_switched_on_is_caught(fault):
-    strategy, driver, rate_bps, common, switch = FAULTS[fault]
-    assert damage(strategy, driver, rate_bps, common | switch) > 0
+@pytest.mark.parametrize("number", FAULTS)
+def test_a_fault_that_is_switched_on_is_caught(number: str) -> None:
+    assert verdict(FAULTS[number].on) == DAMAGED
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_with_the_fault_off_there_is_no_damage(fault):
-    strategy, driver, rate_bps, common, _ = FAULTS[fault]
-    assert damage(strategy, driver, rate_bps, common) == 0
+@pytest.mark.parametrize("number", FAULTS)
+def test_with_the_fault_off_everything_arrives_whole(number: str) -> None:
+    assert verdict(FAULTS[number].off) == WHOLE
+
+
+@pytest.mark.parametrize("pair", FAULTS.values(), ids=list(FAULTS))
+def test_a_switch_is_the_fault_that_the_strategy_says_it_is(pair: Pair) -> None:
+    from vfbench.strategy import faults_of
+
+    assert pair.fault.number in map(str, faults_of(pair.on.strategy))
+    assert pair.fault.number not in map(str, faults_of(pair.off.strategy))
+
+
+def test_faults_are_chosen_by_number_or_strategy() -> None:
+    assert [each.number for each in chosen_faults(read_faults(), ["1,emulated-iommu"])] == ["1", "5", "6"]

@@ -82,13 +82,13 @@ def test_a_plugin_stands_beside_the_shipped_ones(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        (RuntimeError("no\nGPU"), "raises while loading: RuntimeError: no GPU"),
-        (ImportError("No module named 'package'"), "raises while loading: ImportError: No module named"),
+        (RuntimeError("no\nGPU"), "RuntimeError: no GPU"),
+        (ImportError("No module named 'package'"), "ImportError: No module named"),
         (Steady, "not a class derived from vfbench's Strategy"),
         (Foreign(), "not a class derived from vfbench's Strategy"),
         (Silent, "'silent' has no docstring"),
         (Nameless, "its name is None"),
-        (Taken, "the name 'careful' is taken by fakes.Careful"),
+        (Taken, "the name 'careful' is taken by support.fakes.Careful"),
         (Reserved, "its name 'guest' means something else"),
         (Mutable, "'mutable' is no frozen dataclass"),
     ],

@@ -13,7 +13,7 @@ from vfbench.mechanism import Mechanism
 from vfbench.mechanisms.backends import Vf
 from vfbench.parameters import parameter
 from vfbench.records import Outcome
-from vfbench.strategy import Strategy
+from vfbench.strategy import Migration, Strategy
 from vfbench.workload import Workload
 
 
@@ -23,6 +23,9 @@ class OnVf(Strategy):
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
         return (Vf(),)
+
+    def migrate(self, migration: Migration) -> None:
+        """Never carried out."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from vfbench.commands.validate_published import published
 from vfbench.commands.validate_qemu import qemu
 
 
-@click.group()
+@click.group(no_args_is_help=True)
 def validate() -> None:
     """Compare what the suite predicts with what was observed.
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
 from vfbench.report.blocks import Column, rendered, width_of, wrap
 from vfbench.report.numbers import number
 from vfbench.report.table import MISSING
-
-if TYPE_CHECKING:
-    from vfbench.search.ndr import Found, Limits
+from vfbench.search.ndr import LOADS, Found, Limits
 
 
 def print_ndr(found: Sequence[Found], limits: Limits, file: TextIO) -> None:
@@ -25,6 +23,14 @@ def print_ndr(found: Sequence[Found], limits: Limits, file: TextIO) -> None:
     columns = [
         Column("frame\nB", tuple(str(each.frame_bytes) for each in found)),
         *(Column(title, tuple(row[number] for row in rates)) for number, title in enumerate(titles)),
+        *(
+            Column(f"p50 us\nat {load:.0%}", tuple(_latency(each, load, "p50_us") for each in found))
+            for load in LOADS
+        ),
+        *(
+            Column(f"p99 us\nat {load:.0%}", tuple(_latency(each, load, "p99_us") for each in found))
+            for load in LOADS
+        ),
         Column("trials", tuple(str(each.trials) for each in found)),
     ]
     for line in rendered([each.strategy for each in found], columns, width, bold=False):
@@ -45,6 +51,11 @@ def ndr_document(found: Sequence[Found], limits: Limits) -> str:
             row[f"{name}_mpps"] = None if rate_bps is None else each.mpps(rate_bps)
         rows.append(row)
     return json.dumps({**asdict(limits), "found": rows}, indent=2, allow_nan=False)
+
+
+def _latency(found: Found, load: float, name: str) -> str:
+    values = [float(getattr(each, name)) for each in found.latency if each.load == load]
+    return number(values[0]) if values else MISSING
 
 
 def _titles(name: str) -> tuple[str, str, str]:

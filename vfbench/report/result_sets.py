@@ -97,7 +97,6 @@ def _started(folder: Path) -> str:
             texts = read_arrow(folder / MANIFESTS_FILE)["manifest"].to_pylist()
             return max(re.findall(r'"started": "([^"]+)"', "\n".join(texts)), default="0")
         runs = [path for path in folder.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
-        runs += [folder / MANIFEST] if (folder / MANIFEST).exists() else []
         if not runs:
             return ""
         last = max(runs, key=lambda path: path.stat().st_mtime)

@@ -11,7 +11,7 @@ Only frames lost in the steady state count. The migration that ends every run co
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,20 @@ class Limits:
     partial_drop: float
 
 
+LOADS = (0.1, 0.5, 0.9)
+"""Shares of the non-drop rate at which latency is measured: as FD.io CSIT does."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """From the wire to the application in the steady state, at a share of the non-drop rate."""
+
+    load: float
+    rate_bps: int
+    p50_us: float
+    p99_us: float
+
+
 @dataclass(frozen=True)
 class Found:
     """A search's answer; a rate is None where even the lowest that was tried loses too much."""
@@ -62,6 +76,8 @@ class Found:
     trials: int
     reason: str = ""
     """Why there is no answer, if a run failed."""
+    latency: tuple[Latency, ...] = ()
+    """At `LOADS` of the non-drop rate; empty where there is none, or times don't count."""
 
     def mpps(self, rate_bps: int) -> float:
         """Million frames a second."""
@@ -120,24 +136,40 @@ def search(experiment: Experiment, profile: Profile, limits: Limits) -> Found:
     """Both rates of a planned experiment."""
     losses: dict[int, float] = {}
 
+    def trial_at(rate_bps: int) -> Outcome:
+        offered = dataclasses.replace(experiment.workload, rate_bps=rate_bps)
+        trial = dataclasses.replace(experiment, workload=offered)
+        return load_testbed(trial.testbed).run(trial, profile, lambda *_: None)
+
     def loss_at(rate_bps: int) -> float:
         if rate_bps not in losses:
-            offered = dataclasses.replace(experiment.workload, rate_bps=rate_bps)
-            trial = dataclasses.replace(experiment, workload=offered)
-            losses[rate_bps] = steady_loss(load_testbed(trial.testbed).run(trial, profile, lambda *_: None))
+            losses[rate_bps] = steady_loss(trial_at(rate_bps))
         return losses[rate_bps]
 
     link_bps = experiment.link.rate_bps
     frame_bytes: int = getattr(experiment.workload, "frame_bytes")  # noqa: B009 - not every workload has one
     ndr_bps = pdr_bps = None
     reason = ""
+    latency: tuple[Latency, ...] = ()
     try:
         ndr_bps = highest_rate(loss_at, link_bps, limits.tolerance, 0.0, losses)
         pdr_bps = highest_rate(loss_at, link_bps, limits.tolerance, limits.partial_drop, losses)
+        if ndr_bps is not None:
+            latency = tuple(latency_at(trial_at, ndr_bps))
     except RunFailed as failure:
         reason = str(failure)
     name = experiment.strategy.name
-    return Found(name, frame_bytes, link_bps, ndr_bps, pdr_bps, len(losses), reason)
+    return Found(name, frame_bytes, link_bps, ndr_bps, pdr_bps, len(losses), reason, latency)
+
+
+def latency_at(trial_at: Callable[[int], Outcome], ndr_bps: int) -> Iterable[Latency]:
+    """At each of LOADS; nothing of a run whose times don't count."""
+    for load in LOADS:
+        rate_bps = max(1, round(load * ndr_bps))
+        row = trial_at(rate_bps).measures
+        p50, p99 = row.get("latency_p50_us"), row.get("latency_p99_us")
+        if isinstance(p50, float) and isinstance(p99, float) and not row.get("functional"):
+            yield Latency(load, rate_bps, p50, p99)
 
 
 def steady_only(experiment: Experiment, trial_ns: int) -> Experiment:
