@@ -26,6 +26,7 @@ class EmulatedIommu(Strategy):
     """A guest-visible IOMMU tells the hypervisor what the device may write; such pages wait until unmapped."""
 
     name: ClassVar[str] = "emulated-iommu"
+    linux_defaults: ClassVar[Mapping[str, object]] = {"exit_to": "user-space", "skip_mapped": False}
 
     mode: str = parameter(
         "strict",

@@ -81,6 +81,15 @@ def _check_author(strategy: Strategy) -> None:
     check_traits(strategy, traits, {column.name: column.type for column in TRAITS})
 
 
+def as_on_their_testbeds(experiments: Sequence[Experiment]) -> list[Experiment]:
+    """The experiments with what a testbed sets by itself, where that was left at its default."""
+    found = []
+    for each in experiments:
+        adapted = getattr(load_testbed(each.testbed), "adapted", None)
+        found.append(adapted(each) if adapted is not None else each)
+    return found
+
+
 def refuse_what_cannot_be_honoured(experiments: Sequence[Experiment], profile: Profile) -> None:
     """Unavailable with the first thing that can't be had, before anything runs."""
     for experiment in experiments:

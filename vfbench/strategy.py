@@ -76,6 +76,8 @@ class Strategy:
     """Base of every strategy; a subclass adds ``name``, parameters, mechanisms and the script of its migration."""
 
     name: ClassVar[str]
+    linux_defaults: ClassVar[Mapping[str, object]] = {}
+    """Fields that, left at their default, stand for what a stock Linux guest on a stock QEMU has: that value."""
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:

@@ -155,7 +155,7 @@ def run(
     """
     given = {name.replace("_", "-"): text for name, text in shortcuts.items() if text is not None}
     if workload is None:
-        workload, settings, given = _shipped(registries.comparison, settings, given)
+        workload, settings, given = _shipped(registries.comparison, settings, given, testbed)
     options = Options(strategies, workload, settings, given, preset, profile, testbed, seed)
     limit_s = time_limit.parse_time_limit(limit, "--time-limit")
     if keep and testbed != "qemu":
@@ -167,12 +167,15 @@ def run(
 
 
 def _shipped(
-    comparison: tuple[str, dict[str, str]], settings: tuple[str, ...], given: dict[str, str]
+    comparison: tuple[str, dict[str, str]], settings: tuple[str, ...], given: dict[str, str], testbed: str
 ) -> tuple[str, tuple[str, ...], dict[str, str]]:
     """The shipped comparison's workload and settings, where the command line says nothing else."""
     workload, defaults = comparison
     said = {setting.partition("=")[0].replace("_", "-") for setting in settings}
     said |= {SHORTCUTS.get(name, f"{workload}.{name}") for name in given}
+    if testbed == "qemu":
+        # A stock guest's driver is its own.
+        said |= {name for name in defaults if name.startswith("driver.")}
     more = tuple(f"{name}={text}" for name, text in defaults.items() if name not in said)
     return workload, (*more, *settings), given
 
@@ -190,10 +193,10 @@ def _run(
     from vfbench.profiles import load_profile
     from vfbench.records import ResultSet, read_record
     from vfbench.report.progress import progress_bar
-    from vfbench.runner import repeats_of, run_all, to_skip
+    from vfbench.runner import as_on_their_testbeds, repeats_of, run_all, to_skip
 
     display.check()
-    each = experiments(options, registries.strategies(), registries.workloads())
+    each = as_on_their_testbeds(experiments(options, registries.strategies(), registries.workloads()))
     planned = repeats_of(each, repeat)
     profile = load_profile(options.profile)
     skip = to_skip(planned, profile)

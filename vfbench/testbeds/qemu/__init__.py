@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from vfbench.testbeds.qemu.refusals import refusals
@@ -12,7 +13,18 @@ if TYPE_CHECKING:
     from vfbench.records import Outcome
     from vfbench.testbeds import Progress
 
-__all__ = ["refusals", "run"]
+__all__ = ["adapted", "refusals", "run"]
+
+
+def adapted(experiment: Experiment) -> Experiment:
+    """``experiment`` with what a stock guest has by itself, where the strategy was left at its default."""
+    strategy = experiment.strategy
+    left = {
+        field.name: type(strategy).linux_defaults[field.name]
+        for field in fields(strategy)
+        if field.name in type(strategy).linux_defaults and getattr(strategy, field.name) == field.default
+    }
+    return replace(experiment, strategy=replace(strategy, **left)) if left else experiment
 
 
 def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome:
