@@ -35,9 +35,10 @@ from vfbench.machine.port import INCOMING_FRAMES, PATH_VF
 from vfbench.machine.vf.registers import RDT
 from vfbench.settings import RING_SIZES
 from vfbench.strategy import backends, stop_and_copy
+from vfbench.testbeds.counting import LOSSES
 from vfbench.testbeds.model.machine import Machine
 from vfbench.testbeds.model.migration import ModelMigration
-from vfbench.testbeds.model.timeline import LOSSES, Timeline
+from vfbench.testbeds.model.timeline import Timeline
 from workloads import Bulk
 
 SMALL = settings(max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=[*HealthCheck])

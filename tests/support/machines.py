@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.runs import DRIVER, MS, changed
 
 from vfbench.experiment import Precopy
-from vfbench.testbeds.model.timeline import LOSSES
+from vfbench.testbeds.counting import LOSSES
 
 MBPS, GBPS = 10**6, 10**9
 US_PS, MS_PS = 10**6, 10**9

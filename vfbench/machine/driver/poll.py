@@ -114,7 +114,7 @@ def pay_for_interrupt(cpu: Any, time_ps: int) -> None:
 @kernel
 def take_interrupt(cpu: Any, port: Any) -> None:
     """The queue's interrupt reaches the guest, and the driver starts to poll."""
-    adapt_interval(cpu, port, port.interrupt_ps)
+    adapt_interval(cpu, port)
     port.last_interrupt_ps = port.interrupt_ps
     port.interrupt_pending = 0
     pay_for_interrupt(cpu, port.interrupt_ps)
