@@ -1,0 +1,123 @@
+"""Whole runs: a stock ixgbevf on the suite's VF, migrated for real by two stock QEMUs."""
+
+import importlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support.real_guests import real_parts
+
+from strategies import ALL_STRATEGIES
+from vfbench.errors import RunFailed
+from vfbench.options import Options, experiments
+from vfbench.profiles import load_profile
+from vfbench.testbeds.qemu import adapted, run
+from workloads import ALL_WORKLOADS
+
+one_run = importlib.import_module("vfbench.testbeds.qemu.one_run")
+pytestmark = pytest.mark.slow
+
+STRATEGIES = {each.name: each for each in ALL_STRATEGIES}
+WORKLOADS = {each.name: each for each in ALL_WORKLOADS}
+SETTINGS = (
+    "bulk.hold=5ms",
+    "bulk.dirty-rate=3000pages/s",
+    "migration.bandwidth=240Mbps",
+    "migration.downtime-limit=30ms",
+)
+
+
+@pytest.fixture(autouse=True)
+def guests_can_be_had():
+    real_parts()
+
+
+def experiment(strategy, *settings):
+    options = Options([strategy], "bulk", (*SETTINGS, *settings), testbed="qemu")
+    return adapted(experiments(options, STRATEGIES, WORKLOADS)[0])
+
+
+def measured(strategy, *settings):
+    outcome = run(experiment(strategy, *settings), load_profile("xeon-82599"), lambda fraction, phase: None)
+    assert outcome.state == "ok", outcome.reason
+    measures = outcome.measures
+    lost = [value for name, value in measures.items() if name.startswith("packets_lost_")]
+    assert measures["packets_lost"] == sum(each or 0 for each in lost)
+    assert measures["packets_offered"] == (
+        measures["packets_delivered"] + measures["packets_corrupted"] + measures["packets_lost"]
+    )
+    return outcome
+
+
+def test_without_tracking_held_packets_are_stale_at_the_target():
+    outcome = measured("untracked", "qemu.rings=copied")
+    assert outcome.measures["packets_corrupted"] > 20
+    assert outcome.measures["stale_pages_payload"] > 20
+    assert outcome.measures["stale_pages_other"] == 0
+    assert outcome.measures["functional"] in (True, False)
+    assert len(outcome.rounds) > 2
+
+
+def test_with_a_log_of_the_device_nothing_is_stale_and_every_frame_is_accounted_for():
+    outcome = measured("untracked", "qemu.device-log=true")
+    assert outcome.measures["packets_corrupted"] == 0
+    assert outcome.measures["stale_pages_payload"] == 0
+    assert outcome.measures["packets_lost"] == outcome.measures["packets_lost_blackout"]
+
+
+def test_dummy_writes_by_xdp_leave_nothing_stale_once_the_driver_has_drained_its_ring():
+    outcome = measured("dummy-write")
+    assert outcome.measures["packets_corrupted"] == 0
+    assert outcome.measures["stale_pages_payload"] == 0
+
+
+def test_a_program_that_only_reads_protects_nothing():
+    outcome = measured("untracked", "qemu.xdp-control=true", "qemu.rings=copied")
+    assert outcome.measures["packets_corrupted"] > 20
+
+
+def test_behind_the_guests_iommu_each_unmap_is_told_and_nothing_is_stale():
+    outcome = measured("emulated-iommu", "phases.steady=4s")
+    assert outcome.measures["iommu_unmaps"] > 100
+    assert outcome.measures["packets_corrupted"] == 0
+
+
+def test_virtio_net_logs_what_it_writes():
+    outcome = measured("virtio-net", "bulk.send-ratio=0.5")
+    assert outcome.measures["packets_corrupted"] == 0
+    assert outcome.measures["packets_sent"] > 100
+    assert outcome.measures["packets_sent_corrupted"] == 0
+
+
+def killed_in(phase, pick):
+    """Kill a process of a run in one of its phases; what the run said, and what it left behind."""
+    a_run = one_run.Run(experiment("untracked"), load_profile("xeon-82599"), lambda fraction, name: None)
+
+    def kill():
+        while getattr(a_run, "_now", None) != phase:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        os.kill(pick(a_run).pid, signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(RunFailed) as failure:
+        a_run.outcome()
+    folders = list(Path(a_run._folder).parent.glob(a_run._folder.name))
+    return str(failure.value), folders
+
+
+@pytest.mark.parametrize(
+    ("phase", "pick", "named"),
+    [
+        ("boot", lambda run: run._server.process, "the VF's server was ended by SIGKILL"),
+        ("boot", lambda run: run._guests[1].process, "the target QEMU was ended by SIGKILL"),
+        ("migrating", lambda run: run._guests[0].process, "the source QEMU was ended by SIGKILL"),
+    ],
+)
+def test_a_process_that_is_killed_ends_the_run_at_once_and_leaves_nothing(phase, pick, named):
+    said, folders = killed_in(phase, pick)
+    assert said.startswith(named)
+    assert folders == []
