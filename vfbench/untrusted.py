@@ -50,7 +50,14 @@ def one_line(message: str) -> str:
     words = " ".join(message.split())
     if len(words) > LONGEST_MESSAGE:
         words = f"{words[:LONGEST_MESSAGE]}..."
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in words)
+    return printable(words)
+
+
+def printable(text: str) -> str:
+    """With escapes in place of line breaks and whatever else a terminal would act on."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def brief(value: object) -> str:

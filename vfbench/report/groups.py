@@ -14,6 +14,7 @@ from vfbench.parameters import unit_of, user_name
 from vfbench.records import Record
 from vfbench.records.damage import Damage, damage
 from vfbench.units import format_quantity
+from vfbench.untrusted import printable
 
 MEASURED = ("ok", "not-converged")
 """Only runs in these states count towards a median."""
@@ -108,7 +109,7 @@ def setting_text(field: str, value: object) -> str:
     """`4GiB` for the field `memory_bytes`, as the user would write it."""
     unit = unit_of(field)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        return str(value).lower() if isinstance(value, bool) else printable(str(value))
     return format_quantity(value, unit or "number")
 
 

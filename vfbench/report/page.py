@@ -212,6 +212,11 @@ def _picture(title: str, reading: str, scenario: Scenario, draw: Callable[[], Fi
         return Picture(title, reading, absent=f"No picture: {error}.")
 
 
+def _as_markdown(value: Any) -> Any:
+    """No HTML out of names and reasons: Markdown would pass it through. What is escaped already stays as it is."""
+    return value.replace("<", "&lt;") if isinstance(value, str) else value
+
+
 def _template(format_: str) -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -219,6 +224,7 @@ def _template(format_: str) -> Any:
         loader=PackageLoader("vfbench.report"),
         autoescape=select_autoescape(["html.j2"]),
         undefined=StrictUndefined,
+        finalize=_as_markdown if format_ == "md" else None,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -18,6 +18,7 @@ from vfbench.report.input_note import about_input
 from vfbench.report.load import overloaded
 from vfbench.report.numbers import number, percent, share, size, whole
 from vfbench.report.rounds_note import why_no_rounds
+from vfbench.untrusted import printable
 
 __all__ = ["MISSING", "SUBJECTS", "Shown", "number", "print_tables", "share", "size", "table_lines", "whole"]
 
@@ -141,7 +142,7 @@ def _ended_otherwise(groups: Sequence[Group]) -> Iterable[str]:
         found: dict[tuple[str, str], list[int]] = {}
         for record in group.records:
             if record.run["state"] != "ok":
-                ended = (str(record.run["state"]), str(record.run["reason"]))
+                ended = (str(record.run["state"]), printable(str(record.run["reason"])))
                 found.setdefault(ended, []).append(int(record.run["seed"] or 0))
         for (state, reason), seeds in found.items():
             yield f"{group.label}, seed{'s' if len(seeds) > 1 else ''} {spans(seeds)}: {state}: {reason}"
