@@ -37,6 +37,7 @@ _COMMON = {
     "bulk.dirty-rate": "1000pages/s",
     "migration.bandwidth": "240Mbps",
     "migration.downtime-limit": "30ms",
+    "phases.warmup": "500ms",
     "phases.steady": f"{STEADY_S}s",
     "phases.interval": f"{STEADY_S}s",
     "phases.after": "2s",
@@ -60,10 +61,10 @@ class Variant:
     real: Qemu = Qemu()  # noqa: RUF009  frozen
 
 
-_COPIED, _LEFT = Qemu(rings="copied"), Qemu(rings="left")
+_COPIED = Qemu(rings="copied")
 VARIANTS = (
-    Variant("freed at once, rings left", "untracked", _DEVICE_FIRST, _LEFT),
-    Variant("held, rings left", "untracked", {**_DEVICE_FIRST, **_HELD}, _LEFT),
+    Variant("freed at once", "untracked", _DEVICE_FIRST, _COPIED),
+    Variant("held", "untracked", {**_DEVICE_FIRST, **_HELD}, _COPIED),
     Variant("freed at once", "dummy-write", {}, _COPIED),
     Variant("held", "dummy-write", _HELD, _COPIED),
     Variant("strict, freed at once", "emulated-iommu", _STRICT),

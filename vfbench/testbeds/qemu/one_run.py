@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -152,6 +153,8 @@ class Run:
         verdict = ask_verdict(where, self._counts()["rx_offered"])
         counts = self._counts()
         landed, _, _ = self._server.call("ledger")
+        for event in self._server.call("events"):
+            sys.stderr.write(f"bench: {event}\n")
         return Outcome(
             state=state,
             reason=reason,

@@ -101,11 +101,12 @@ class Listener:
         try:
             connection.serve()
         except Hangup as hangup:
-            self._events.append(f"{self._name}: {hangup}")
             negotiated = connection.negotiated
             self._drop(connection)
             if negotiated:
                 self._gone()
+            else:
+                self._events.append(f"a stranger at {self._name} was hung up on: {hangup}")
 
     def _drop(self, connection: Served) -> None:
         self._selector.unregister(connection.socket)

@@ -190,7 +190,7 @@ class Server:
         return counts
 
     def events(self) -> list[str]:
-        """Connections that were refused or lost."""
+        """Who else came to a socket of ours, and was refused."""
         return [event for place in self._places.values() for event in place.events]
 
     def connected(self, place: str) -> bool:
