@@ -134,7 +134,7 @@ SUBJECTS = (
                 "overload",
                 "lost_overload",
                 whole,
-                of=("packets_lost_fifo", "packets_lost_socket"),
+                of=("packets_lost_fifo", "packets_lost_descriptor", "packets_lost_socket"),
                 says="of the packets lost, no room in the device's FIFO, in front of vhost or in the socket",
             ),
             Shown("blackout", "packets_lost_blackout", whole),
