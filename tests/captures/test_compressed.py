@@ -78,12 +78,12 @@ def test_what_is_cut_short_or_damaged_is_refused(tmp_path: Path, name: str) -> N
 def test_what_unfolds_without_end_is_ended(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "MAX_UNFOLDED_BYTES", 20 << 20)
+    monkeypatch.setattr(stream, "MAX_UNFOLDED_BYTES", 4 << 20)
     record = pcap([(0, bytes(262_144), 262_144)])[24:]
-    packed = COMPRESS[name](pcap([]) + record * 400)
+    packed = COMPRESS[name](pcap([]) + record * 40)
     assert len(packed) < 1 << 20
     tracemalloc.start()
-    assert "it unfolds to more than 20971520 bytes; shorten its packets with" in refusal(tmp_path, packed)
+    assert "it unfolds to more than 4194304 bytes; shorten its packets with" in refusal(tmp_path, packed)
     assert tracemalloc.get_traced_memory()[1] < 16 << 20
     tracemalloc.stop()
 
