@@ -38,6 +38,7 @@ Bench = Callable[..., SimpleNamespace]
 def use(monkeypatch: pytest.MonkeyPatch, testbed: SimpleNamespace) -> SimpleNamespace:
     monkeypatch.setattr(task, "load_testbed", lambda name: testbed)
     monkeypatch.setattr(sweep, "load_testbed", lambda name: testbed)
+    monkeypatch.setattr("vfbench.runner.load_testbed", lambda name: testbed)
     return testbed
 
 
