@@ -91,6 +91,8 @@ def begin(*, swept: bool = False, packed: bool = False, page: bool = False) -> N
     if page:
         Path("page.md").write_text(OLD)
     write(Path("set"), experiment(seed=2), outcome(1.0))
+    if page and quietly("report", "set", "-o", "whole.md"):
+        raise AssertionError("the page could not be made")
 
 
 def sound_runs() -> int:
@@ -108,9 +110,9 @@ def packed_runs() -> int:
 
 
 def page() -> str:
-    text = Path("page.md").read_text()
-    if text != OLD and not text.endswith("\n"):
-        raise AssertionError("half a page")
+    text, whole = Path("page.md").read_text(), Path("whole.md").read_text()
+    if text not in (OLD, whole):
+        raise AssertionError(f"{len(text)} characters of a page of {len(whole)}")
     return OLD if text == OLD else NEW
 
 
