@@ -175,6 +175,12 @@ MIGRATION = _columns(
     ("announce_ms", "float64", "ms", "part of the downtime: until the network knows the new place"),
     ("vcpu_pause_ms", "float64", "ms", "time for which no vCPU ran"),
     ("service_gap_ms", "float64", "ms", "longest gap in the packets that the peer sees"),
+    (
+        "pause_gap_ms",
+        "float64",
+        "ms",
+        "such a gap where the guest is only paused, for as long as its downtime was: what emulation adds to any pause",
+    ),
 )
 
 INTEGRITY = _columns(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PACE = {"tcg": 600, "kvm": 20_000}
 """Packets a second that a guest takes without trouble."""
 PRIMARY_S = 40.0
+AFTER_PAUSE_S = 0.5
 SETTLE_S, SETTLE_LIMIT_S = 0.3, 5.0
 LEAST_PHASE_S = {"warm-up": 0.5, "steady": 2.0, "after": 2.0}
 """A guest that takes some hundred packets a second needs so long for what takes milliseconds at line rate."""
@@ -49,6 +50,8 @@ class Run:
         self._experiment, self._profile, self._progress = experiment, profile, progress
         self._way = guests.wanted(experiment)
         self._migration: QemuMigration | None = None
+        self._gap_ms: float | None = None
+        self._pause_gap_ms: float | None = None
         self._marks: list[dict[str, int]] = []
         self._intervals: list[Row] = []
 
@@ -84,6 +87,7 @@ class Run:
         self._mark("migrating")
         self._sleep("after", self._experiment.phases.after_ns)
         self._mark("after")
+        self._pause_without_migrating()
         return self._result(state, reason, (begin, end), began)
 
     # -- the parts of a run
@@ -147,7 +151,6 @@ class Run:
 
     def _result(self, state: str, reason: str, steady: tuple[Any, Any], began: float) -> Outcome:
         assert self._migration is not None
-        gap_ms = self._server.call("longest_gap_ms")
         where = self._target if self._migration.resumed_s else self._source
         self._settle(where)
         verdict = ask_verdict(where, self._counts()["rx_offered"])
@@ -163,7 +166,8 @@ class Run:
                 **measures.moving(self._migration),
                 **measures.integrity(counts, landed, verdict),
                 **measures.memories(self._migration.comparison, self._migration.ring_pages),
-                "service_gap_ms": gap_ms,
+                "service_gap_ms": self._gap_ms,
+                "pause_gap_ms": self._pause_gap_ms,
                 "functional": self._accelerator.timing == "functional",
                 "slowdown": round(self._slowdown, 3),
             },
@@ -171,6 +175,19 @@ class Run:
             intervals=self._intervals,
             wall_s=time.monotonic() - began,
         )
+
+    def _pause_without_migrating(self) -> None:
+        """The gap that a mere pause makes, of the length of the downtime: beside it stands what the migration adds."""
+        assert self._migration is not None
+        if not self._migration.resumed_s:
+            return
+        self._gap_ms = self._server.call("longest_gap_ms")
+        self._server.call("watch_gap")
+        self._target.qmp("stop")
+        time.sleep(self._migration.resumed_s - self._migration.stopped_s)
+        self._target.qmp("cont")
+        self._look("after", AFTER_PAUSE_S)
+        self._pause_gap_ms = self._server.call("longest_gap_ms")
 
     def _settle(self, where: Guest) -> None:
         """The peer falls silent; the guest takes what is on its way, and what it does not take stays in the device."""
