@@ -24,6 +24,9 @@ LATENCY_BITS = 7
 LATENCY_SUB_BUCKETS = 1 << LATENCY_BITS
 LATENCY_BUCKETS = 40 * LATENCY_SUB_BUCKETS
 
+WIRE, DMA = range(2)
+"""What the queues of a card share."""
+
 PATH_VF = 0
 PATH_VIRTIO = 1
 
@@ -107,9 +110,12 @@ PORT = np.dtype(
         ("tx_ready_ps", "i8"),
         ("ps_per_byte", "i8"),
         ("line_ps_per_byte", "i8"),
-        ("tx_busy_ps", "i8"),  # wire time taken since shares were last looked at
-        ("dma_busy_ps", "i8"),  # the same of the card's DMA engine
-        ("dma_share_1024", "i8"),  # how much longer its part of the engine takes, in 1/1024
+        (
+            "busy_ps",
+            "i8",
+            (2,),
+        ),  # time of WIRE and DMA engine taken since the queues' parts were last settled
+        ("slowdown_1024", "i8", (2,)),  # how much longer its part of each takes than all of it would
         # interrupt moderation
         ("adapts", "i8"),
         ("moderation_class", "i8"),

@@ -23,7 +23,7 @@ from vfbench.machine.oracle.oracle import (
     note_written,
     write_content,
 )
-from vfbench.machine.port import FIFO_FRAMES
+from vfbench.machine.port import DMA, FIFO_FRAMES, WIRE
 from vfbench.machine.sides import primitive
 from vfbench.machine.vf.descriptors import DESCRIPTOR_SHIFT, TX_STATUS_DONE, rx_write_back, tx_length
 from vfbench.machine.vf.registers import QUEUE_ENABLE, RDT, RXDCTL, TDT, TXDCTL
@@ -85,7 +85,9 @@ def landing_ps(cpu: Any, port: Any, frame: Any) -> int:
 @kernel
 def dma_occupancy_ps(cpu: Any, port: Any, length_bytes: int) -> int:
     """How long a frame takes the DMA engine and the PCIe link, which all queues share."""
-    return ((cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * length_bytes) >> 10)) * port.dma_share_1024) >> 10
+    return (
+        (cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * length_bytes) >> 10)) * port.slowdown_1024[DMA]
+    ) >> 10
 
 
 @kernel
@@ -102,7 +104,7 @@ def translated_buffer(cpu: Any, port: Any, slot: int) -> int:
 def land_frame(cpu: Any, port: Any, frame: Any, time_ps: int) -> None:
     """The frame's payload reaches memory; its descriptor follows, at once or with others."""
     port.rx_free_ps = time_ps - cpu.cost[DMA_LATENCY]
-    port.dma_busy_ps += cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * frame.length) >> 10)
+    port.busy_ps[DMA] += cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * frame.length) >> 10)
     port.moderated_bytes += frame.length
     slot = port.rx_head
     address = translated_buffer(cpu, port, slot)
@@ -283,7 +285,7 @@ def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
     command = dma_load(cpu, descriptor + 8)
     misses = port.iotlb_misses
     address = translate(cpu, port, iova, READ)
-    port.tx_busy_ps += (tx_length(command) + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
+    port.busy_ps[WIRE] += (tx_length(command) + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
     port.moderated_bytes += tx_length(command)
     port.tx_free_ps = time_ps + (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
     if is_packet_memory(cpu, address):

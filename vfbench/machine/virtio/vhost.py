@@ -23,7 +23,7 @@ from vfbench.machine.iommu.iotlb import is_packet_memory
 from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, LOGGED, PAGE_SHIFT, SENT
 from vfbench.machine.memory.words import load_byte, load_word, store_byte
 from vfbench.machine.oracle.oracle import note_at_peer, note_written, write_content
-from vfbench.machine.port import FIFO_FRAMES
+from vfbench.machine.port import FIFO_FRAMES, WIRE
 from vfbench.machine.sides import primitive
 from vfbench.machine.vf.device import (
     admit,
@@ -226,7 +226,7 @@ def put_on_host_nic(cpu: Any, port: Any, length_bytes: int) -> None:
     cpu.host_ps += cpu.cost[HOST_NIC_SEND]
     begin_ps = max(port.tx_free_ps, port.host_send_ps)
     wire_ps = (length_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
-    port.tx_busy_ps += (length_bytes + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
+    port.busy_ps[WIRE] += (length_bytes + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
     port.tx_free_ps = begin_ps + wire_ps
 
 

@@ -230,7 +230,7 @@ class Machine:
         port.write_back_batch = self.experiment.device.writeback_batch
         port.line_ps_per_byte = port.ps_per_byte = self._ps_per_byte()
         port.host_backlog_ps = port.host_ring_frames * FULL_FRAME_BYTES * port.line_ps_per_byte
-        port.dma_share_1024 = 1024
+        port.slowdown_1024[:] = 1024
         port.adapts = path == PATH_VF and self.experiment.device.adapts
         port.low_from_bytes_per_us = round(self.profile.value("moderation_low_from"))
         port.bulk_from_bytes_per_us = round(self.profile.value("moderation_bulk_from"))

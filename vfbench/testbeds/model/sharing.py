@@ -11,56 +11,37 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
+from vfbench.machine.port import DMA, WIRE
 
 FULL_1024 = 1024
 LIGHT_1024 = 820
 """A queue that used less than four fifths of its fair part leaves the rest to others."""
+LEAST_PART_1024 = 16
 BUSIEST_1024 = 1000
 """A lock is never counted as busier than this: the wait then is some twenty times the hold."""
 
 
 @kernel
-def heavy_part_1024(used_1024: int, light_1024: int, heavy: int) -> int:
-    """What one of ``heavy`` queues that want more gets of what the light ones leave."""
-    return max(FULL_1024 // 64, (FULL_1024 - light_1024) // max(1, heavy))
+def is_light(port: Any, resource: int, fair_1024: int, slice_ps: int) -> bool:
+    """Whether a queue left some of its fair part of the last slice."""
+    return port.busy_ps[resource] * FULL_1024 // max(1, slice_ps) * FULL_1024 < fair_1024 * LIGHT_1024
 
 
 @kernel
-def share_wire(ports: Any, queues: int, slice_ps: int) -> None:
-    """Each queue's time on the wire for a byte, by what each used in the last slice."""
-    fair, light, heavy = FULL_1024 // queues, 0, 0
+def share_resource(ports: Any, queues: int, resource: int, slice_ps: int) -> None:
+    """How much longer each queue's use of WIRE or DMA takes than if it had it alone (``slowdown_1024``)."""
+    fair_1024, light_ps, heavy = FULL_1024 // queues, 0, 0
     for q in range(queues):
-        used = ports[q].tx_busy_ps * FULL_1024 // max(1, slice_ps)
-        if used * FULL_1024 < fair * LIGHT_1024:
-            light += used
+        if is_light(ports[q], resource, fair_1024, slice_ps):
+            light_ps += ports[q].busy_ps[resource]
         else:
             heavy += 1
-    part = heavy_part_1024(0, light, heavy)
+    left_1024 = FULL_1024 - light_ps * FULL_1024 // max(1, slice_ps)
+    part_1024 = max(LEAST_PART_1024, left_1024 // max(1, heavy))
     for q in range(queues):
-        port = ports[q]
-        used = port.tx_busy_ps * FULL_1024 // max(1, slice_ps)
-        is_light = used * FULL_1024 < fair * LIGHT_1024
-        port.ps_per_byte = port.line_ps_per_byte if is_light else port.line_ps_per_byte * FULL_1024 // part
-        port.tx_busy_ps = 0
-
-
-@kernel
-def share_dma(ports: Any, queues: int, slice_ps: int) -> None:
-    """How much longer each queue's transfers take than on an engine of its own, by what each used."""
-    fair, light, heavy = FULL_1024 // queues, 0, 0
-    for q in range(queues):
-        used = ports[q].dma_busy_ps * FULL_1024 // max(1, slice_ps)
-        if used * FULL_1024 < fair * LIGHT_1024:
-            light += used
-        else:
-            heavy += 1
-    part = heavy_part_1024(0, light, heavy)
-    for q in range(queues):
-        port = ports[q]
-        used = port.dma_busy_ps * FULL_1024 // max(1, slice_ps)
-        is_light = used * FULL_1024 < fair * LIGHT_1024
-        port.dma_share_1024 = FULL_1024 if is_light else FULL_1024 * FULL_1024 // part
-        port.dma_busy_ps = 0
+        light = is_light(ports[q], resource, fair_1024, slice_ps)
+        ports[q].slowdown_1024[resource] = FULL_1024 if light else FULL_1024 * FULL_1024 // part_1024
+        ports[q].busy_ps[resource] = 0
 
 
 @kernel
@@ -92,6 +73,8 @@ def share_locks(cpus: Any, queues: int, slice_ps: int, invalidation_ps: int) -> 
 @kernel
 def share(cpus: Any, ports: Any, queues: int, slice_ps: int, invalidation_ps: int) -> None:
     """Settle the parts for the next slice; ``slice_ps`` is how long the last one was."""
-    share_wire(ports, queues, slice_ps)
-    share_dma(ports, queues, slice_ps)
+    share_resource(ports, queues, WIRE, slice_ps)
+    share_resource(ports, queues, DMA, slice_ps)
+    for q in range(queues):
+        ports[q].ps_per_byte = (ports[q].line_ps_per_byte * ports[q].slowdown_1024[WIRE]) >> 10
     share_locks(cpus, queues, slice_ps, invalidation_ps)

@@ -224,7 +224,7 @@ class Peer:
         port.write_back_batch = self._experiment.device.writeback_batch
         port.line_ps_per_byte = port.ps_per_byte = ps_per_byte(self._experiment)
         port.host_backlog_ps = port.host_ring_frames * LONGEST_FRAME_BYTES * port.line_ps_per_byte
-        port.dma_share_1024 = 1024
+        port.slowdown_1024[:] = 1024
         port.iotlb_entries = int(self._profile.value("iotlb_entries"))
         port.iotlb_iova[:] = -1
         port.reports_answers = int(self._closed)
