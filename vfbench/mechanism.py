@@ -51,7 +51,7 @@ TO_DEVICE, FROM_DEVICE, BIDIRECTIONAL = READ, WRITE, READ | WRITE
 EXIT_CLASSES = ("none", "user-space", "kernel", "other-core")
 """Who carries out a guest's call: nobody at no cost, QEMU, KVM, or a core that polls."""
 
-HOST_POINTS = {"translate": 3, "hypercall": 2, "dma_written": 2, "work": 1}
+HOST_POINTS = {"translate": 3, "hypercall": 2, "dma_written": 2, "work": 1, "unmapped": 1}
 """Where a mechanism may act beside the guest; how many arguments follow (record, slot)."""
 
 Pages = npt.NDArray[np.bool_]
@@ -86,12 +86,34 @@ class HostView(Protocol):
         """Guest memory, cold pages included."""
 
     @property
+    def now_ps(self) -> int:
+        """The clock by which devices and the host's threads go."""
+
+    @property
     def mapped(self) -> Pages:
         """Pages that the hypervisor knows to be mapped for the device to write."""
 
     @property
+    def pages(self) -> int:
+        """How many page numbers there are: every array of pages is so long."""
+
+    @property
     def dma_pages(self) -> Pages:
-        """Pages that the device may be given at all: rings and packet memory."""
+        """Pages that the device may be given at all: rings, packet memory, mechanisms' payload structures."""
+
+    @property
+    def ring_pages(self) -> Pages:
+        """Pages of descriptor rings, which stay mapped for as long as the driver is open."""
+
+    @property
+    def in_flight(self) -> Pages:
+        """Pages whose write by the device has begun and has not landed; none where that can't be told."""
+
+    def packet_pages(self, queue: int) -> npt.NDArray[np.int64]:
+        """Numbers of the pages of a queue's packet memory, in order."""
+
+    def structure_pages(self, name: str) -> Pages:
+        """Pages of one of its structures in guest memory, of all queues."""
 
     def host_structure(self, name: str) -> npt.NDArray[np.int64]:
         """One of the mechanism's own structures on the host; writes take effect."""
@@ -100,22 +122,35 @@ class HostView(Protocol):
         """One of its structures in guest memory, as the host reads it."""
 
     def run(self, function: Kernel) -> list[int]:
-        """Run ``function(host, slot)`` beside each queue; what each returned."""
+        """Run ``function(host, slot)`` beside each queue, its threads at rest; what each returned."""
+
+    def withhold(self, pages: Pages) -> None:
+        """From now on these pages, and no others, wait (``withholds_mapped``): the hypervisor takes them for mapped."""
+
+    def release_dma(self) -> None:
+        """A device that a mechanism held (``vfbench.machine.host.hold_dma``) goes on from now."""
 
     def picoseconds(self, cost: str) -> int:
         """One of the profile's times; 0 where the host's work takes its own time."""
+
+    def figure(self, name: str) -> float:
+        """One of the profile's counts or sizes, in its unit; 0 where the host's work takes its own time."""
 
 
 @dataclass(frozen=True)
 class Found:
     """What a source found at a sync.
 
-    ``failed``: it can't tell any more, and every page counts as dirty.
+    ``failed``: it can't tell any more, and every page counts as dirty. ``everything``: every page of the guest is
+    dirty, those whose contents nobody holds included. ``at_once``: pages that are sent as they are at this instant,
+    before the sync is over.
     """
 
     dirty: Pages | None = None
     time_ps: int = 0
     failed: bool = False
+    everything: bool = False
+    at_once: Pages | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +192,9 @@ class Mechanism:
     hypercall: ClassVar[Kernel | None] = None
     """(reason, argument): the guest left to this mechanism's handler."""
     work: ClassVar[Kernel | None] = None
-    """(until_ps): a thread of the host works up to then."""
+    """(until_ps): a thread of the host works up to then, beside this queue."""
+    unmapped: ClassVar[Kernel | None] = None
+    """(page): the hypervisor is about to take the device's translation of a guest-physical page away."""
 
     owns_iova: ClassVar[bool] = False
     """Whether it hands out the addresses by which the device knows memory; at most one of a strategy's does."""
@@ -171,6 +208,10 @@ class Mechanism:
     @property
     def needs(self) -> tuple[Need, ...]:
         """What the machine must have: capabilities of ``vfbench.profiles.machine``, by name, a count with the least."""
+        return ()
+
+    def refusals(self, testbed: str) -> tuple[str, ...]:
+        """A line for each thing asked of it that a testbed can't show."""
         return ()
 
     @property

@@ -22,7 +22,16 @@ FAULT_OF_STOP_ORDER: dict[str, tuple[int, ...]] = {
     "guest-first": (4,),
     "device-last": (1,),
 }
-"""Which fault each order is."""
+"""Which fault each order is, where the guest's driver is what makes the device's writes seen."""
+
+HOST_STOP_ORDERS = ("guest-first", "device-first", "device-last")
+"""Orders for a strategy whose host sees the device's writes by itself: it needs nothing of the guest at the stop, and
+whichever stops first is as good, as long as both stand before the last sync."""
+
+
+def faults_of_host_stop(order: str) -> tuple[int, ...]:
+    """Which fault an order of HOST_STOP_ORDERS is."""
+    return (1,) if order == "device-last" else ()
 
 
 class Migration(Protocol):
@@ -39,6 +48,9 @@ class Migration(Protocol):
 
         Ends the migration as not-converged where the rest never fits.
         """
+
+    def shrink_rest(self) -> None:
+        """Go on for as long as each round leaves less than the one before: the stop then has the least to copy."""
 
     def notify_driver(self) -> None:
         """Raise the migration notice in the driver (S3): it polls no more and waits for what comes."""

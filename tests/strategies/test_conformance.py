@@ -7,10 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from itertools import cycle, groupby
+from itertools import cycle, groupby, islice
 
 import pytest
-from support.runs import MS, PHASES, STRATEGIES, WORKLOADS, changed, experiment, profile, run, why_no_kvm
+from support.runs import (
+    MS,
+    PHASES,
+    STRATEGIES,
+    WORKLOADS,
+    changed,
+    experiment,
+    profile_for,
+    run,
+    small,
+    why_no_kvm,
+)
 
 from vfbench.layout import lay_out
 from vfbench.records import Outcome
@@ -19,7 +30,8 @@ from vfbench.testbeds import load_testbed
 
 LEDGER = ("packets_delivered", "packets_lost", "packets_corrupted")
 PARTS = ("quiesce", "final_sync", "final_copy", "state_transfer", "restore", "announce")
-ON_KVM = list(zip(cycle(sorted(STRATEGIES)), sorted(WORKLOADS), strict=False))
+MOST = max(len(STRATEGIES), len(WORKLOADS))
+ON_KVM = list(islice(zip(cycle(sorted(STRATEGIES)), cycle(sorted(WORKLOADS)), strict=False), MOST))
 
 PAIRS = [
     *(
@@ -32,12 +44,12 @@ PAIRS = [
 
 @functools.cache
 def outcome_of(testbed: str, strategy: str, workload: str) -> Outcome:
-    made = experiment(STRATEGIES[strategy](), WORKLOADS[workload]())
+    made = experiment(small(strategy), WORKLOADS[workload]())
     if testbed == "kvm":
         made = dataclasses.replace(
             made, testbed="kvm", phases=changed(PHASES, steady_ns=200 * MS, after_ns=200 * MS)
         )
-    return load_testbed(testbed).run(made, profile(), lambda *_: None)
+    return load_testbed(testbed).run(made, profile_for(made.strategy), lambda *_: None)
 
 
 @pytest.fixture
@@ -79,11 +91,7 @@ def test_no_interval_lies_in_two_phases(outcome: Outcome) -> None:
 def test_every_page_that_anyone_may_touch_is_compared(
     outcome: Outcome, testbed: str, strategy: str, workload: str
 ) -> None:
-    cold = (
-        lay_out(experiment(STRATEGIES[strategy](), WORKLOADS[workload]())).cold_pages
-        if testbed == "model"
-        else 0
-    )
+    cold = lay_out(experiment(small(strategy), WORKLOADS[workload]())).cold_pages if testbed == "model" else 0
     assert outcome.measures["pages_compared"] == (64 << 20) // 4096 - cold
 
 
@@ -95,7 +103,7 @@ def test_what_the_vf_wrote_after_the_last_copy_is_stale_where_nobody_tracked_it(
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_on_the_model_the_same_experiment_twice_measures_the_same(strategy: str) -> None:
-    first, second = run(STRATEGIES[strategy]()), run(STRATEGIES[strategy]())
+    first, second = (run(small(strategy), figures=profile_for(small(strategy))) for _ in range(2))
     assert (first.measures, first.rounds, first.intervals) == (
         second.measures,
         second.rounds,

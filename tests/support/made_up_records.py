@@ -33,6 +33,28 @@ TRAITS_OF: dict[str, dict[str, Any]] = {
         "stop_order": "guest-first",
     },
     "given-up": {"datapath_migrating": "virtio", "dma_visible_by": "host-copy", "stop_order": "guest-first"},
+    # what looks like one of these and is not
+    "fenced": {"dma_visible_by": "guest-store", "traits": '{"fenced": true}'},
+    "dma-api": {"dma_visible_by": "dma-api"},
+    "bounced": {"dma_visible_by": "cpu-copy", "traits": '{"bounced": "always"}'},
+    "device-log": {"dma_visible_by": "device-log"},
+    "no-exits": {
+        "dma_visible_by": "shared-table",
+        "guest_iommu": True,
+        "mapping": "strict",
+        "tracks_always": True,
+        "traits": '{"mappings_told_by": "shared-table"}',
+    },
+    "bits-behind-an-iommu": {
+        "dma_visible_by": "iommu-bits",
+        "guest_iommu": True,
+        "mapping": "strict",
+        "exit_class": "user-space",
+        "entries_per_call": 1,
+        "tracks_always": True,
+        "traits": '{"mappings_told_by": "exit"}',
+    },
+    "relayed": {"datapath": "virtio", "datapath_migrating": "virtio", "dma_visible_by": "relay"},
 }
 """What strategies of each kind declare, over `DECLARED`."""
 

@@ -30,6 +30,24 @@ US, MS, SECOND = 10**3, 10**6, 10**9
 STRATEGIES = {each.name: each for each in ALL_STRATEGIES}
 WORKLOADS = {each.name: each for each in ALL_WORKLOADS}
 
+SMALL: dict[str, dict[str, Any]] = {"bounce-buffers": {"pool_bytes": 4 * MIB}}
+"""Parameters of strategies whose defaults are too large for the small guest here."""
+PROFILES = ("xeon-82599", "modern-100g")
+
+
+def small(name: str) -> Strategy:
+    """A strategy with its defaults, but for what the small guest has no room for."""
+    return STRATEGIES[name](**SMALL.get(name, {}))
+
+
+@functools.cache
+def profile_for(strategy: Strategy) -> Profile:
+    """The first of PROFILES whose machine has what a strategy's mechanisms need."""
+    needs = [need for each in strategy.mechanisms for need in each.needs]
+    known = [load_profile(name) for name in PROFILES]
+    return next(each for each in known if not each.refusals(needs))
+
+
 GUEST = Guest(memory_bytes=64 * MIB, packet_memory_bytes=8 * MIB)
 DRIVER = Driver(tx_ring=256)
 PHASES = Phases(warmup_ns=MS, steady_ns=3 * MS, after_ns=3 * MS)
@@ -42,13 +60,18 @@ def profile() -> Profile:
 
 def costs(**values: float) -> Profile:
     """The default profile with some figures changed, each in the unit that it has there."""
-    figures = dict(profile().figures)
+    return with_costs(profile(), **values)
+
+
+def with_costs(known_profile: Profile, **values: float) -> Profile:
+    """A profile with some figures changed, each in the unit that it has there."""
+    figures = dict(known_profile.figures)
     for name, value in values.items():
         known = figures[name]
         figures[name] = dataclasses.replace(
             known, value=value, low=min(known.low, value), high=max(known.high, value)
         )
-    return dataclasses.replace(profile(), figures=figures)
+    return dataclasses.replace(known_profile, figures=figures)
 
 
 def fast_processor() -> Profile:

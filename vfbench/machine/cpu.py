@@ -90,6 +90,10 @@ HOST_FIELDS = [
     ("dma_hook_slot", "i8", (CHAIN,)),
     ("work_hook", "i8", (CHAIN,)),
     ("work_hook_slot", "i8", (CHAIN,)),
+    ("unmap_hook", "i8", (CHAIN,)),
+    ("unmap_hook_slot", "i8", (CHAIN,)),
+    ("queue", "i8"),  # which of the device's it is
+    ("dma_held", "i8"),  # a mechanism keeps the device from moving packets
     # what is known of the guest's mappings
     ("invalidations", "i8"),  # IOTLB invalidations so far, and the last ones, for the device to honour
     ("invalidated_iova", "i8", (INVALIDATIONS,)),

@@ -92,6 +92,15 @@ def dma_written(host: Any, address: int, time_ps: int) -> int:
 
 
 @kernel
+def page_unmapped(host: Any, page: int) -> None:
+    """The hypervisor takes the device's last translation of ``page`` away."""
+    i = 0
+    while host.unmap_hook[i] != NO_KERNEL:
+        call_hook(host.unmap_hook[i], host, host.unmap_hook_slot[i], page)
+        i += 1
+
+
+@kernel
 def host_work(host: Any, until_ps: int) -> None:
     """The mechanisms' threads on the host work up to ``until_ps``."""
     i = 0

@@ -40,6 +40,14 @@ def note_unmapped(host: Any, page: int) -> None:
 
 
 @primitive
+def forget_mapping(host: Any, page: int) -> None:
+    """The hypervisor learns that the device is done with ``page``, and leaves it to others whether it is dirty."""
+    marks = load_byte(host.marks, page)
+    host.unwritten_unmaps += marks & (MAPPED | MAPPED_WRITTEN) == MAPPED
+    store_byte(host.marks, page, marks & ~(MAPPED | MAPPED_WRITTEN))
+
+
+@primitive
 def log_page(host: Any, page: int) -> None:
     """The hypervisor counts ``page`` as dirty."""
     store_byte(host.marks, page, load_byte(host.marks, page) | LOGGED)
@@ -57,6 +65,12 @@ def work_for_guest(host: Any, cost: int) -> None:
     """Work of the host during which the guest's processor waits; ``cost`` as in ``vfbench.machine.costs``."""
     host.clock_ps += host.cost[cost]
     host.host_ps += host.cost[cost]
+
+
+@kernel
+def hold_dma(host: Any) -> None:
+    """Keep the queue's device from moving packets until the hypervisor lets it go on (``HostView.release_dma``)."""
+    host.dma_held = 1
 
 
 @primitive

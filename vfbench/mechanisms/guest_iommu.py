@@ -156,6 +156,9 @@ class GuestIommu(DirtySource):
     late_maps: bool = True
     """Whether mappings made after tracking was armed are noticed."""
     unmap_early: bool = False
+    unmaps_are_writes: bool = True
+    """Whether a page counts as dirty once it is unmapped, and at the stop while it is mapped; off where another source
+    knows what was written."""
 
     @property
     def map(self) -> Kernel | None:  # type: ignore[override]
@@ -210,10 +213,11 @@ class GuestIommu(DirtySource):
         structures["state"][TELLS >> 3] = int(self.tells_always)
 
     def host_structures(self, sizes: QueueSizes) -> Mapping[str, int]:
-        return {"notes_maps": 1}
+        return {"notes_maps": 1, "unmaps_are_writes": 1}
 
     def fill_host(self, structures: Mapping[str, npt.NDArray[np.int64]]) -> None:
         structures["notes_maps"][0] = 1
+        structures["unmaps_are_writes"][0] = int(self.unmaps_are_writes)
 
     def arm(self, view: HostView) -> int:
         """Walk the guest's table: what is mapped by now was never told where the guest tells only while tracked."""
@@ -226,13 +230,14 @@ class GuestIommu(DirtySource):
         return 0
 
     def sync(self, view: HostView, last: bool) -> Found:
-        return Found(dirty=view.mapped if last else None)
+        return Found(dirty=view.mapped if last and self.unmaps_are_writes else None)
 
     @property
     def traits(self) -> Mapping[str, Trait]:
-        return {
-            "dma_visible_by": "iommu",
+        visible: dict[str, Trait] = {"dma_visible_by": "iommu"} if self.unmaps_are_writes else {}
+        return visible | {
             "guest_iommu": True,
+            "mappings_told_by": "exit",
             "mapping": self.mode,
             "exit_class": self.exits,
             "entries_per_call": self.entries,
@@ -262,3 +267,17 @@ class GuestIommu(DirtySource):
             device_log="unmap",
             refusals=tuple(refused),
         )
+
+
+BELOW_A_TRACKER = ("none", *MODES)
+"""Whether a guest sees an IOMMU while something else tracks the device, and how long that IOMMU maps."""
+
+
+def behind_guest_iommu(mode: str, *, unmaps_are_writes: bool = False) -> tuple[GuestIommu, ...]:
+    """The emulated IOMMU of QEMU in one of MODES, for a device that something else tracks; nothing for ``none``.
+
+    ``unmaps_are_writes``: a page counts as dirty once it is unmapped.
+    """
+    if mode == "none":
+        return ()
+    return (GuestIommu(mode, exits="user-space", withhold=False, unmaps_are_writes=unmaps_are_writes),)

@@ -22,14 +22,23 @@ class Comparison:
 
 
 def page_classes(layout: GuestLayout, pages: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Two masks over the backed pages: packet memory, and descriptor rings of either device."""
+    """Two masks over the backed pages: what holds packets, mechanisms' pools included, and rings of either device."""
     payload = np.zeros(pages, dtype=np.bool_)
     descriptor = np.zeros(pages, dtype=np.bool_)
     for queue in layout.queues:
-        payload[queue.packets.first_page : queue.packets.first_page + queue.packets.pages] = True
+        payload[queue.packets.first_page : queue.dma_end >> PAGE_SHIFT] = True
         for ring in queue.rings:
             descriptor[ring.first_page : ring.first_page + ring.pages] = True
     return payload, descriptor
+
+
+def structure_pages(layout: GuestLayout, slot: int, name: str, pages: int) -> npt.NDArray[np.bool_]:
+    """A mask over the backed pages: a structure of the mechanism in ``slot``, of all queues."""
+    mask = np.zeros(pages, dtype=np.bool_)
+    for queue in layout.queues:
+        region = queue.mechanisms[slot][name]
+        mask[region.first_page : region.first_page + region.pages] = True
+    return mask
 
 
 def compare(source: Memory, destination: Memory, layout: GuestLayout) -> Comparison:

@@ -14,9 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from vfbench.machine.memory.guest_memory import PAGE_BYTES
+
 if TYPE_CHECKING:
     from vfbench import settings
 
+SHRINKS_TO = 4
 WINDOW_PS = 100 * 10**9
 """``BUFFER_DELAY``: the least length of a bandwidth window."""
 ITERATION_PS = 50 * 10**9
@@ -145,6 +148,41 @@ class Precopy:
                     f"{self.threshold_bytes} fit the downtime limit"
                 )
             self._iterate()
+            self._measure_bandwidth()
+
+    def shrink(self) -> None:
+        """Further rounds as long as each can be expected to leave a quarter at most; what the last sync found is left.
+
+        QEMU stops as soon as the rest fits the limit, however much less it could be. A round that leaves more than a
+        quarter of what it sent is not worth it: so all of them together send again a third of the first one at most.
+        What is expected is what the last round's rate of dirtying makes of the time that the line takes.
+        """
+        while len(self.rounds) < self._max_rounds and self._is_worth_a_round():
+            self._begin_round()
+            self._send_what_may_go()
+            self._sync()
+            self.rounds.pop()
+
+    def _is_worth_a_round(self) -> bool:
+        last = self.rounds[-1] if self.rounds else None
+        if last is None or last.sync is None:
+            return True
+        if last.sent_pages == 0:
+            return False
+        # The line's speed is a page's share of a round that did nothing but send.
+        fastest_ps = (last.end_ps - last.start_ps) / last.sent_pages
+        pending_pages = self._sender.pending_bytes / PAGE_BYTES
+        expected_pages = last.sync.dirty_pages / (last.end_ps - last.start_ps) * pending_pages * fastest_ps
+        return SHRINKS_TO * expected_pages <= pending_pages
+
+    def _send_what_may_go(self) -> None:
+        more = True
+        while more:
+            window_end_ps = self._window_start_ps + WINDOW_PS
+            until_ps = min(self._sender.now_ps + ITERATION_PS, window_end_ps)
+            more = self._sender.send_until(until_ps, self._room_bytes())
+            if self._room_bytes() == 0:
+                self._sender.wait_until(window_end_ps)
             self._measure_bandwidth()
 
     def _may_switch_over(self) -> bool:

@@ -54,6 +54,12 @@ class Script:
         self._require("pre_copy", self._before("pre_copy"), self._before("copy_rest"))
         self._verbs.pre_copy()
 
+    def shrink_rest(self) -> None:
+        self._require(
+            "shrink_rest", self._needs("pre_copy"), self._before("shrink_rest"), self._before("pause_guest")
+        )
+        self._verbs.shrink_rest()
+
     def notify_driver(self) -> None:
         self._require("notify_driver", self._before("notify_driver"), self._guest_runs(), self._at_source())
         self._verbs.notify_driver()

@@ -81,7 +81,7 @@ TRAITS = _columns(
         "dma_visible_by",
         "string",
         "",
-        "how the hypervisor learns what the device wrote: none, guest-store, iommu or host-copy",
+        "how the hypervisor learns what the device wrote: none, guest-store, iommu, host-copy, … (docs/verdicts.md)",
     ),
     ("guest_iommu", "bool", "", "whether the device's addresses go through an IOMMU that the guest sees"),
     ("mapping", "string", "", "how long that IOMMU maps a page: strict, deferred, static; none without one"),
@@ -222,7 +222,16 @@ INTEGRITY = _columns(
     ("simulated_packets", "int64", "packets", "packets that the testbed worked on, warm-up included"),
 )
 
-MEASURES = (*SPEED, *MIGRATION, *INTEGRITY)
+REPORTS = _columns(
+    (
+        "reports",
+        "string",
+        "JSON",
+        "figures of the strategy's mechanisms' own, by mechanism.figure; often none",
+    ),
+)
+
+MEASURES = (*SPEED, *MIGRATION, *INTEGRITY, *REPORTS)
 RUNS = (*IDENTITY, *TRAITS, *MEASURES)
 
 ROUNDS = _columns(

@@ -5,6 +5,7 @@ The same for every testbed; each says how a kernel becomes an address on its sid
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,16 @@ import numpy.typing as npt
 from vfbench.kernels import Kernel
 from vfbench.layout import QueueLayout, queue_sizes
 from vfbench.machine.slots import AREAS, CHAIN, GUEST_POINTS, PRICES, WORDS
-from vfbench.mechanism import EXIT_CLASSES, DirtySource, Found, Mechanism, Pages, acts_at, hook_of
+from vfbench.mechanism import (
+    EXIT_CLASSES,
+    HOST_POINTS,
+    DirtySource,
+    Found,
+    Mechanism,
+    Pages,
+    acts_at,
+    hook_of,
+)
 from vfbench.strategy import backends
 
 if TYPE_CHECKING:
@@ -74,8 +84,10 @@ def bind_host(
             record.hypercall[slot] = address_of(hypercall, 2)
         if profile is not None:
             for i, cost in enumerate(each.costs):
-                record.price[slot * PRICES + i] = profile.picoseconds(cost)
-    for point, field, arguments in (("dma_written", "dma_hook", 2), ("work", "work_hook", 1)):
+                # What this machine has not is not spent: whatever would spend it has been refused before.
+                record.price[slot * PRICES + i] = profile.picoseconds(cost) if cost in profile.figures else 0
+    for point, field in HOST_CHAINS.items():
+        arguments = HOST_POINTS[point]
         for i, (slot, function) in enumerate(acts_at(strategy.mechanisms, point)):
             record[field][i] = address_of(function, arguments)
             record[f"{field}_slot"][i] = slot
@@ -83,6 +95,9 @@ def bind_host(
         for i, array in enumerate(arrays.values()):
             record.host_area[slot * AREAS + i] = array.ctypes.data
 
+
+HOST_CHAINS = {"dma_written": "dma_hook", "work": "work_hook", "unmapped": "unmap_hook"}
+"""The fields of a record that hold the chains of the host's points."""
 
 TRANSLATE = -1
 """Stands for the arguments of ``translate``: the port, the slot, and two more."""
@@ -140,16 +155,18 @@ class Sources:
     def sync(self, last: bool) -> Found:
         """What all of them found together."""
         dirty: Pages | None = None
-        time_ps, failed = 0, False
+        at_once: Pages | None = None
+        time_ps, everything, failed = 0, False, False
         for slot, each in enumerate(self._mechanisms):
             if not isinstance(each, DirtySource):
                 continue
             found = each.sync(self._view_of(slot), last)
             time_ps += found.time_ps
             failed |= found.failed
-            if found.dirty is not None:
-                dirty = found.dirty if dirty is None else dirty | found.dirty
-        return Found(dirty, time_ps, failed)
+            everything |= found.everything
+            dirty = _either(dirty, found.dirty)
+            at_once = _either(at_once, found.at_once)
+        return Found(dirty, time_ps, failed, everything or failed, at_once)
 
     def reports(self) -> Mapping[str, float]:
         """Figures of the mechanisms' own, as `mechanism.figure`."""
@@ -158,3 +175,16 @@ class Sources:
             for slot, each in enumerate(self._mechanisms)
             for name, value in each.reports(self._view_of(slot)).items()
         }
+
+
+def reported(sources: Sources) -> str:
+    """The mechanisms' own figures as a record keeps them; empty where none has any."""
+    figures = sources.reports()
+    return json.dumps(figures, sort_keys=True) if figures else ""
+
+
+def _either(one: Pages | None, other: Pages | None) -> Pages | None:
+    """Pages of one or the other, where None stands for no page."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one | other

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from vfbench.migration.comparison import Comparison
 from vfbench.migration.precopy import Precopy
+from vfbench.testbeds.binding import Sources, reported
 from vfbench.testbeds.counting import LOSSES, PortCounters, Row, gbps, total, tx_gbps
 
 
@@ -27,6 +28,10 @@ class Moved(Protocol):
     @property
     def sender(self) -> Any:
         """What sent the pages, and counted them."""
+
+    @property
+    def sources(self) -> Sources:
+        """The strategy's mechanisms as the source's host sees them."""
 
     @property
     def downtime_ps(self) -> int:
@@ -51,6 +56,7 @@ def moving(migration: Moved, longest_gap_ps: float) -> Row:
         "sent_bytes": sender.sent_bytes,
         "resent_bytes": sender.resent_bytes,
         "mapped_unwritten_pages": sender.mapped_unwritten_pages,
+        "reports": reported(migration.sources),
     }
     if migration.precopy is not None:
         row["rounds"] = len(migration.precopy.rounds)

@@ -10,21 +10,18 @@ from __future__ import annotations
 from vfbench.verdicts.damage import damage_per_migration, is_damaged, was_compared
 from vfbench.verdicts.evidence import Cell, Evidence, needed, only_faults_of_the_stop, paired
 from vfbench.verdicts.finding import Finding, Judgement
+from vfbench.verdicts.kinds import is_dummy_write, is_untracked
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     marked = [
-        cell
-        for cell in evidence.cells(dma_visible_by="guest-store", faults=only_faults_of_the_stop)
-        if was_compared(cell)
+        cell for cell in evidence.cells(is_dummy_write, faults=only_faults_of_the_stop) if was_compared(cell)
     ]
     needed(marked, "a strategy whose guest stores make DMA visible, with a comparison of the two memories")
     unseen = [
-        cell
-        for cell in evidence.cells(dma_visible_by="none", faults=only_faults_of_the_stop)
-        if is_damaged(cell)
+        cell for cell in evidence.cells(is_untracked, faults=only_faults_of_the_stop) if is_damaged(cell)
     ]
     pairs = needed_pairs(paired(marked, unseen))
     findings = [

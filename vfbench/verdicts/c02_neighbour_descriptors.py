@@ -11,6 +11,7 @@ from __future__ import annotations
 from vfbench.verdicts.damage import damage_per_migration, was_compared
 from vfbench.verdicts.evidence import Cell, Evidence, needed
 from vfbench.verdicts.finding import Finding, Judgement
+from vfbench.verdicts.kinds import is_dummy_write
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 FEWEST_MIGRATIONS = 20
@@ -21,7 +22,7 @@ def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     cells = [
         cell
-        for cell in evidence.cells(dma_visible_by="guest-store", stop_order="undrained", faults="3")
+        for cell in evidence.cells(is_dummy_write, stop_order="undrained", faults="3")
         if was_compared(cell)
     ]
     needed(cells, "a strategy whose guest stores make DMA visible and which stops without draining")
@@ -51,7 +52,7 @@ def migrations_hit(cell: Cell) -> int:
 def _with_draining(evidence: Evidence) -> str:
     drained = [
         cell
-        for cell in evidence.cells(dma_visible_by="guest-store", stop_order="device-first", faults="")
+        for cell in evidence.cells(is_dummy_write, stop_order="device-first", faults="")
         if was_compared(cell)
     ]
     if not drained:

@@ -11,6 +11,7 @@ import pandas
 
 from vfbench.verdicts.evidence import Cell, Evidence, needed
 from vfbench.verdicts.finding import Finding, Judgement, short
+from vfbench.verdicts.kinds import is_dummy_write
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 FEWEST_SYNCS = 3
@@ -24,7 +25,7 @@ PAGES = ("packet pages dirtied per round", "")
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     marked = needed(
-        evidence.cells(dma_visible_by="guest-store", faults=""),
+        evidence.cells(is_dummy_write, faults=""),
         "a strategy whose guest stores make DMA visible",
     )
     reusing = [cell for cell in marked if cell.shared.get("driver.page_reuse") != "none"]

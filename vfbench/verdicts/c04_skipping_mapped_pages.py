@@ -12,6 +12,7 @@ from statistics import median
 
 from vfbench.verdicts.evidence import Cell, Evidence, needed, one_parameter_apart, paired
 from vfbench.verdicts.finding import Finding, Judgement, short
+from vfbench.verdicts.kinds import is_dummy_write, is_emulated_iommu
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 AVOIDED = 0.5
@@ -24,12 +25,12 @@ def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     skipping = [
         cell
-        for cell in evidence.cells(skip_mapped=True, faults="", datapath_migrating="vf", guest_iommu=True)
+        for cell in evidence.cells(is_emulated_iommu, skip_mapped=True, faults="")
         if cell["mapping"] != "static"
     ]
     needed(skipping, "a strategy that keeps mapped pages back until they are unmapped")
     sending = needed(
-        evidence.cells(skip_mapped=False, faults="", datapath_migrating="vf", guest_iommu=True),
+        evidence.cells(is_emulated_iommu, skip_mapped=False, faults=""),
         "the same strategy with such pages sent in every round",
     )
     pairs = one_parameter_apart(skipping, sending, "skip_mapped")
@@ -64,9 +65,7 @@ def _remark(evidence: Evidence, findings: list[Finding]) -> str:
     stuck, stuck_without = (sum(is_stuck(each.cells[side]) for each in findings) for side in (0, 1))
     text = "What is kept back waits for the stop, and has to fit the downtime limit: "
     text += f"with skipping {stuck} of {count} cells never converged, without it {stuck_without}."
-    stores = paired(
-        [each.cells[0] for each in findings], evidence.cells(dma_visible_by="guest-store", faults="")
-    )
+    stores = paired([each.cells[0] for each in findings], evidence.cells(is_dummy_write, faults=""))
     if stores:
         again = median(other.median("resent_bytes") / MIB for _, other in stores)
         own = median(cell.median("resent_bytes") / MIB for cell, _ in stores)

@@ -2,8 +2,9 @@
 
 The same strategy and work with the guest stopped first, or the device last, against the device stopped first. A
 cell holds if the other order is damaged where device-first is not, and fails if the other order arrives whole. Where
-device-first is damaged too, the order is not what did it, and the cell says nothing. Only strategies that use the VF
-and track its DMA are asked.
+device-first is damaged too, the order is not what did it, and the cell says nothing. Only strategies are asked that
+use the VF and whose guest does its part to show what it writes: a host that sees the device's writes by itself has
+another order of its own.
 """
 
 from __future__ import annotations
@@ -11,16 +12,13 @@ from __future__ import annotations
 from vfbench.verdicts.damage import damage_per_migration, is_damaged, was_compared
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
 from vfbench.verdicts.finding import Finding, Judgement
+from vfbench.verdicts.kinds import is_told_by_the_guest
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
-    tracked = [
-        cell
-        for cell in evidence.cells(datapath_migrating="vf", dma_visible_by=lambda how: how != "none")
-        if was_compared(cell)
-    ]
+    tracked = [cell for cell in evidence.cells(is_told_by_the_guest) if was_compared(cell)]
     first = needed(
         [cell for cell in tracked if cell["faults"] == "" and cell["stop_order"] == "device-first"],
         "a tracked VF whose device stops first",

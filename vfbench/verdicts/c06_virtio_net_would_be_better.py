@@ -11,6 +11,7 @@ import math
 
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
 from vfbench.verdicts.finding import Finding, Judgement, exceeds
+from vfbench.verdicts.kinds import is_copied_by_host, is_emulated_iommu
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 MARGIN = 0.01
@@ -20,10 +21,10 @@ PHASES = {"steady": "", "migrating": "_migrating"}
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     mapped = needed(
-        evidence.timed(datapath="vf", datapath_migrating="vf", guest_iommu=True, faults=""),
+        evidence.timed(is_emulated_iommu, faults=""),
         "a VF behind an IOMMU that the guest sees",
     )
-    copied = needed(evidence.timed(datapath="virtio", faults=""), "packets copied by the host throughout")
+    copied = needed(evidence.timed(is_copied_by_host, faults=""), "packets copied by the host throughout")
     pairs = paired(mapped, copied)
     if not pairs:
         raise NotEnough("no run of both with the same work")

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
 from vfbench.verdicts.finding import Finding, Judgement
+from vfbench.verdicts.kinds import is_emulated_iommu
 from vfbench.verdicts.line_rate import is_offered, is_reached
 from vfbench.verdicts.verdict import Claim, NotEnough
+from vfbench.verdicts.yardstick import plain_vf
 
 
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
-    mapped = [
-        cell
-        for cell in evidence.timed(datapath="vf", datapath_migrating="vf", guest_iommu=True, faults="")
-        if is_offered(cell)
-    ]
+    mapped = [cell for cell in evidence.timed(is_emulated_iommu, faults="") if is_offered(cell)]
     needed(mapped, "a VF behind an IOMMU that the guest sees, offered the link's rate")
-    free = [cell for cell in evidence.unassisted() if is_reached(cell)]
+    free = [cell for cell in plain_vf(evidence) if is_reached(cell)]
     pairs = paired(mapped, needed(free, "a VF without an IOMMU that reaches the link's rate"))
     plain = [(cell, other) for cell, other in pairs if is_plain(cell)]
     if not plain:

@@ -14,7 +14,9 @@ import pandas
 
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
 from vfbench.verdicts.finding import Finding, Judgement, exceeds, share_of
+from vfbench.verdicts.kinds import is_emulated_iommu
 from vfbench.verdicts.verdict import Claim, NotEnough
+from vfbench.verdicts.yardstick import plain_vf
 
 SUITS = 0.95
 STATIC_MAPS_PER_PACKET = 0.01
@@ -23,12 +25,10 @@ STATIC_MAPS_PER_PACKET = 0.01
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     mapped = needed(
-        evidence.timed(
-            datapath="vf", datapath_migrating="vf", guest_iommu=True, faults="", tracks_always=True
-        ),
+        evidence.timed(is_emulated_iommu, faults="", tracks_always=True),
         "a VF behind an IOMMU that the guest sees and that always tells of its mappings",
     )
-    pairs = paired(mapped, needed(evidence.unassisted(), "the VF without an IOMMU"))
+    pairs = paired(mapped, needed(plain_vf(evidence), "the VF without an IOMMU"))
     counted = [(cell, free, maps_per_packet(evidence, cell)) for cell, free in pairs]
     findings = [_finding(cell, free, maps) for cell, free, maps in counted if not math.isnan(maps)]
     kinds = {each.more_axes["mappings"] for each in findings}

@@ -12,7 +12,9 @@ from statistics import median
 
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
 from vfbench.verdicts.finding import Finding, Judgement, share_of, short
+from vfbench.verdicts.kinds import is_emulated_iommu
 from vfbench.verdicts.verdict import Claim, NotEnough
+from vfbench.verdicts.yardstick import plain_vf
 
 PAID = 0.02
 PHASES = {"before": "", "during": "_migrating", "after": "_after"}
@@ -21,10 +23,10 @@ PHASES = {"before": "", "during": "_migrating", "after": "_after"}
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     mapped = needed(
-        evidence.timed(datapath="vf", datapath_migrating="vf", guest_iommu=True, faults=""),
+        evidence.timed(is_emulated_iommu, faults=""),
         "a VF behind an IOMMU that the guest sees",
     )
-    pairs = paired(mapped, needed(evidence.unassisted(), "the VF without an IOMMU"))
+    pairs = paired(mapped, needed(plain_vf(evidence), "the VF without an IOMMU"))
     findings = []
     for cell, free in pairs:
         extra = extra_cycles(cell, free)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
 from vfbench.verdicts.finding import Finding, Judgement, short
+from vfbench.verdicts.kinds import is_copied_by_host
 from vfbench.verdicts.line_rate import is_offered, is_reached
 from vfbench.verdicts.verdict import Claim, NotEnough
+from vfbench.verdicts.yardstick import plain_vf
 
 
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
-    copied = [cell for cell in evidence.timed(datapath="virtio", faults="") if is_offered(cell)]
+    copied = [cell for cell in evidence.timed(is_copied_by_host, faults="") if is_offered(cell)]
     needed(copied, "packets copied by the host, offered the link's rate")
-    pairs = paired(copied, needed(evidence.unassisted(), "the assigned VF without an IOMMU"))
+    pairs = paired(copied, needed(plain_vf(evidence), "the assigned VF without an IOMMU"))
     if not pairs:
         raise NotEnough("no run of both with the same work")
     findings = [Finding(is_reached(cell), (cell, free), _measures(cell, free)) for cell, free in pairs]

@@ -16,6 +16,7 @@ import pandas
 
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
 from vfbench.verdicts.finding import Finding, Judgement, exceeds
+from vfbench.verdicts.kinds import is_given_up, is_kept_and_tracked
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 MB = 1e6
@@ -24,16 +25,10 @@ WORTH_IT = 1.05
 
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
-    tracked = evidence.timed(
-        datapath="vf", datapath_migrating="vf", dma_visible_by=lambda how: how != "none", faults=""
-    )
+    tracked = evidence.timed(is_kept_and_tracked, faults="")
     kept = [cell for cell in tracked if _completed(cell)]
     needed(kept, "a VF that is tracked and kept until the stop, and a migration that completes")
-    given_up = [
-        cell
-        for cell in evidence.timed(datapath="vf", datapath_migrating="virtio", faults="")
-        if _completed(cell)
-    ]
+    given_up = [cell for cell in evidence.timed(is_given_up, faults="") if _completed(cell)]
     pairs = paired(kept, needed(given_up, "a VF that is given up for the time of the migration"))
     findings = [_finding(evidence, cell, other) for cell, other in pairs]
     if not findings:

@@ -12,6 +12,7 @@ import math
 from vfbench.units import format_quantity
 from vfbench.verdicts.evidence import Evidence, needed
 from vfbench.verdicts.finding import Finding, Judgement
+from vfbench.verdicts.kinds import is_tracked
 from vfbench.verdicts.verdict import Claim, NotEnough
 
 LONGEST_GAP_MS = 500.0
@@ -20,7 +21,7 @@ LONGEST_GAP_MS = 500.0
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     cells = needed(
-        evidence.timed(dma_visible_by=lambda how: how != "none", faults=""),
+        evidence.timed(is_tracked, faults=""),
         "a strategy that makes the device's writes visible",
     )
     findings = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,15 @@ class Cell:
 
     def __getitem__(self, column: str) -> Any:
         return self.shared[column]
+
+    def trait(self, word: str, absent: object) -> Any:
+        """Any word of its strategy's, those that have no column included; ``absent`` where it says nothing of it."""
+        return self._words.get(word, absent)
+
+    @cached_property
+    def _words(self) -> dict[str, Any]:
+        document = self.shared.get("traits")
+        return json.loads(document) if isinstance(document, str) and document else {}
 
     @property
     def experiments(self) -> tuple[str, ...]:
@@ -84,13 +94,13 @@ class Evidence:
         """Whether no run says what its strategy declares."""
         return bool(self.runs["dma_visible_by"].isna().all())
 
-    def cells(self, **wanted: object) -> list[Cell]:
-        """Cells whose traits are as wanted: a value, a tuple of values, or a predicate."""
-        return [cell for cell in self.all_cells if _matches(cell, wanted)]
+    def cells(self, kind: Callable[[Cell], bool], **wanted: object) -> list[Cell]:
+        """Cells of a kind (``vfbench.verdicts.kinds``) whose columns are as wanted: a value, several, a predicate."""
+        return [cell for cell in self.all_cells if kind(cell) and _matches(cell, wanted)]
 
-    def timed(self, **wanted: object) -> list[Cell]:
+    def timed(self, kind: Callable[[Cell], bool], **wanted: object) -> list[Cell]:
         """The same without runs whose times and throughput don't count (their guest code was emulated)."""
-        return [cell for cell in self.cells(**wanted) if not cell.is_functional]
+        return [cell for cell in self.cells(kind, **wanted) if not cell.is_functional]
 
     def rounds_of(self, cell: Cell) -> Iterator[pandas.DataFrame]:
         """The pre-copy rounds of each repeat, in order."""
@@ -107,16 +117,6 @@ class Evidence:
     @cached_property
     def _intervals(self) -> dict[str, pandas.DataFrame]:
         return _by_experiment(self.intervals, "interval", INTERVALS)
-
-    def unassisted(self) -> list[Cell]:
-        """The assigned VF without an IOMMU, used throughout: the yardstick for speed, however it is stopped.
-
-        Where several strategies ran like this, the one that does nothing about DMA comes first.
-        """
-        found = self.timed(
-            datapath="vf", datapath_migrating="vf", guest_iommu=False, faults=only_faults_of_the_stop
-        )
-        return sorted(found, key=lambda cell: cell["dma_visible_by"] != "none")
 
 
 def cells_of(runs: pandas.DataFrame) -> list[Cell]:

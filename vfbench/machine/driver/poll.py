@@ -188,5 +188,6 @@ def run_queue(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
             poll_one(cpu, port, application)
         else:
             rest(cpu, port, until_ps)
+        host_work(cpu, cpu.clock_ps)
     advance_device(cpu, port, until_ps, False)
     host_work(cpu, until_ps)

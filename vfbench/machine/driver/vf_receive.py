@@ -120,16 +120,35 @@ def map_buffer(cpu: Any, entry: int, buffer: int) -> bool:
 
 
 @kernel
-def fill_slot(cpu: Any, slot: int) -> bool:
-    """Give slot's buffer to the device, a fresh page if the slot is empty; False when there is no page."""
+def take_recycled(cpu: Any, slot: int, empty: int) -> bool:
+    """Without a fresh page, a recycled one of the ``empty`` slots from ``slot`` on moves up (``next_to_alloc``)."""
+    entry, mask = cpu.rx_buffers + (slot << DESCRIPTOR_SHIFT), cpu.rx_size - 1
+    for i in range(1, empty):
+        other = cpu.rx_buffers + (((slot + i) & mask) << DESCRIPTOR_SHIFT)
+        if load_field(cpu, other) != 0:
+            store_field(cpu, entry, load_field(cpu, other))
+            store_field(cpu, entry + 8, load_field(cpu, other + 8))
+            store_field(cpu, other, 0)
+            return True
+    return False
+
+
+@kernel
+def find_buffer(cpu: Any, slot: int, empty: int) -> bool:
+    """A buffer for a slot that has none: a fresh page, or a recycled one; False when there is neither."""
+    buffer = alloc_page(cpu)
+    if buffer != 0 and map_buffer(cpu, cpu.rx_buffers + (slot << DESCRIPTOR_SHIFT), buffer):
+        return True
+    return take_recycled(cpu, slot, empty)
+
+
+@kernel
+def fill_slot(cpu: Any, slot: int, empty: int) -> bool:
+    """Give the slot's buffer to the device, another if it has none; ``empty`` slots begin here. False without one."""
     entry = cpu.rx_buffers + (slot << DESCRIPTOR_SHIFT)
+    if load_field(cpu, entry) == 0 and not find_buffer(cpu, slot, empty):
+        return False
     buffer = load_field(cpu, entry)
-    if buffer == 0:
-        buffer = alloc_page(cpu)
-        if buffer == 0:
-            return False
-        if not map_buffer(cpu, entry, buffer):
-            return False
     iova = device_address(cpu, entry)
     sync_for_device(cpu, iova, buffer, HALF_PAGE_BYTES)
     descriptor = cpu.rx_ring + (slot << DESCRIPTOR_SHIFT)
@@ -150,8 +169,9 @@ def refill(cpu: Any, port: Any) -> None:
     """Give every empty slot to the device again, then bump the tail once."""
     slot = load_field(cpu, cpu.driver + NEXT_TO_USE)
     filled = 0
-    for _ in range(empty_slots(cpu)):
-        if not fill_slot(cpu, slot):
+    empty = empty_slots(cpu)
+    for _ in range(empty):
+        if not fill_slot(cpu, slot, empty - filled):
             break
         slot = (slot + 1) & (cpu.rx_size - 1)
         filled += 1

@@ -16,8 +16,10 @@ from vfbench.machine.costs import (
     IOTLB_INVALIDATE,
 )
 from vfbench.machine.cpu import area, spend
+from vfbench.machine.hooks import page_unmapped
 from vfbench.machine.host import (
     INVALIDATE_ALL,
+    forget_mapping,
     host_area,
     host_load,
     note_mapped,
@@ -48,8 +50,8 @@ NOBODY = 0
 CALL_MAP = 1
 CALL_UNMAP = 2
 
-NOTES_MAPS = 0
-"""The host's structure of the mechanism: one word, whether a map marks its page."""
+NOTES_MAPS, UNMAPS_ARE_WRITES = 0, 1
+"""The mechanism's structures on the host, a word each: whether a map marks its page, and an unmap makes it dirty."""
 
 
 @primitive
@@ -75,6 +77,16 @@ def charge(host: Any, slot: int, cost: int) -> None:
 
 
 @kernel
+def end_mapping(host: Any, slot: int, page: int) -> None:
+    """The device may no longer write ``page``."""
+    page_unmapped(host, page)
+    if load_word(host_area(host, slot, UNMAPS_ARE_WRITES), 0):
+        note_unmapped(host, page)
+    else:
+        forget_mapping(host, page)
+
+
+@kernel
 def carry_out_call(host: Any, slot: int, entry: int) -> None:
     """One entry of the call list: mirror it to the host's table and note what it means for tracking."""
     call, target = host_load(host, entry), host_load(host, entry + 8)
@@ -88,7 +100,7 @@ def carry_out_call(host: Any, slot: int, entry: int) -> None:
         charge(host, slot, IOMMU_SHADOW_UNMAP)
         invalidate_for_guest(host, call & PAGE_MASK)
         if target & WRITE:
-            note_unmapped(host, target >> PAGE_SHIFT)
+            end_mapping(host, slot, target >> PAGE_SHIFT)
 
 
 @kernel
@@ -99,7 +111,7 @@ def carry_out_flush(host: Any, slot: int, count: int) -> None:
         host.unmaps += 1
         charge(host, slot, IOMMU_SHADOW_UNMAP)
         if target & WRITE:
-            note_unmapped(host, target >> PAGE_SHIFT)
+            end_mapping(host, slot, target >> PAGE_SHIFT)
     invalidate_for_guest(host, INVALIDATE_ALL)
 
 

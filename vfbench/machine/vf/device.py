@@ -217,19 +217,29 @@ def next_arrival_ps(port: Any) -> int:
 @kernel
 def next_landing_ps(cpu: Any, port: Any) -> int:
     """When the oldest frame of the FIFO will be in memory, as far as descriptors allow."""
-    if port.fifo_head == port.fifo_tail or not port.enabled or not has_descriptor(port):
+    if port.fifo_head == port.fifo_tail or not port.enabled or not has_descriptor(port) or cpu.dma_held:
         return NEVER_PS
     return landing_ps(cpu, port, port.fifo[port.fifo_head & (FIFO_FRAMES - 1)])
 
 
 @kernel
-def can_land_at_once(port: Any) -> bool:
+def address_in_flight(cpu: Any, port: Any, now_ps: int) -> int:
+    """Where the write goes that has left the device and has not reached memory by ``now_ps``; -1 if there is none."""
+    landing = next_landing_ps(cpu, port)
+    if landing <= now_ps or landing - cpu.cost[DMA_LATENCY] > now_ps:
+        return -1
+    return translated_buffer(cpu, port, port.rx_head)
+
+
+@kernel
+def can_land_at_once(cpu: Any, port: Any) -> bool:
     """Nothing waits in the FIFO and nothing keeps the next frame from memory: it need not be queued."""
     return (
         port.fifo_head == port.fifo_tail
         and port.incoming_head < port.incoming_count
         and port.write_back_due_ps == NEVER_PS
         and port.enabled
+        and not cpu.dma_held
         and has_descriptor(port)
         and port.incoming[port.incoming_head].arrival_ps >= port.admits_from_ps
     )
@@ -240,7 +250,7 @@ def vf_receive(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> N
     """Receive up to ``until_ps``, or up to the first request for an interrupt."""
     while not (stop_at_interrupt and port.interrupt_pending):
         drop_arrivals(port, min(until_ps, port.write_back_due_ps))
-        if can_land_at_once(port):
+        if can_land_at_once(cpu, port):
             frame = port.incoming[port.incoming_head]
             landing = landing_ps(cpu, port, frame)
             if landing <= until_ps:
@@ -304,7 +314,9 @@ def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
 @kernel
 def next_sent_ps(cpu: Any, port: Any) -> int:
     """When the last bit of the frame at the head will be on the wire."""
-    if not port.enabled or port.tx_head == port.register[TDT] or port.register[TXDCTL] & QUEUE_ENABLE == 0:
+    if port.tx_head == port.register[TDT] or port.register[TXDCTL] & QUEUE_ENABLE == 0:
+        return NEVER_PS
+    if not port.enabled or cpu.dma_held:
         return NEVER_PS
     descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
     length_bytes = tx_length(dma_load(cpu, descriptor + 8))

@@ -35,6 +35,9 @@ def refusals(experiment: Experiment) -> list[str]:
         for each in experiment.strategy.mechanisms
         if hook_of(each, "hypercall") is not None and each.exit_to == "none"
     ]
+    refused += [
+        f"{each.name}: {line}" for each in experiment.strategy.mechanisms for line in each.refusals("kvm")
+    ]
     refused += _packet_memory(experiment)
     return refused
 

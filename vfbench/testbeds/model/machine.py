@@ -93,6 +93,7 @@ class Machine:
         self._fill_peer()
         self._fill_engine()
         for q, layout in enumerate(self.layout.queues):
+            self.cpus[q].queue = q
             self._fill_cpu(self.cpus[q], layout)
             self._fill_port(self.ports[q])
             self._fill_application(q)

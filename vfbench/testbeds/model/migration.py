@@ -99,6 +99,10 @@ class ModelMigration:
         self.precopy = precopy_of(self._machine.experiment.migration, self.sender)
         self.precopy.run()
 
+    def shrink_rest(self) -> None:
+        if self.precopy is not None:
+            self.precopy.shrink()
+
     def notify_driver(self) -> None:
         with self._part("quiesce"):
             self._begin_stop()

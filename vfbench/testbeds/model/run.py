@@ -36,6 +36,9 @@ def refusals(experiment: Experiment) -> list[str]:
             f"and rings of {experiment.driver.rx_ring} and {experiment.driver.tx_ring} want {2 * wanted}"
         )
     refused += [
+        f"{each.name}: {line}" for each in experiment.strategy.mechanisms for line in each.refusals("model")
+    ]
+    refused += [
         f"kvm.{name}: {value!r}, but the model has neither a clock of the host nor a port"
         for name, value in changed(experiment.kvm).items()
     ]

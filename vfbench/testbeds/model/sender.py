@@ -18,9 +18,10 @@ from vfbench.machine.memory.guest_memory import (
     Memory,
 )
 from vfbench.migration.precopy import Sync
-from vfbench.testbeds.model.transfer import TRANSFER, send_until
+from vfbench.testbeds.model.transfer import TRANSFER, send_page, send_until
 
 if TYPE_CHECKING:
+    from vfbench.mechanism import Found
     from vfbench.testbeds.binding import Sources
     from vfbench.testbeds.model.machine import Machine
     from vfbench.testbeds.model.timeline import Timeline
@@ -92,7 +93,7 @@ class ModelSender:
     def sync_log(self) -> Sync:
         """Source: ``ramblock_sync_dirty_bitmap``: what the log holds becomes pending, and the log starts anew."""
         began_ps = self.now_ps
-        logged, sources_ps = self._dirty(last=False)
+        logged, found = self._dirty(last=False)
         written = self._timeline.written_since_sync
         unwritten = int(self._machine.cpus.unwritten_unmaps.sum())
         self._set_pending(logged)
@@ -105,18 +106,18 @@ class ModelSender:
         self.mapped_unwritten_pages = unwritten
         held_back = self.held_back_pages
         self._clear_log()
-        self._spend_sync(result[0], sources_ps)
+        self._spend_sync(result[0], found)
         return Sync(*result, held_back, self.now_ps - began_ps)
 
     def final_sync(self) -> None:
         """The last sync: what is still mapped is dirty too."""
         marks = self._machine.memory.marks
-        logged = self._logged()
         self.mapped_unwritten_pages += int(np.count_nonzero(marks & (MAPPED | MAPPED_WRITTEN) == MAPPED))
-        found = self._sources.sync(last=True)
-        self._set_pending(logged if found.dirty is None else logged | found.dirty)
+        own_pages = int(np.count_nonzero(self._logged()))
+        logged, found = self._dirty(last=True)
+        self._set_pending(logged)
         self._clear_log()
-        self._spend_sync(int(np.count_nonzero(logged)), found.time_ps)
+        self._spend_sync(own_pages, found)
         self.skips_mapped = False
 
     def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
@@ -171,14 +172,22 @@ class ModelSender:
         logged: npt.NDArray[np.bool_] = self._machine.memory.marks & LOGGED != 0
         return logged
 
-    def _dirty(self, last: bool) -> tuple[npt.NDArray[np.bool_], int]:
-        """Pages that KVM's log or another source knows to be dirty, and what asking the others took."""
+    def _dirty(self, last: bool) -> tuple[npt.NDArray[np.bool_], Found]:
+        """Pages that KVM's log or another source knows to be dirty, and what the others found."""
         logged, found = self._logged(), self._sources.sync(last)
-        if found.failed:
+        if found.everything:
             logged = np.ones_like(logged)
+            self._transfer.cold_pages = self._machine.layout.cold_pages
         elif found.dirty is not None:
             logged = logged | found.dirty
-        return logged, found.time_ps
+        return logged, found
+
+    def _send_at_once(self, pages: npt.NDArray[np.bool_]) -> int:
+        """Pages go as they are now; returns the time that they take on the line, which passes after that."""
+        self._set_pending(pages)
+        for page in np.flatnonzero(pages):
+            send_page(self._transfer, int(page))
+        return int(np.count_nonzero(pages)) * int(self._transfer.page_ps)
 
     def _set_pending(self, pages: npt.NDArray[np.bool_]) -> None:
         self._pending |= pages
@@ -192,7 +201,8 @@ class ModelSender:
         self._machine.memory.marks &= 0xFF ^ LOGGED
         self._timeline.written_since_sync[:] = 0
 
-    def _spend_sync(self, dirty_pages: int, sources_ps: int) -> None:
+    def _spend_sync(self, dirty_pages: int, found: Found) -> None:
+        sources_ps = found.time_ps + (0 if found.at_once is None else self._send_at_once(found.at_once))
         gib = self._machine.layout.memory_bytes / (1 << 30)
         walk_ps = round(gib * self._machine.ps("log_sync_per_gib"))
         pages_ps = dirty_pages * self._machine.ps("log_sync_per_page")

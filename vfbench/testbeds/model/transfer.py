@@ -20,7 +20,8 @@ TRANSFER = np.dtype(
         ("sent_before", "i8"),  # address of one byte for each backed page
         ("structure_bytes", "i8"),
         ("pages", "i8"),
-        ("cold_pages", "i8"),  # pages without contents that are still to be sent, once
+        ("cold_pages", "i8"),  # pages without contents that are still to be sent
+        ("cold_sent", "i8"),  # whether all of them have been, once
         ("cursor", "i8"),
         ("pending_pages", "i8"),
         ("skips_mapped", "i8"),
@@ -85,8 +86,10 @@ def send_cold(transfer: Any, room_ps: int) -> int:
     pages = min(transfer.cold_pages, max(1, room_ps // transfer.page_ps))
     transfer.cold_pages -= pages
     transfer.sent_pages += pages
+    transfer.resent_pages += pages * transfer.cold_sent
     if transfer.cold_pages == 0:
         transfer.cursor = 0
+        transfer.cold_sent = 1
     return pages
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +188,16 @@ class Site:
     def _host_arguments(self) -> tuple[Any, ...]:
         bench = self.bench
         return (self.host, bench.wire, bench.source, self._frames, bench.port)
+
+    @contextmanager
+    def work_held(self) -> Iterator[None]:
+        """Mechanisms' threads rest meanwhile: what they share with the migration's thread is the latter's."""
+        self.host.work_held = 1
+        self.await_turn()
+        try:
+            yield
+        finally:
+            self.host.work_held = 0
 
     def take_device_away(self) -> None:
         """The device is the destination's from now on; the peer may still be ours."""

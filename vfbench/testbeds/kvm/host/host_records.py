@@ -39,6 +39,7 @@ HOST = np.dtype(
         ("has_device", "i8"),  # the device is beside this process's guest
         ("drives_wire", "i8"),  # this process's host thread is the peer, and the clock
         ("stop", "i8"),
+        ("work_held", "i8"),  # mechanisms' threads are to rest
         ("turns", "i8"),  # of the host thread's loop
         ("running", "i8"),  # the host thread is
         ("guest_runs", "i8"),  # its vCPU is not paused

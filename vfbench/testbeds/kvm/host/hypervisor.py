@@ -104,6 +104,13 @@ def note_unmapped(host: Any, page: int) -> None:
         store_u8(host.mapped + page, 0)
 
 
+@implementation(machine_host.forget_mapping, HOST)
+def forget_mapping(host: Any, page: int) -> None:
+    """The device is done with ``page``; others say whether it is dirty."""
+    host.unwritten_unmaps += load_u8(host.mapped + page) != 0 and load_u8(host.mapped_written + page) == 0
+    store_u8(host.mapped + page, 0)
+
+
 @implementation(machine_host.log_page, HOST)
 def log_page(host: Any, page: int) -> None:
     """The page goes to the next sync with KVM's own."""

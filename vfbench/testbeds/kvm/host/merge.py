@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
+from vfbench.machine.hooks import host_work
 from vfbench.machine.port import PATH_VF
 from vfbench.testbeds.kvm.host.peer import admit_due, next_frames, pass_time
 from vfbench.testbeds.kvm.host.vf_device import vf_turn
@@ -25,7 +26,8 @@ def bring_wire_to(host: Any, wire: Any, source: Any, frames: Any, port: Any, unt
 
 @kernel
 def device_turn(host: Any, wire: Any, port: Any) -> int:
-    """The VF's turn, or vhost's; returns how many frames it moved."""
-    if port.path == PATH_VF:
-        return vf_turn(host, wire, port)
-    return vhost_turn(host, wire, port)
+    """The VF's turn, or vhost's, then that of the mechanisms' threads; returns how many frames were moved."""
+    moved = vf_turn(host, wire, port) if port.path == PATH_VF else vhost_turn(host, wire, port)
+    if not host.work_held:
+        host_work(host, wire.time_ps)
+    return moved

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
+from vfbench.machine.hooks import dma_written
 from vfbench.machine.iommu.iotlb import honour_invalidations, is_packet_memory, translate
 from vfbench.machine.iommu.table import READ, WRITE
 from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, PAGE_SHIFT, SENT
@@ -44,6 +45,7 @@ def land_next(host: Any, wire: Any, port: Any) -> None:
         return
     write_payload(host.memory + address, frame.length, wire.seed, frame.sequence)
     note_device_write(host, address)
+    dma_written(host, address, wire.time_ps)
     note_written(port, slot, frame)
     port.rx_head = (slot + 1) & (host.rx_size - 1)
     port.unwritten += 1
@@ -61,6 +63,7 @@ def write_back(host: Any, wire: Any, port: Any) -> None:
         store_i64(host.memory + descriptor, 0)
         store_i64(host.memory + descriptor + 8, rx_write_back(port.slot[slot].length))
         note_device_write(host, descriptor)
+        dma_written(host, descriptor, wire.time_ps)
         slot = (slot + 1) & mask
     port.unwritten = 0
     port.write_back_due_ps = NEVER_PS
@@ -74,6 +77,7 @@ def vf_receive(host: Any, wire: Any, port: Any) -> int:
     while (
         landed < FRAMES_PER_TURN
         and port.enabled
+        and not host.dma_held
         and port.fifo_head != port.fifo_tail
         and has_descriptor(port)
     ):
@@ -104,6 +108,7 @@ def vf_transmit(host: Any, wire: Any, port: Any) -> int:
     while (
         sent < FRAMES_PER_TURN
         and port.enabled
+        and not host.dma_held
         and port.register[TXDCTL] & QUEUE_ENABLE
         and port.tx_head != port.register[TDT]
     ):
@@ -113,6 +118,7 @@ def vf_transmit(host: Any, wire: Any, port: Any) -> int:
         put_out(host, wire, port, address, length_bytes)
         store_i64(host.memory + descriptor + 8, TX_STATUS_DONE)
         note_device_write(host, descriptor)
+        dma_written(host, descriptor, wire.time_ps)
         port.tx_head = (port.tx_head + 1) & (host.tx_size - 1)
         sent += 1
     if sent > 0:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vfbench.kernels import Kernel
 from vfbench.mechanism import Pages
-from vfbench.migration.comparison import page_classes
+from vfbench.migration.comparison import page_classes, structure_pages
 
 if TYPE_CHECKING:
     from vfbench.testbeds.kvm.host.endpoint import Site
@@ -31,13 +31,36 @@ class KvmView:
         return self._site.layout.memory_bytes
 
     @property
+    def now_ps(self) -> int:
+        return int(self._site.bench.wire.time_ps)
+
+    @property
     def mapped(self) -> Pages:
         return self._site.mapped != 0
 
     @property
+    def pages(self) -> int:
+        return len(self._site.mapped)
+
+    @property
     def dma_pages(self) -> Pages:
-        payload, descriptor = page_classes(self._site.layout, len(self._site.mapped))
+        payload, descriptor = page_classes(self._site.layout, self.pages)
         return payload | descriptor
+
+    @property
+    def ring_pages(self) -> Pages:
+        return page_classes(self._site.layout, self.pages)[1]
+
+    @property
+    def in_flight(self) -> Pages:
+        return np.zeros(self.pages, np.bool_)
+
+    def packet_pages(self, queue: int) -> npt.NDArray[np.int64]:
+        packets = self._site.layout.queues[queue].packets
+        return np.arange(packets.first_page, packets.first_page + packets.pages)
+
+    def structure_pages(self, name: str) -> Pages:
+        return structure_pages(self._site.layout, self._slot, name, self.pages)
 
     def host_structure(self, name: str) -> npt.NDArray[np.int64]:
         return self._site.host_structures.by_slot[self._slot][name]
@@ -47,7 +70,17 @@ class KvmView:
         return self._site.word(region.base, region.size_bytes >> 3)
 
     def run(self, function: Kernel) -> list[int]:
-        return [int(function(self._site.host, self._slot))]
+        with self._site.work_held():
+            return [int(function(self._site.host, self._slot))]
+
+    def withhold(self, pages: Pages) -> None:
+        self._site.mapped[:] = pages
+
+    def release_dma(self) -> None:
+        self._site.host.dma_held = 0
 
     def picoseconds(self, cost: str) -> int:
         return 0
+
+    def figure(self, name: str) -> float:
+        return 0.0

@@ -23,6 +23,7 @@ from vfbench.testbeds.kvm.sys import boot
 
 if TYPE_CHECKING:
     from vfbench.migration.comparison import Comparison
+    from vfbench.testbeds.binding import Sources
     from vfbench.testbeds.kvm.host.bench_records import Bench
     from vfbench.testbeds.kvm.host.endpoint import Site
     from vfbench.testbeds.kvm.host.timeline import Timeline
@@ -59,6 +60,11 @@ class KvmMigration:
         return sum(self.part_ps.values())
 
     @property
+    def sources(self) -> Sources:
+        """The mechanisms as the source's host sees them."""
+        return self._site.sources
+
+    @property
     def at_destination(self) -> bool:
         """Whether the guest runs there now."""
         return self.resumed_ps is not None
@@ -78,6 +84,10 @@ class KvmMigration:
         self.sender.skips_mapped = self._site.sources.withholds_mapped
         self.precopy = precopy_of(self._site.experiment.migration, self.sender)
         self.precopy.run()
+
+    def shrink_rest(self) -> None:
+        if self.precopy is not None:
+            self.precopy.shrink()
 
     def notify_driver(self) -> None:
         with self._part("quiesce"):

@@ -86,6 +86,7 @@ class KvmSender:
         began_ps = self.now_ps
         found = harvest(self._site)
         dirty = self._with_sources(found.by_cpu | found.by_host, last)
+        dirty[:OWN_PAGES] = False
         self._pending |= dirty
         self._queue = np.empty(0, np.int64)
         unwritten = int(self._site.host.unwritten_unmaps) - self._unwritten_seen
@@ -109,7 +110,7 @@ class KvmSender:
 
     def _with_sources(self, dirty: Pages, last: bool) -> Pages:
         found = self._site.sources.sync(last)
-        if found.failed:
+        if found.everything:
             return np.ones_like(dirty)
         return dirty if found.dirty is None else dirty | found.dirty
 
