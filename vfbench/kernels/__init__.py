@@ -6,7 +6,15 @@ Kernels are plain functions. With the compiler on they become machine code, cach
 
 from vfbench.kernels.cache import kept_text
 from vfbench.kernels.content import content_key
-from vfbench.kernels.decorator import COMPILED, Kernel, implements, is_kept, kernel, when_compiling
+from vfbench.kernels.decorator import (
+    COMPILED,
+    Kernel,
+    implements,
+    is_kept,
+    kernel,
+    rare_kernel,
+    when_compiling,
+)
 from vfbench.kernels.hooks import NO_KERNEL, address_of, call_hook
 from vfbench.kernels.sources import ALL_SOURCES, source_hash
 
@@ -22,6 +30,7 @@ __all__ = [
     "is_kept",
     "kept_text",
     "kernel",
+    "rare_kernel",
     "source_hash",
     "when_compiling",
 ]

@@ -13,7 +13,7 @@ from numba.extending import overload
 from vfbench.kernels.cache import KernelCache
 from vfbench.kernels.content import IMPLEMENTATIONS
 from vfbench.kernels.interrupts import interrupts_kept
-from vfbench.kernels.libraries import EntryCompiler, InnerCompiler
+from vfbench.kernels.libraries import EntryCompiler, InnerCompiler, RareCompiler
 
 Kernel = Callable[..., Any]
 
@@ -42,9 +42,10 @@ class CompiledKernel:
     Each is compiled when it is first wanted, for most kernels are only ever one of the two.
     """
 
-    def __init__(self, function: Kernel) -> None:
+    def __init__(self, function: Kernel, *, rare: bool = False) -> None:
         functools.update_wrapper(self, function)
         self.py_func = function
+        self._rare = rare
 
     def __call__(self, *arguments: Any) -> Any:
         return self.entry(*arguments)
@@ -52,6 +53,8 @@ class CompiledKernel:
     @functools.cached_property
     def inner(self) -> Any:
         """numba's dispatcher for calls from kernels."""
+        if self._rare:
+            return numba.njit(**{**INNER, "pipeline_class": RareCompiler})(self.py_func)
         short = _source_lines(self.py_func) <= FORCED_INLINE_LINES
         return numba.njit(**INNER, forceinline=short)(self.py_func)
 
@@ -110,6 +113,11 @@ def kernel(function: Kernel) -> Kernel:
     Division by zero is numpy's, not Python's.
     """
     return CompiledKernel(function) if COMPILED else function
+
+
+def rare_kernel(function: Kernel) -> Kernel:
+    """A kernel for what hardly ever happens: its code stays out of what calls it."""
+    return CompiledKernel(function, rare=True) if COMPILED else function
 
 
 def is_kept(function: Kernel, *sides: str) -> bool:

@@ -58,6 +58,17 @@ class InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
         return module
 
 
+class RareLibrary(InnerLibrary):
+    """The IR of a kernel that is hardly ever called: LLVM keeps it apart and out of the way."""
+
+    def finalize(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration:
+                function.add_function_attribute("noinline")
+                function.add_function_attribute("cold")
+        super().finalize()
+
+
 class EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
     """The machine code of an entry, with every kernel that it reaches."""
 
@@ -116,6 +127,12 @@ class _ChooseInnerLibrary(_ChooseLibrary):
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)
+class _ChooseRareLibrary(_ChooseLibrary):
+    _name = "choose_rare_library"
+    library_class = RareLibrary
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
 class _ChooseEntryLibrary(_ChooseLibrary):
     _name = "choose_entry_library"
     library_class = EntryLibrary
@@ -132,6 +149,12 @@ class InnerCompiler(CompilerBase):  # type: ignore[misc]
         passes.add_pass_after(self.choice, AnnotateTypes)
         passes.finalize()
         return [passes]
+
+
+class RareCompiler(InnerCompiler):
+    """numba's own pipeline, up to LLVM IR that is never inlined."""
+
+    choice = _ChooseRareLibrary
 
 
 class EntryCompiler(InnerCompiler):

@@ -22,6 +22,7 @@ from vfbench.machine.costs import (
     TOUCH_CACHED,
     TOUCH_UNCACHED,
 )
+from vfbench.machine.memory.faults import check_address, check_structure
 from vfbench.machine.memory.guest_memory import (
     BLOCK_BYTES,
     BLOCK_SHIFT,
@@ -101,6 +102,7 @@ HOST_FIELDS = [
     ("maps", "i8"),
     ("unmaps", "i8"),
     ("unwritten_unmaps", "i8"),
+    ("fault_address", "i8"),  # of the access outside memory that ended the run
 ]
 """What the host's side of mechanisms may read and count, on every testbed."""
 
@@ -173,22 +175,26 @@ def mark_stored(cpu: Any, address: int) -> None:
 
 @kernel
 def model_load(cpu: Any, address: int) -> int:
+    check_address(cpu, address)
     return load_word(cpu.words, word_index(cpu, address))
 
 
 @kernel
 def model_store(cpu: Any, address: int, value: int) -> None:
+    check_address(cpu, address)
     mark_stored(cpu, address)
     store_word(cpu.words, word_index(cpu, address), value)
 
 
 @kernel
 def model_load_field(cpu: Any, address: int) -> int:
+    check_structure(cpu, address)
     return load_word(cpu.words + address, 0)
 
 
 @kernel
 def model_store_field(cpu: Any, address: int, value: int) -> None:
+    check_structure(cpu, address)
     mark_stored(cpu, address)
     store_word(cpu.words + address, 0, value)
 
@@ -234,6 +240,7 @@ def race_index(word: int) -> int:
 @kernel
 def model_dummy_write(cpu: Any, address: int, atomic: int, cached: int) -> None:
     """Read a byte and write it back. Not atomic, a DMA write between the two is undone for that byte."""
+    check_address(cpu, address)
     started_ps = cpu.clock_ps
     word = word_index(cpu, address)
     old = load_word(cpu.words, word)
@@ -266,6 +273,9 @@ def after_races(cpu: Any, word: int, value: int, time_ps: int) -> int:
 
 @kernel
 def model_copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
+    for first in (target, source):
+        check_address(cpu, first)
+        check_address(cpu, first + length_bytes - 1)
     to, begin = word_index(cpu, target), word_index(cpu, source)
     for block in range((length_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT):
         store_word(cpu.words, to + block, load_word(cpu.words, begin + block))

@@ -9,6 +9,7 @@ from typing import Any
 
 from vfbench.kernels import call_hook, kernel
 from vfbench.machine.cpu import model_load
+from vfbench.machine.memory.faults import check_page
 from vfbench.machine.memory.guest_memory import LOGGED, MAPPED, MAPPED_WRITTEN
 from vfbench.machine.memory.words import load_byte, store_byte
 from vfbench.machine.sides import primitive
@@ -26,6 +27,7 @@ def host_load(host: Any, address: int) -> int:
 @primitive
 def note_mapped(host: Any, page: int) -> None:
     """The hypervisor learns that the device may write ``page``."""
+    check_page(host, page)
     marks = load_byte(host.marks, page)
     store_byte(host.marks, page, (marks | MAPPED) & ~MAPPED_WRITTEN)
 
@@ -33,6 +35,7 @@ def note_mapped(host: Any, page: int) -> None:
 @primitive
 def note_unmapped(host: Any, page: int) -> None:
     """The hypervisor learns that the device is done with ``page``: it counts as dirty from now on."""
+    check_page(host, page)
     marks = load_byte(host.marks, page)
     if marks & MAPPED:
         host.unwritten_unmaps += marks & MAPPED_WRITTEN == 0
@@ -50,6 +53,7 @@ def forget_mapping(host: Any, page: int) -> None:
 @primitive
 def log_page(host: Any, page: int) -> None:
     """The hypervisor counts ``page`` as dirty."""
+    check_page(host, page)
     store_byte(host.marks, page, load_byte(host.marks, page) | LOGGED)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.cpu import after_races, word_index
+from vfbench.machine.memory.faults import check_address
 from vfbench.machine.memory.guest_memory import (
     BLOCK_BYTES,
     BLOCK_SHIFT,
@@ -24,9 +25,9 @@ from vfbench.machine.memory.guest_memory import (
     TORN,
 )
 from vfbench.machine.memory.words import bit_length, load_byte, load_word, store_byte, store_word
-from vfbench.machine.port import LATENCY_BITS, LATENCY_BUCKETS, LATENCY_SUB_BUCKETS
+from vfbench.machine.port import LATENCY_BITS, LATENCY_BUCKETS, LATENCY_SUB_BUCKETS, MOST_DESCRIPTORS
 from vfbench.machine.sides import primitive
-from vfbench.machine.wire import WIRE_OVERHEAD_BYTES
+from vfbench.machine.wire import LONGEST_FRAME_BYTES, WIRE_OVERHEAD_BYTES
 
 NOTHING = -1
 """The sequence number of a packet that was never sent."""
@@ -121,7 +122,7 @@ def note_seen_by_peer(port: Any, time_ps: int) -> None:
 def note_handed_over(port: Any, slot: int, position: int, now_ps: int) -> None:
     """The driver handed the packet of ``slot`` to the application, which keeps it at ``position`` of its queue."""
     port.rx_handed_over += 1
-    held, sent = port.held[position], port.slot[slot]
+    held, sent = port.held[position], port.slot[slot & (MOST_DESCRIPTORS - 1)]
     held.sequence = NOTHING
     if sent.pending == 0:
         return
@@ -139,6 +140,8 @@ def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes
     """The application read the packet that it kept at ``position`` and found this at ``address``."""
     sent = port.held[position]
     sequence = sent.sequence
+    check_address(cpu, address)
+    check_address(cpu, address + LONGEST_FRAME_BYTES - 1)
     if sequence == NOTHING:
         earlier = content_sequence(load_word(cpu.words, word_index(cpu, address)))
         if earlier == NOTHING:
@@ -162,8 +165,9 @@ def note_sending(port: Any, sequence: int, flow: int) -> None:
 @primitive
 def note_socket_full(port: Any, slot: int) -> None:
     """The packet of ``slot`` found no room in its socket."""
-    port.lost_socket += port.slot[slot].pending
-    port.slot[slot].pending = 0
+    sent = port.slot[slot & (MOST_DESCRIPTORS - 1)]
+    port.lost_socket += sent.pending
+    sent.pending = 0
 
 
 @primitive

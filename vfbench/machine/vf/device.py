@@ -14,6 +14,7 @@ from vfbench.machine.cpu import after_races, word_index
 from vfbench.machine.hooks import dma_written
 from vfbench.machine.iommu.iotlb import is_packet_memory, translate
 from vfbench.machine.iommu.table import READ, WRITE
+from vfbench.machine.memory.faults import check_structure
 from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, CONTENT, SENT
 from vfbench.machine.memory.words import load_word, store_word
 from vfbench.machine.oracle.oracle import (
@@ -33,6 +34,7 @@ from vfbench.machine.wire import NEVER_PS, WIRE_OVERHEAD_BYTES
 @primitive
 def dma_store(cpu: Any, address: int, value: int, time_ps: int) -> None:
     """The device writes a word of a structure in guest memory at ``time_ps``."""
+    check_structure(cpu, address)
     store_word(cpu.words + address, 0, after_races(cpu, address >> 3, value, time_ps))
     mark_device_write(cpu, address)
 
@@ -40,12 +42,14 @@ def dma_store(cpu: Any, address: int, value: int, time_ps: int) -> None:
 @primitive
 def dma_load(cpu: Any, address: int) -> int:
     """The device reads a word of a structure in guest memory."""
+    check_structure(cpu, address)
     return load_word(cpu.words + address, 0)
 
 
 @primitive
 def write_back_descriptor(cpu: Any, address: int, status: int, time_ps: int) -> None:
     """The device writes back both words of a receive descriptor."""
+    check_structure(cpu, address)
     word = address >> 3
     store_word(cpu.words, word, after_races(cpu, word, 0, time_ps))
     store_word(cpu.words, word + 1, after_races(cpu, word + 1, status, time_ps))
@@ -298,7 +302,7 @@ def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
     port.busy_ps[WIRE] += (tx_length(command) + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
     port.moderated_bytes += tx_length(command)
     port.tx_free_ps = time_ps + (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
-    if is_packet_memory(cpu, address):
+    if is_packet_memory(cpu, address) and is_packet_memory(cpu, address + tx_length(command) - 1):
         first = load_word(cpu.words, word_index(cpu, address))
         whole = frame_is_whole(cpu, address, tx_length(command), first)
         sequence = (first & (SENT - 1)) >> BLOCKS_SHIFT

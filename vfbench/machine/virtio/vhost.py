@@ -240,7 +240,7 @@ def vhost_send_one(cpu: Any, port: Any, start_ps: int) -> None:
     length_bytes = model_load(cpu, cpu.tx_queue + 16 * slot + 8) & INDEX_MASK
     work(cpu, port, cpu.cost[VHOST_SEND] + copy_ps(cpu, length_bytes))
     put_on_host_nic(cpu, port, length_bytes)
-    if is_packet_memory(cpu, address):
+    if is_packet_memory(cpu, address) and is_packet_memory(cpu, address + length_bytes - 1):
         first = load_word(cpu.words, word_index(cpu, address))
         whole = frame_is_whole(cpu, address, length_bytes, first)
         note_at_peer(port, (first & (SENT - 1)) >> BLOCKS_SHIFT, whole, length_bytes, port.tx_free_ps)

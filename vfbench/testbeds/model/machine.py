@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vfbench.errors import RunFailed, UserError
 from vfbench.experiment import Experiment
 from vfbench.kernels import Kernel, address_of, kernel
 from vfbench.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out, virtqueue_size
@@ -15,6 +18,7 @@ from vfbench.machine.cpu import CPU
 from vfbench.machine.driver.state import FREE_TAIL, WATCHDOG_PS
 from vfbench.machine.driver.vf_open import open_vf
 from vfbench.machine.driver.virtio_receive import virtio_refill
+from vfbench.machine.memory.faults import OutsideMemoryError, explain_fault
 from vfbench.machine.memory.guest_memory import MAPPED, PAGE_BYTES, Memory
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
 from vfbench.machine.vf.register_access import reset_registers
@@ -101,8 +105,22 @@ class Machine:
         self._fill_costs(self.cpus[self.queues])
         self.memory.attach(self.cpus[self.queues])
         paths = [each.path for each in backends(experiment.strategy)]
-        open_queues(self.cpus, self.ports, self.queues, PATH_VF in paths, PATH_VIRTIO in paths)
+        with self.faults_explained():
+            open_queues(self.cpus, self.ports, self.queues, PATH_VF in paths, PATH_VIRTIO in paths)
         self._start_clocks()
+
+    @contextmanager
+    def faults_explained(self) -> Iterator[None]:
+        """RunFailed, in one line that names the strategy, where guest code goes outside memory or a hook raises."""
+        name = self.experiment.strategy.name
+        try:
+            yield
+        except (RunFailed, UserError):
+            raise
+        except OutsideMemoryError as fault:
+            raise RunFailed(explain_fault(self.cpus, name)) from fault
+        except Exception as error:
+            raise RunFailed(f"strategy {name!r}: {type(error).__name__}: {error}") from error
 
     @property
     def now_ps(self) -> int:

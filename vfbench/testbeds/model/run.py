@@ -55,6 +55,12 @@ def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome
             f"guest.memory: {experiment.guest.memory_bytes} bytes do not hold packet memory, working set and "
             f"structures of {machine.layout.backed_bytes} bytes"
         )
+    with machine.faults_explained():
+        return _from_warm_up_to_settled(machine, progress, began)
+
+
+def _from_warm_up_to_settled(machine: Machine, progress: Progress, began: float) -> Outcome:
+    experiment = machine.experiment
     machine.advance(experiment.phases.warmup_ns * 1000)
 
     def tick(now_ps: int) -> None:

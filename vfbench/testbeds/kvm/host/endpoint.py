@@ -19,6 +19,7 @@ import numpy.typing as npt
 from vfbench.errors import RunFailed
 from vfbench.kernels import Kernel, address_of
 from vfbench.layout import STRUCTURES, lay_out, virtqueue_size
+from vfbench.machine.memory.faults import OutsideMemoryError, explain_fault
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.machine.vf.registers import QUEUE_REGISTERS
 from vfbench.machine.wire import FRAMES
@@ -44,7 +45,6 @@ Whatever is dead is found out sooner, by others: a guest that does not exit by i
 (``stream.SILENCE_LIMIT_S``), on which one that merely waits here is never silent. So every ending comes within 5 s.
 """
 _POLL_S = 0.0005
-_EVERYTHING_IS_A_STRUCTURE = 1 << 62
 
 
 def vm_bytes(experiment: Experiment) -> int:
@@ -126,7 +126,7 @@ class Site:
     def check(self) -> None:
         """RunFailed if the guest can't go on, or left by itself."""
         if self.fault is not None:
-            raise RunFailed(str(self.fault)) from self.fault
+            raise RunFailed(self._explained(self.fault)) from self.fault
         if self.stop is not None and self.stop.reason != "kicked":
             raise RunFailed(f"the guest's program ended: {self.stop}")
 
@@ -165,9 +165,21 @@ class Site:
         self.host.stop = 0
         self.host.drives_wire = int(drives_wire)
         self._host_thread = threading.Thread(
-            target=host_loop, args=self._host_arguments, name="host", daemon=True
+            target=self._run_host, args=(self._host_arguments,), name="host", daemon=True
         )
         self._host_thread.start()
+
+    def _run_host(self, arguments: tuple[Any, ...]) -> None:
+        try:
+            host_loop(*arguments)
+        except Exception as fault:
+            self.fault = fault
+            self.host.running = 0
+
+    def _explained(self, fault: Exception) -> str:
+        if isinstance(fault, OutsideMemoryError):
+            return explain_fault([self.host], self.experiment.strategy.name)
+        return f"strategy {self.experiment.strategy.name!r}: {fault}"
 
     def stop_host_thread(self) -> None:
         """End it and wait for it."""
@@ -234,7 +246,7 @@ class Site:
         host.rx_size, host.tx_size = driver.rx_ring, driver.tx_ring
         host.virtqueue_size = virtqueue_size(self.experiment.strategy)
         host.words = self.vm.memory.address
-        host.structure_bytes = _EVERYTHING_IS_A_STRUCTURE
+        host.structure_bytes = host.backed_bytes = self.vm.memory.size_bytes
 
     def _bind_mechanisms(self) -> None:
         strategy = self.experiment.strategy

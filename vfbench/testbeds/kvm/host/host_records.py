@@ -26,6 +26,7 @@ HOST = np.dtype(
         # the guest's memory as the machine's kernels read it: all of it word for word
         ("words", "i8"),
         ("structure_bytes", "i8"),
+        ("backed_bytes", "i8"),
         ("device_waits", "i8"),  # whoever carries a call out is the device's own thread: it honours it later
         ("memory", "i8"),  # where guest-physical address 0 lies in this process
         # one byte per page, each array with one meaning, set and cleared by plain stores

@@ -14,6 +14,7 @@ from vfbench.kernels import call_hook, kernel
 from vfbench.machine import host as machine_host
 from vfbench.machine.host import queue_invalidation
 from vfbench.machine.iommu import hypervisor as iommu_hypervisor
+from vfbench.machine.memory.faults import check_address, check_page
 from vfbench.machine.oracle.oracle import (
     NOTHING,
     content_sequence,
@@ -22,10 +23,11 @@ from vfbench.machine.oracle.oracle import (
     note_sending,
     note_socket_full,
 )
+from vfbench.machine.port import MOST_DESCRIPTORS
 from vfbench.machine.sides import HOST, implementation
 from vfbench.machine.vf.register_access import read_register, set_register
 from vfbench.machine.vf.registers import QUEUE_REGISTERS
-from vfbench.machine.wire import WIRE_OVERHEAD_BYTES
+from vfbench.machine.wire import LONGEST_FRAME_BYTES, WIRE_OVERHEAD_BYTES
 from vfbench.testbeds.kvm.guest.guest_abi import (
     ARGUMENT_0,
     ARGUMENT_1,
@@ -85,12 +87,14 @@ def argument(host: Any, address: int) -> int:
 @implementation(machine_host.host_load, HOST)
 def host_load(host: Any, address: int) -> int:
     """One load through this process's mapping."""
+    check_address(host, address)
     return load_i64(host.memory + address)
 
 
 @implementation(machine_host.note_mapped, HOST)
 def note_mapped(host: Any, page: int) -> None:
     """The device may write ``page``."""
+    check_page(host, page)
     store_u8(host.mapped_written + page, 0)
     store_u8(host.mapped + page, 1)
 
@@ -98,6 +102,7 @@ def note_mapped(host: Any, page: int) -> None:
 @implementation(machine_host.note_unmapped, HOST)
 def note_unmapped(host: Any, page: int) -> None:
     """The device is done with ``page``: it counts as dirty from now on."""
+    check_page(host, page)
     if load_u8(host.mapped + page):
         host.unwritten_unmaps += load_u8(host.mapped_written + page) == 0
         store_u8(host.logged + page, 1)
@@ -114,6 +119,7 @@ def forget_mapping(host: Any, page: int) -> None:
 @implementation(machine_host.log_page, HOST)
 def log_page(host: Any, page: int) -> None:
     """The page goes to the next sync with KVM's own."""
+    check_page(host, page)
     store_u8(host.logged + page, 1)
 
 
@@ -170,7 +176,7 @@ def serve_pending_call(host: Any) -> int:
 @kernel
 def hand_over(host: Any, wire: Any, port: Any) -> None:
     """The application was handed the packet of a slot, and is told what it may know of it."""
-    slot = argument(host, ARGUMENT_0)
+    slot = argument(host, ARGUMENT_0) & (MOST_DESCRIPTORS - 1)
     note_handed_over(port, slot, argument(host, ARGUMENT_1), wire.time_ps)
     shown = host.guest_port + _SLOTS + _SLOT_BYTES * slot
     store_i64(shown, port.slot[slot].flow)
@@ -182,6 +188,8 @@ def consume(host: Any, wire: Any, port: Any) -> None:
     """The application reads a packet that it kept: every byte of it is checked."""
     position = argument(host, ARGUMENT_0)
     address, length_bytes = host.memory + argument(host, ARGUMENT_1), argument(host, ARGUMENT_2)
+    check_address(host, argument(host, ARGUMENT_1))
+    check_address(host, argument(host, ARGUMENT_1) + LONGEST_FRAME_BYTES - 1)
     sequence = port.held[position].sequence
     if sequence == NOTHING:
         if content_sequence(load_i64(address)) == NOTHING:

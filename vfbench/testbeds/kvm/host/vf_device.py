@@ -12,6 +12,7 @@ from vfbench.kernels import kernel
 from vfbench.machine.hooks import dma_written
 from vfbench.machine.iommu.iotlb import honour_invalidations, is_packet_memory, translate
 from vfbench.machine.iommu.table import READ, WRITE
+from vfbench.machine.memory.faults import check_address
 from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, PAGE_SHIFT, SENT
 from vfbench.machine.oracle.oracle import note_at_peer, note_written
 from vfbench.machine.vf.descriptors import DESCRIPTOR_SHIFT, TX_STATUS_DONE, rx_write_back, tx_length
@@ -36,7 +37,9 @@ def note_device_write(host: Any, address: int) -> None:
 def land_next(host: Any, wire: Any, port: Any) -> None:
     """The oldest frame's payload reaches memory; its descriptor follows, at once or with others."""
     slot = port.rx_head
-    iova = load_i64(host.memory + port.rx_base + (slot << DESCRIPTOR_SHIFT))
+    descriptor = port.rx_base + (slot << DESCRIPTOR_SHIFT)
+    check_address(host, descriptor)
+    iova = load_i64(host.memory + descriptor)
     address = translate(host, port, iova, WRITE)
     frame = take_oldest(port)
     if not is_packet_memory(host, address):
@@ -60,6 +63,7 @@ def write_back(host: Any, wire: Any, port: Any) -> None:
     slot = (port.rx_head - port.unwritten) & mask
     for _ in range(port.unwritten):
         descriptor = port.rx_base + (slot << DESCRIPTOR_SHIFT)
+        check_address(host, descriptor)
         store_i64(host.memory + descriptor, 0)
         store_i64(host.memory + descriptor + 8, rx_write_back(port.slot[slot].length))
         note_device_write(host, descriptor)
@@ -93,7 +97,7 @@ def vf_receive(host: Any, wire: Any, port: Any) -> int:
 @kernel
 def put_out(host: Any, wire: Any, port: Any, address: int, length_bytes: int) -> None:
     """A frame of the guest's leaves for the peer; what does not lie in packet memory has gone astray."""
-    if not is_packet_memory(host, address):
+    if not is_packet_memory(host, address) or not is_packet_memory(host, address + length_bytes - 1):
         port.dma_faults += 1
         return
     first = load_i64(host.memory + address)
@@ -113,6 +117,7 @@ def vf_transmit(host: Any, wire: Any, port: Any) -> int:
         and port.tx_head != port.register[TDT]
     ):
         descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
+        check_address(host, descriptor)
         length_bytes = tx_length(load_i64(host.memory + descriptor + 8))
         address = translate(host, port, load_i64(host.memory + descriptor), READ)
         put_out(host, wire, port, address, length_bytes)
