@@ -118,9 +118,9 @@ def fault_moved_guest(run: Run) -> None:
         ("migrating", cut_connection, "the destination"),
         ("after", cut_connection, "the destination"),
         ("migrating", hang_guest, "the guest did not exit"),
-        ("migrating", fault_guest, "triple-faulted"),
+        ("migrating", fault_guest, "outside guest memory at 0xfffffffffffffff8"),
         ("after", hang_moved_guest, "the guest did not exit"),
-        ("after", fault_moved_guest, "triple-faulted"),
+        ("after", fault_moved_guest, "outside guest memory at 0xfffffffffffffff8"),
     ],
 )
 def test_the_run_fails_with_the_reason_and_leaves_nothing(

@@ -30,7 +30,7 @@ from vfbench.testbeds.kvm.host.host_records import HOST, BenchRecords
 from vfbench.testbeds.kvm.host.host_thread import host_loop
 from vfbench.testbeds.kvm.host.service import Service, records
 from vfbench.testbeds.kvm.host.view import KvmView
-from vfbench.testbeds.kvm.migrate.outcome import Stop
+from vfbench.testbeds.kvm.migrate.outcome import OutsideMemory, Stop
 from vfbench.testbeds.kvm.sys import boot, registers
 from vfbench.testbeds.kvm.sys.vm import VirtualMachine
 
@@ -179,6 +179,8 @@ class Site:
     def _explained(self, fault: Exception) -> str:
         if isinstance(fault, OutsideMemoryError):
             return explain_fault([self.host], self.experiment.strategy.name)
+        if isinstance(fault, RunFailed) and not isinstance(fault, OutsideMemory):
+            return str(fault)
         return f"strategy {self.experiment.strategy.name!r}: {fault}"
 
     def stop_host_thread(self) -> None:

@@ -34,6 +34,10 @@ class GuestFault(RunFailed):
     """The guest can't go on; the message says why, in one line."""
 
 
+class OutsideMemory(GuestFault):
+    """The guest's page tables have nothing at an address that it accessed."""
+
+
 @dataclass(frozen=True)
 class Stop:
     """A run that ended as it should.

@@ -21,6 +21,8 @@ SERVED = 4  # the service is called, and gives the value of a read
 
 # The port by which the entry stub reports that the guest's function returned.
 RETURN_PORT = 0x3F
+# The ports by which an exception's handler says where it happened, and which exception it is.
+FAULT_LOW_PORT, FAULT_HIGH_PORT, FAULT_PORT = 0x3C, 0x3D, 0x3E
 
 
 def mmio(offset: int) -> int:
@@ -38,4 +40,4 @@ class Registers:
         self.reads = np.zeros(REGISTERS, np.int64)
         self.writes = np.zeros(REGISTERS, np.int64)
         self.actions = np.zeros(REGISTERS, np.uint8)
-        self.actions[RETURN_PORT] = STOP
+        self.actions[RETURN_PORT] = self.actions[FAULT_PORT] = STOP

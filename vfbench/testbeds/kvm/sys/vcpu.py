@@ -15,10 +15,10 @@ import numpy as np
 
 from vfbench.testbeds.kvm.host.service import Service
 from vfbench.testbeds.kvm.migrate import outcome
-from vfbench.testbeds.kvm.migrate.outcome import GuestFault, Stop
+from vfbench.testbeds.kvm.migrate.outcome import GuestFault, OutsideMemory, Stop
 from vfbench.testbeds.kvm.sys import abi, boot
 from vfbench.testbeds.kvm.sys.mapping import map_shared
-from vfbench.testbeds.kvm.sys.registers import Registers
+from vfbench.testbeds.kvm.sys.registers import FAULT_HIGH_PORT, FAULT_LOW_PORT, FAULT_PORT, Registers
 from vfbench.testbeds.kvm.sys.watchdog import KICK_SIGNAL, Ticks, mask_while_running, take_pending_kick
 
 _ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
@@ -149,6 +149,8 @@ class Vcpu:
         return Stop("kicked")
 
     def _ended(self, code: int) -> Stop:
+        if code == outcome.STOPPED and self._record[outcome.LAST_REGISTER] == FAULT_PORT:
+            raise self._fault(int(self._record[outcome.LAST_VALUE]))
         if code == outcome.STOPPED:
             return Stop(
                 "register", int(self._record[outcome.LAST_REGISTER]), int(self._record[outcome.LAST_VALUE])
@@ -156,6 +158,17 @@ class Vcpu:
         if code == outcome.UNSERVED and self._record[outcome.EXIT_REASON] == abi.KVM_EXIT_HLT:
             return Stop("halted")
         raise GuestFault(outcome.explain(code, self._record, self.kvm_run))
+
+    def _fault(self, vector: int) -> GuestFault:
+        """What an exception's handler told."""
+        values = self.registers.values
+        address = (
+            int(values[FAULT_LOW_PORT]) & 0xFFFF_FFFF | (int(values[FAULT_HIGH_PORT]) & 0xFFFF_FFFF) << 32
+        )
+        if vector == boot.PAGE_FAULT:
+            return OutsideMemory(f"access outside guest memory at {address:#x}")
+        kind = "an invalid opcode" if vector == boot.INVALID_OPCODE else "a general protection fault"
+        return GuestFault(f"{kind} at the instruction at {address:#x}")
 
     def _let_kicks_in(self) -> None:
         """KVM_SET_SIGNAL_MASK, if this thread's mask is another than at the last run."""

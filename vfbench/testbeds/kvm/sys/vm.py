@@ -91,6 +91,7 @@ class VirtualMachine:
         self.vcpu = Vcpu(self.fd, run_bytes, kvm.supported_cpuid())
         stack.callback(self.vcpu.close)
         boot.write_page_tables(self.memory.bytes)
+        boot.write_exception_handlers(self.memory.bytes)
         self.memory.view(boot.CODE_BASE, np.uint8, len(_ENTRY_STUB))[:] = list(_ENTRY_STUB)
         self._next_code = boot.CODE_BASE + _CODE_ALIGNMENT
 
