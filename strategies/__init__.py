@@ -13,6 +13,7 @@ from strategies.iommu_dirty_bits import IommuDirtyBits
 from strategies.ring_inspection import RingInspection
 from strategies.standby_failover import StandbyFailover
 from strategies.untracked import Untracked
+from strategies.vfio_migration import VfioMigration
 from strategies.virtio_net import VirtioNet
 
 ALL_STRATEGIES = (
@@ -21,6 +22,7 @@ ALL_STRATEGIES = (
     EmulatedIommu,
     VirtioNet,
     StandbyFailover,
+    VfioMigration,
     DeviceDirtyLog,
     IommuDirtyBits,
     AllPinnedDirty,

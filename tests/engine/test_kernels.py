@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -60,6 +61,10 @@ def test_a_kernels_key_follows_what_it_draws_in_from_the_file_beside_it(drawn):
 def test_a_comment_or_a_name_that_no_kernel_reads_leaves_the_key_as_it_was(drawn):
     first = content_key(drawn())
     assert content_key(drawn(beside="STEP = 1\nUNREAD = 3\n", comment="# said otherwise")) == first
+
+
+def test_a_kernel_is_pickled_by_its_name():
+    assert pickle.loads(pickle.dumps(advance)) is advance
 
 
 @needs_compiler

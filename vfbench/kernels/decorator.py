@@ -50,6 +50,10 @@ class CompiledKernel:
     def __call__(self, *arguments: Any) -> Any:
         return self.entry(*arguments)
 
+    def __reduce__(self) -> str:
+        # Pickled as functions are: by its name.
+        return self.py_func.__qualname__
+
     @functools.cached_property
     def inner(self) -> Any:
         """numba's dispatcher for calls from kernels."""

@@ -14,6 +14,7 @@ from vfbench.kernels import call_hook, kernel
 from vfbench.machine import host as machine_host
 from vfbench.machine.host import queue_invalidation
 from vfbench.machine.iommu import hypervisor as iommu_hypervisor
+from vfbench.machine.iommu import iotlb
 from vfbench.machine.memory.faults import check_address, check_page
 from vfbench.machine.oracle.oracle import (
     NOTHING,
@@ -82,6 +83,10 @@ def argument(host: Any, address: int) -> int:
 
 
 # -- what mechanisms may do here
+
+# The device's translation is the model's: it reads the guest's memory through the record's `words`.
+for _same in (iotlb.walk, iotlb.translate, iotlb.is_packet_memory):
+    implementation(_same, HOST)(_same)
 
 
 @implementation(machine_host.host_load, HOST)
