@@ -34,7 +34,7 @@ WORKLOAD = "bulk"
 _COMMON = {
     "guest.memory": "256MiB",
     "bulk.rate": f"{PACKETS_PER_S * FRAME_BITS}bps",
-    "bulk.hold": "50ms",
+    "bulk.hold": "500ms",
     "bulk.dirty-rate": "1000pages/s",
     "migration.bandwidth": "240Mbps",
     "migration.downtime-limit": "30ms",

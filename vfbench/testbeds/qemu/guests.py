@@ -143,6 +143,8 @@ def virtio_device(folder: Path, mac: str, queue_size: int, *, standby: bool = Fa
 
 def bring_up(guest: Guest, way: LinuxGuest) -> None:
     """Load the driver, give the interface its address, and attach the XDP program."""
+    # Only a panic is for the console: a driver that reports a hung queue there keeps the shell's port from being read.
+    guest.ask("dmesg -n 1")
     load_modules(guest, *modules_of(way))
     # Sockets that hold seconds of traffic must not meet the kernel's limit for all of UDP, an eighth of this memory.
     guest.ask("echo 1000000 1000000 1000000 >/proc/sys/net/ipv4/udp_mem")

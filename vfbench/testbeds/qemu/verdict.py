@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,10 @@ from vfbench.testbeds.qemu.guests import APPLICATION, INTERFACE
 if TYPE_CHECKING:
     from vfbench.testbeds.qemu.boot.guest import Guest
 
-REPORT_S = 60.0
+REPORT_S, ANSWER_S = 60.0, 20.0
+TRIES, TRY_AGAIN_S = 3, 1.0
+NOT_FOUND = "(127)"
+"""The shell's code for a command that there is not."""
 STALE_KINDS = ("zero", "older", "mixture", "foreign", "short")
 _DROPS = ("rx_dropped", "rx_errors", "rx_missed_errors", "rx_crc_errors", "rx_length_errors")
 
@@ -39,7 +44,7 @@ class GuestVerdict:
 
 def ask_verdict(guest: Guest, offered: int) -> GuestVerdict:
     """Let the application read all that it holds, and take its report."""
-    reports = guest.console.ask_json("agent collect", REPORT_S)
+    reports = [json.loads(line) for line in _ask(guest, "agent collect", REPORT_S)]
     own = [each for each in reports if each.get("agent") == APPLICATION]
     if not own:
         raise RunFailed(f"the guest's program gave no report, only {reports}")
@@ -57,11 +62,25 @@ def read_report(report: dict[str, Any], counters: dict[str, int], offered: int) 
     return GuestVerdict(good, stale, int(report["answered"]), dropped, counters)
 
 
+def _ask(guest: Guest, command: str, limit_s: float = ANSWER_S) -> list[str]:
+    """Ask again where the command did not arrive whole: a guest whose driver is in trouble loses input."""
+    for left in reversed(range(TRIES)):
+        try:
+            return guest.console.ask(command, limit_s)
+        except RunFailed as failure:
+            if left == 0 or NOT_FOUND not in str(failure):
+                raise
+            time.sleep(TRY_AGAIN_S)
+    raise AssertionError
+
+
 def _counters(guest: Guest) -> dict[str, int]:
     """The guest's own: of its interface and of UDP (InErrors holds RcvbufErrors and InCsumErrors; NoPorts does not)."""
     place = f"/sys/class/net/{INTERFACE}/statistics"
-    found = {name: int(guest.ask(f"cat {place}/{name}")[0]) for name in ("rx_packets", *_DROPS)}
-    udp = [line.split() for line in guest.ask("grep ^Udp: /proc/net/snmp")]
+    names = ("rx_packets", *_DROPS)
+    numbers = _ask(guest, f"cd {place} && cat {' '.join(names)}; cd /")
+    found = dict(zip(names, map(int, numbers), strict=True))
+    udp = [line.split() for line in _ask(guest, "grep ^Udp: /proc/net/snmp")]
     by_name = dict(zip(udp[0][1:], map(int, udp[1][1:]), strict=True))
     found["udp_errors"] = by_name["InErrors"] + by_name["NoPorts"]
     found["udp_received"] = by_name["InDatagrams"]
