@@ -54,8 +54,8 @@ def check_refused(done: SimpleNamespace, *complaints: str) -> None:
             ("--set", "dummy-write.byte=middle"),
             "dummy-write.byte: 'middle' is not one of first | last | both",
         ),
-        (("--rate", "5 furlongs"), "pcap.rate: '5 furlongs' is no bit rate"),
-        (("--rate", "11Gbps"), "pcap.rate: 11Gbps is more than the link carries (10Gbps)"),
+        (("--rate", "5 furlongs"), "imix-simple.rate: '5 furlongs' is no bit rate"),
+        (("--rate", "11Gbps"), "imix-simple.rate: 11Gbps is more than the link carries (10Gbps)"),
         (
             ("--workload", "small-packets", "--set", "small-packets.frame=63B"),
             "small-packets.frame: 63B is out of range (64B to 2KiB)",

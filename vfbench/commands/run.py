@@ -53,9 +53,8 @@ def shortcut_options(command: Command) -> Command:
     "--workload",
     metavar="NAME",
     shell_complete=complete_workload,
-    help="Workload to run them under. See `bench list workloads`. [default: the shipped comparison, which is "
-    "`make bench`: a real capture at a rate that is carried, with a downtime limit at which the pre-copy runs "
-    "in rounds]",
+    help="Workload to run them under. See `bench list workloads`. [default: the shipped comparison: "
+    "mixed frames at a rate that every strategy carries, with a downtime limit at which pre-copies run in rounds]",
 )
 @click.option(
     "--capture",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
@@ -144,7 +144,8 @@ def damage(rows: Iterable[Mapping[str, Any]]) -> Damage:
 def damage_in(runs: pandas.DataFrame) -> Damage:
     """Of the rows of a frame of runs."""
     names = [name for name in (*MEASURES, COMPARED) if name in runs.columns]
-    return damage(cast("list[dict[str, Any]]", runs[names].to_dict("records")))
+    columns = [runs[name].tolist() for name in names]  # a frame as dicts takes ten times as long
+    return damage(dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def _count(value: Any) -> int:

@@ -28,7 +28,7 @@ MANY_TIMES = 2.0
 RANKED = (
     (GBPS, "Most throughput"),
     (SERVICE_GAP, "Shortest gap"),
-    (PROCESSOR_TIME, "Least processor time (guest + host)"),
+    (PROCESSOR_TIME, "Least CPU, guest and host"),
     (RESENT, "Least re-sent"),
     (LATENCY_P99, "Lowest latency p99"),
 )
@@ -165,7 +165,7 @@ def _partly(group: Group) -> str:
 def _runs(groups: Sequence[Group]) -> str:
     counts = sorted({len(group.records) for group in groups})
     if counts == [1]:
-        return "1 run each; --repeat tells the spread"
+        return "1 run each"
     return f"{counts[0]} runs each" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs each"
 
 

@@ -135,7 +135,7 @@ SUBJECTS = (
                 "lost_overload",
                 whole,
                 of=("packets_lost_fifo", "packets_lost_descriptor", "packets_lost_socket"),
-                says="of the packets lost, no room in the device's FIFO, in front of vhost or in the socket",
+                says="of the packets lost, no descriptor, no room in the device's FIFO, before vhost or in the socket",
             ),
             Shown("blackout", "packets_lost_blackout", whole),
             Shown("reset", "packets_lost_reset", whole),

@@ -23,6 +23,8 @@ from vfbench.untrusted import printable
 __all__ = ["MISSING", "SUBJECTS", "Shown", "number", "print_tables", "share", "size", "table_lines", "whole"]
 
 MISSING = "-"
+FAR_TOO_MUCH = 0.8
+"""Of what was offered: less than this carried is no matter of bursts, and a lower rate is named."""
 
 
 def print_tables(
@@ -173,7 +175,9 @@ def _about_overload(groups: Sequence[Group]) -> Iterable[str]:
     rates = [rate for group in groups if (rate := group.median("gbps"))]
     same_work = len({str(group.first.run["workload"]) for group in groups}) == 1
     has_rate = same_work and "workload.rate_bps" in groups[0].first.settings
-    lower = f" All carry about --rate {0.9 * min(rates):.2g}Gbps." if rates and has_rate else ""
+    lower = " Bursts that no queue holds are part of it."
+    if rates and has_rate and min(share for _, share in found) < FAR_TOO_MUCH:
+        lower = f" All carry about --rate {0.9 * min(rates):.2g}Gbps."
     yield (
         f"Overloaded, not all that was offered was carried: {names}. Latency is then that of a full queue, and "
         f"throughput the most that it can.{lower}"
