@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vfbench.kernels import call_hook, kernel
+from vfbench.machine import hooks
 from vfbench.machine import host as machine_host
 from vfbench.machine.host import queue_invalidation
 from vfbench.machine.iommu import hypervisor as iommu_hypervisor
@@ -84,8 +85,9 @@ def argument(host: Any, address: int) -> int:
 
 # -- what mechanisms may do here
 
-# The device's translation is the model's: it reads the guest's memory through the record's `words`.
-for _same in (iotlb.walk, iotlb.translate, iotlb.is_packet_memory):
+# The device's translation and what mechanisms do at its writes are the model's: they read the guest's memory through
+# the record's `words`.
+for _same in (iotlb.walk, iotlb.translate, iotlb.is_packet_memory, hooks.dma_written):
     implementation(_same, HOST)(_same)
 
 
