@@ -15,7 +15,16 @@ ROOT = Path(__file__).resolve().parents[2]
 FOREIGN = ROOT / "tests" / "support" / "foreign"
 NAMES = ("logging-device", "published-maps", "both-together")
 LONGEST_FILE_LINES = 60
-SMALL = ("--memory", "64MiB", "--set", "guest.packet-memory=8MiB", "--set", "driver.tx-ring=256", "--packets", "2000")
+SMALL = (
+    "--memory",
+    "64MiB",
+    "--set",
+    "guest.packet-memory=8MiB",
+    "--set",
+    "driver.tx-ring=256",
+    "--packets",
+    "2000",
+)
 
 
 @pytest.fixture(scope="module")
