@@ -84,8 +84,7 @@ def _encoded(records: Sequence[Record]) -> dict[str, bytes]:
         files[file] = _table(rows, _types(TABLES[file]))
     document = {"schema": SCHEMA_VERSION, "runs": len(records), **shared}
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    # A lone surrogate (a name that is no UTF-8) stays one of JSON's escapes.
-    return {**files, PACKED: text.encode(errors="backslashreplace")}
+    return {**files, PACKED: text.encode()}
 
 
 def _types(columns: tuple[Column, ...]) -> dict[str, str]:

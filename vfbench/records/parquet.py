@@ -53,7 +53,9 @@ def _array(values: Sequence[Cell], type_: str) -> pyarrow.Array:
     valid = _bitmap(present)
     match type_:
         case "string":
-            texts = [str(value).encode() if value is not None else b"" for value in values]
+            texts = [
+                str(value).encode(errors="backslashreplace") if value is not None else b"" for value in values
+            ]
             offsets = np.cumsum([0, *map(len, texts)], dtype=np.int32)
             buffers = [valid, pyarrow.py_buffer(offsets), pyarrow.py_buffer(b"".join(texts))]
         case "bool":

@@ -115,12 +115,17 @@ def runs_frame(records: Sequence[Record]) -> pandas.DataFrame:
         {
             "integrity": verdict_of(record.run),
             "wall_s": record.manifest["wall_s"],
-            "record": str(record.path),
+            "record": _text(record.path),
         }
         for record in records
     ]
     rows = [{**record.run, **more, **record.settings} for record, more in zip(records, extra, strict=True)]
     return _frame(rows, RUNS, ["integrity", "wall_s", "record", *_setting_names(records)])
+
+
+def _text(path: Path) -> str:
+    """A path as Arrow's strings can hold it: bytes that are no UTF-8 are written as escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def rounds_frame(records: Sequence[Record]) -> pandas.DataFrame:

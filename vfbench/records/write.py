@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ MANIFEST = "manifest.json"
 RUNS_FILE = "runs.parquet"
 ROUNDS_FILE = "rounds.parquet"
 INTERVALS_FILE = "intervals.parquet"
+_LONE_SURROGATE = re.compile("[\\ud800-\\udfff]")
 RECORD_FILES = (MANIFEST, RUNS_FILE, ROUNDS_FILE, INTERVALS_FILE)
 
 LONGEST_NAME = 60
@@ -125,7 +127,8 @@ def encode(
         RUNS_FILE: parquet([_run_row(experiment, outcome, profile)], RUNS),
         ROUNDS_FILE: parquet(outcome.rounds, ROUNDS),
         INTERVALS_FILE: parquet(outcome.intervals, INTERVALS),
-        MANIFEST: f"{text}\n".encode(),
+        # JSON is UTF-8: of a name that is none, the bytes are written out, with the backslash that JSON wants doubled.
+        MANIFEST: _LONE_SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", f"{text}\n").encode(),
     }
     return Encoded(run_folder_name(experiment), files)
 
