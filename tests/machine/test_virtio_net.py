@@ -37,10 +37,11 @@ def test_kick_suppression_spares_the_kicks_that_find_vhost_awake():
     assert kicks(True) < kicks(False) / 2
 
 
-def answering(packets_per_s, answered=1.0, **parameters):
+def answering(packets_per_s, answered=1.0, figures=None, **parameters):
     """A virtio-net guest that answers for 20 ms."""
     rate_bps = 8 * (64 + 20) * packets_per_s
-    made = machine(VirtioNet(**parameters), SmallPackets(rate_bps=rate_bps, send_ratio=answered, **QUIET))
+    load = SmallPackets(rate_bps=rate_bps, send_ratio=answered, **QUIET)
+    made = machine(VirtioNet(**parameters), load, figures)
     made.advance(20 * MS_PS)
     return made
 
@@ -99,7 +100,8 @@ def test_an_interrupt_for_a_frame_sent_costs_guest_and_host_what_any_interrupt_c
     def spent(made):
         return total(made, "clock_ps") - total(made, "idle_ps"), total(made, "host_ps")
 
-    old, new = answering(2_000, napi_tx=False), answering(2_000)
+    awake = costs(vcpu_halt=0, vcpu_wake=0, halt_poll=0, halt_poll_start=0)
+    old, new = answering(2_000, figures=awake, napi_tx=False), answering(2_000, figures=awake)
     interrupts = total(new, "interrupts") - total(old, "interrupts")
     guest_ps, host_ps = (b - a for a, b in zip(spent(old), spent(new), strict=True))
     a_poll_ps = new.ps("interrupt_injection") + new.ps("poll_start")

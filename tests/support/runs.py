@@ -95,14 +95,14 @@ def experiment(strategy: Strategy, workload: Workload | None = None, **parts: An
 def run(
     strategy: Strategy, workload: Workload | None = None, figures: Profile | None = None, **parts: Any
 ) -> Outcome:
-    return model.run(experiment(strategy, workload, **parts), figures or profile(), lambda *_: None)
+    return model.run(experiment(strategy, workload, **parts), figures or profile_for(strategy), lambda *_: None)
 
 
 def machine(
     strategy: Strategy, workload: Workload | None = None, figures: Profile | None = None, **parts: Any
 ) -> Machine:
     """A machine that nobody has advanced yet."""
-    return Machine(experiment(strategy, workload, **parts), figures or profile())
+    return Machine(experiment(strategy, workload, **parts), figures or profile_for(strategy))
 
 
 def measured(
