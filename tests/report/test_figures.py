@@ -103,9 +103,11 @@ def _colours(figure: Figure) -> set[str]:
 
 def test_shipped_strategies_are_told_apart_with_and_without_colour() -> None:
     looks = [look(each.name) for each in ALL_STRATEGIES]
-    assert len({each.colour for each in looks}) == len(looks)
-    assert len({each.marker for each in looks}) == len(looks)
-    assert len({each.hatch for each in looks}) == len(looks)
+    assert len({(each.colour, each.marker) for each in looks}) == len(looks)
+    assert len({(each.colour, each.hatch) for each in looks}) == len(looks)
+    assert len({(each.marker, each.hatch) for each in looks}) == len(looks)
+    first = looks[:4]
+    assert len({each.colour for each in first}) == len({each.marker for each in first}) == len(first)
 
 
 def test_a_strangers_strategy_gets_a_colour_that_never_changes() -> None:

@@ -33,7 +33,7 @@ def printed(records: list[Record]) -> str:
 
 def large_run() -> Outcome:
     """Every measure with as many digits as it will ever have."""
-    values = {"int64": 345_678_901, "float64": 123_456.789, "bool": True}
+    values = {"int64": 345_678_901, "float64": 123_456.789, "bool": True, "string": ""}
     return outcome(measures={column.name: values[column.type] for column in MEASURES})
 
 

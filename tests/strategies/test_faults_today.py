@@ -22,7 +22,7 @@ from vfbench.experiment import Device, Guest, Precopy
 from vfbench.records.damage import damage_of
 from vfbench.strategy import Strategy, faults_of
 from vfbench.sweeps.faults import read_faults
-from workloads import Bulk
+from workloads import Bulk, Bursty
 
 GUEST = Guest(memory_bytes=128 * MIB, packet_memory_bytes=32 * MIB)
 FRESH_PAGES = changed(DRIVER, page_reuse="none", page_order="fifo")
@@ -76,7 +76,7 @@ TODAY: dict[str, tuple[type[Strategy], dict[str, Any], dict[str, Any], dict[str,
     "14 a page mapped between two looks": (CooperativeIommu, {}, {}, {"remember": False}),
     "15 no last look at the rings": (
         RingInspection,
-        {"costs": {"ring_inspect_descriptor": 9000}},
+        {"workload": Bursty(rate_bps=500 * MBPS), "costs": {"ring_inspect_descriptor": 9000}},
         {},
         {"last_pass": False},
     ),
@@ -101,7 +101,8 @@ def damage_today(fault: str, *, switched_on: bool) -> int:
     given = {"rate_bps": 500 * MBPS, "driver": FRESH_PAGES, **settings}
     figures = with_costs(profile_for(made), **given.pop("costs", {}))
     parts = {name: given.pop(name) for name in ("driver", "device", "migration") if name in given}
-    measures = measured(made, Bulk(**given), figures, guest=GUEST, **parts)
+    workload = given.get("workload") or Bulk(**given)
+    measures = measured(made, workload, figures, guest=GUEST, **parts)
     numbers = {str(number) for number in faults_of(made)}
     assert (fault.split()[0] in numbers) == switched_on
     return sum(damage_of(measures).values())

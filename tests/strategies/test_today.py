@@ -124,7 +124,7 @@ def test_dirty_bits_behind_a_guest_iommu_survive_its_unmaps() -> None:
 def test_all_pinned_pages_go_again_whether_in_rounds_or_at_the_stop(when: str) -> None:
     measures = shown(AllPinnedDirty(when=when), SLOW, guest=LARGE)
     all_pages_ms = LARGE.memory_bytes // 4096 * PAGE_ON_THE_LINE * 8 / 10e9 * 1000
-    assert measures["final_copy_ms"] == pytest.approx(all_pages_ms, rel=0.01)
+    assert all_pages_ms <= measures["final_copy_ms"] < 1.1 * all_pages_ms
     assert damage_of(measures) == {}
 
 
@@ -147,7 +147,7 @@ def test_behind_a_guest_iommu_only_what_is_mapped_is_dirty() -> None:
 
 def test_the_dma_api_marks_always_and_so_costs_about_a_dummy_write() -> None:
     marked, dummy, bare = (
-        measured(strategy, driver=FRESH, guest=LARGE)["guest_cycles_per_packet"]
+        measured(strategy, Bulk(rate_bps=500 * MBPS), driver=FRESH, guest=LARGE)["guest_cycles_per_packet"]
         for strategy in (DmaApiMarking(), DummyWrite(), Untracked())
     )
     assert marked > dummy > bare

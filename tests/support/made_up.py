@@ -25,7 +25,7 @@ def measures(gbps: float, **changes: Any) -> dict[str, Any]:
         for column in MEASURES
     }
     values.update(dict.fromkeys(DAMAGE, 0))
-    parts = dict.fromkeys(PARTS, 2.0)
+    parts = {**dict.fromkeys(PARTS, 2.0), "emulator_ms": 0.0, "remap_ms": 0.0}
     made = {"gbps": gbps, "downtime_ms": 12.0, "service_gap_ms": 13.0, "functional": False}
     return {**values, **parts, **made, **changes}
 

@@ -143,7 +143,8 @@ def test_frames_taken_from_the_wire_have_the_moments_when_they_were_sent() -> No
         until = time.monotonic() + 5
         while len(moments_s) < 2 and time.monotonic() < until:
             time.sleep(0.01)
-    assert moments_s[1] - moments_s[0] >= 0.2
+    # Two clocks are compared: the socket's time stamps and the one by which this test slept.
+    assert moments_s[1] - moments_s[0] >= 0.19
 
 
 def test_the_model_is_told_of_each_moment() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from support import runs
 
 from strategies import DummyWrite, EmulatedIommu, Untracked
-from vfbench.experiment import Driver, Experiment, Guest, Precopy
+from vfbench.experiment import Device, Driver, Experiment, Guest, Precopy
 from vfbench.records import ResultSet, read_intervals, read_rounds, read_runs
 from vfbench.runner import run_all
 from vfbench.verdicts import Verdict, chosen_claims, evaluate
@@ -43,7 +43,7 @@ def test_full_frames_at_line_rate_re_send_the_whole_ring_in_every_round(tmp_path
 def test_line_rate_without_tricks_takes_recycled_pages(tmp_path: Path) -> None:
     drivers = (runs.DRIVER, NO_REUSE)
     planned = [
-        experiment(strategy, driver=each)
+        experiment(strategy, driver=each, device=Device(moderation="fixed"))
         for strategy in (Untracked(), EmulatedIommu(exit_to="user-space"))
         for each in drivers
     ]

@@ -61,7 +61,14 @@ def read_posted(host: Any, slot: int) -> int:
     """Keep the addresses of what was posted since the last pass; returns how many descriptors were read."""
     state, seen, mask = state_of(host, slot), seen_of(host, slot), host.rx_size - 1
     i, count = load_word(state, POSTED), 0
-    while count < host.rx_size and load_word(seen, i) == 0:
+    while count < host.rx_size:
+        if load_word(seen, i) != 0:
+            # Known already: posted anew before it was seen to be done. The ring ends where the next one is awaited.
+            if i == load_word(state, NEXT):
+                break
+            i = (i + 1) & mask
+            count += 1
+            continue
         address, status = host_load(host, descriptor_at(host, i)), host_load(host, descriptor_at(host, i) + 8)
         if address == 0 or rx_is_done(status):
             break
@@ -220,9 +227,13 @@ class RingReader(DirtySource):
         if last and self.last_pass:
             time_ps = self._took_ps(view, sum(view.run(read_ring)) + sum(view.run(mark_untold)))
         pages, _ = take_marks(view, "read")
+        failed = self._missed(view, last) and self.heeds_misses
+        if last:
+            # The thread ends: the destination's rings are another's.
+            state[:, ON] = 0
         if last and not self.last_pass:
             return Found(pages | view.ring_pages)
-        return Found(pages | view.ring_pages, time_ps, failed=self._missed(view, last) and self.heeds_misses)
+        return Found(pages | view.ring_pages, time_ps, failed=failed)
 
     def _missed(self, view: HostView, last: bool) -> bool:
         """Whether it knows that it missed something since it began, or by the VF's count more than lies in the ring."""

@@ -15,6 +15,8 @@ COLOURS = ("#CC79A7", "#D55E00", "#E69F00", "#0072B2", "#56B4E9", "#009E73")
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "|||", "\\\\\\", "xx", "---", "++")
+SALT = (107_810).to_bytes(4, "little")
+"""With it no two shipped strategies share two of colour, marker and hatch."""
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 """A strategy's variants, in their order in the figure."""
 
@@ -65,6 +67,7 @@ class Look:
 
 def look(strategy: str) -> Look:
     """The same for a name everywhere, in every version: a digest of the name picks."""
-    digest = int(hashlib.blake2b(strategy.encode()).hexdigest(), 16)
-    colour, shape = digest % len(COLOURS), digest // len(COLOURS) % len(MARKERS)
-    return Look(COLOURS[colour], MARKERS[shape], HATCHES[shape])
+    digest = int.from_bytes(hashlib.blake2b(strategy.encode(), digest_size=8, salt=SALT).digest(), "little")
+    rest, colour = divmod(digest, len(COLOURS))
+    rest, shape = divmod(rest, len(MARKERS))
+    return Look(COLOURS[colour], MARKERS[shape], HATCHES[rest % len(HATCHES)])

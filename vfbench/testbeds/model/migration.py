@@ -211,6 +211,9 @@ class ModelMigration:
             reset_registers(port)
             sleep_until(cpu, self.now_ps)
             open_vf(cpu, port)
+        # What the standby still brings would keep the driver polling for ever.
+        for port in self._machine.ports:
+            port.enabled = 0
         self._drain()
         self._machine.set_path(PATH_VF)
         self._admit_after("bond_failover")
