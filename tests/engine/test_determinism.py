@@ -14,7 +14,8 @@ from support.runs import STRATEGIES
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("runs.parquet", "rounds.parquet", "intervals.parquet")
 COMMAND = (
-    "run --strategy all --workload key-value --memory 64MiB --queues 2 --seed 5 --bandwidth 2Gbps"
+    "run --strategy all --workload key-value --memory 256MiB --profile modern-100g"
+    " --queues 2 --seed 5 --bandwidth 2Gbps"
     " --set guest.packet-memory=8MiB --set driver.rx-ring=256 --set driver.tx-ring=256"
     " --set phases.steady=2ms --set phases.after=2ms --set phases.interval=1ms --set key-value.rate=1Gbps"
 )

@@ -19,7 +19,7 @@ from vfbench.units import LARGEST
 from workloads import Bulk, SmallPackets
 
 MIB = 1 << 20
-REASONS = ("fifo", "blackout", "reset", "dma", "ring", "socket")
+REASONS = ("fifo", "descriptor", "blackout", "reset", "dma", "ring", "socket")
 
 
 def value_of(known):

@@ -95,7 +95,9 @@ def experiment(strategy: Strategy, workload: Workload | None = None, **parts: An
 def run(
     strategy: Strategy, workload: Workload | None = None, figures: Profile | None = None, **parts: Any
 ) -> Outcome:
-    return model.run(experiment(strategy, workload, **parts), figures or profile_for(strategy), lambda *_: None)
+    return model.run(
+        experiment(strategy, workload, **parts), figures or profile_for(strategy), lambda *_: None
+    )
 
 
 def machine(

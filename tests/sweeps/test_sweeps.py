@@ -146,7 +146,10 @@ def test_what_a_testbed_cannot_honour_is_skipped_with_its_reason(
     use(monkeypatch, fakes.pretend_testbed(refusing="guest.queues: 4 is more than it has"))
     done = bench()
     assert (done.code, states()) == (0, {"skipped": 4})
-    assert "skipped: g/careful_steady-s1: testbed 'model', strategy 'careful': guest.queues: 4 is more" in done.out
+    assert (
+        "skipped: g/careful_steady-s1: testbed 'model', strategy 'careful': guest.queues: 4 is more"
+        in done.out
+    )
 
 
 def test_what_raises_anything_at_all_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:

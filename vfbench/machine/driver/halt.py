@@ -2,7 +2,8 @@
 
 Source: ``kvm_vcpu_halt`` and ``grow_halt_poll_ns`` (virt/kvm/kvm_main.c): the window in which the host polls for work
 starts small, doubles while wakes come soon enough for a longer one to have caught them, and falls to nothing where they
-do not. Within the window a wake costs nothing but the host's time; after it the vCPU has to be scheduled in again.
+do not. Within the window a wake costs nothing; after it the vCPU has to be scheduled in again. The polling
+itself is not charged to the host: the vCPU's own core has nothing else to do.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ def halt_until(cpu: Any, until_ps: int) -> None:
     if idle_ps <= 0:
         return
     sleep_until(cpu, until_ps)
-    cpu.host_ps += min(idle_ps, cpu.halt_window_ps)
     if idle_ps <= cpu.halt_window_ps:
         return
     cpu.host_ps += cpu.cost[VCPU_HALT]

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from vfbench.errors import UserError
+from vfbench.errors import Unavailable
 from vfbench.kernels import when_compiling
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
@@ -51,7 +51,7 @@ def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome
     when_compiling(lambda: _say_that_it_compiles(progress))
     machine = Machine(experiment, profile)
     if machine.layout.cold_pages < 0:
-        raise UserError(
+        raise Unavailable(
             f"guest.memory: {experiment.guest.memory_bytes} bytes do not hold packet memory, working set and "
             f"structures of {machine.layout.backed_bytes} bytes"
         )
