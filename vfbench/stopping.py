@@ -38,6 +38,9 @@ def handled(*, to_the_end: bool) -> Iterator[None]:
     finally:
         for each in mine:
             signal.signal(each, signal.SIG_IGN if to_the_end and _asked else before[each] or signal.SIG_DFL)
+        if not to_the_end and _stop not in before.values():
+            # The process goes on, as a notebook does: what was asked has been done.
+            _asked.clear()
 
 
 def exit_code() -> int:

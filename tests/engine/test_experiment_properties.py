@@ -91,7 +91,7 @@ def test_any_experiments_command_line_means_that_experiment(experiment):
 SMALL_PARTS = {
     "guest": st.builds(
         Guest,
-        memory_bytes=st.just(64 * MIB),
+        memory_bytes=st.just(256 * MIB),
         packet_memory_bytes=st.sampled_from((4 * MIB, 8 * MIB)),
         queues=st.sampled_from((1, 2)),
         dirty_log=st.sampled_from(("write-protect", "pml")),
