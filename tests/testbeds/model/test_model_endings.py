@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 from support.made_up_captures import SECOND, STEADY, frame, pcap
-from support.runs import DRIVER, GUEST, PHASES, STRATEGIES, profile
+from support.runs import DRIVER, GUEST, MIB, PHASES, STRATEGIES, changed, profile, profile_for
 
 from vfbench.experiment import Experiment, Link, Phases
 from vfbench.runner import attempt
@@ -20,6 +20,8 @@ from workloads import Bulk, KeyValue, RequestResponse
 from workloads.pcap import Pcap
 
 pytestmark = pytest.mark.usefixtures("shared_capture_cache")
+ROOMY = changed(GUEST, memory_bytes=128 * MIB)
+"""A bounce pool takes 64 MiB."""
 LEDGER = ("packets_delivered", "packets_corrupted", "packets_lost")
 
 
@@ -27,7 +29,7 @@ def asked(
     workload: Workload, phases: Phases = PHASES, strategy: str = "dummy-write", rate_bps: int = 10**10
 ) -> Experiment:
     return Experiment(
-        strategy=STRATEGIES[strategy](), workload=workload, guest=GUEST, driver=DRIVER, phases=phases,
+        strategy=STRATEGIES[strategy](), workload=workload, guest=ROOMY, driver=DRIVER, phases=phases,
         link=Link(rate_bps=rate_bps),
     )  # fmt: skip
 
@@ -72,7 +74,8 @@ def test_closed_loops_still_get_their_packets() -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_ledger_adds_up_on_a_slow_link(workload: Workload, strategy: str) -> None:
     """At 1 Mb/s a full frame takes 12.3 ms, longer than all that was waited for."""
-    outcome = model.run(asked(workload, strategy=strategy, rate_bps=10**6), profile(), no_progress)
+    made = asked(workload, strategy=strategy, rate_bps=10**6)
+    outcome = model.run(made, profile_for(made.strategy), no_progress)
     assert outcome.measures["packets_offered"] == sum(outcome.measures[name] for name in LEDGER)  # type: ignore[misc]
     assert outcome.measures["packets_delivered"] > 0  # type: ignore[operator]
 

@@ -234,7 +234,9 @@ def test_a_suite_that_is_killed_takes_its_qemu_with_it(tmp_path: Path) -> None:
         "    print(guest.process.pid, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as suite:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as suite:
         assert suite.stdout is not None
         qemu = int(suite.stdout.readline())
         suite.kill()

@@ -49,6 +49,18 @@ def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome
     """Run ``experiment`` from warm-up to the settled ledger. RunFailed where the ledger does not add up."""
     began = time.perf_counter()
     when_compiling(lambda: _say_that_it_compiles(progress))
+    try:
+        return _run(experiment, profile, progress, began)
+    finally:
+        # What compiles later is none of this run's business, nor of its limit of time.
+        when_compiling(_say_nothing)
+
+
+def _say_nothing() -> None:
+    pass
+
+
+def _run(experiment: Experiment, profile: Profile, progress: Progress, began: float) -> Outcome:
     machine = Machine(experiment, profile)
     if machine.layout.cold_pages < 0:
         raise Unavailable(
