@@ -178,7 +178,7 @@ def test_a_precopy_that_cannot_keep_up_ends_as_not_converged_and_the_guest_stays
         (["guest.queues=2"], "guest.queues: 2, but"),
         (["guest.memory=4GiB"], "guest.memory: 4GiB is over"),
         (["guest.dirty-log=pml"], "guest.dirty-log: 'pml', but"),
-        (["emulated-iommu.exit-to=none"], "exits to nobody, but"),
+        (["emulated-iommu.exit-to=none"], "guest-iommu: exits to nobody, but"),
         (["guest.packet-memory=4MiB"], "guest.packet-memory: 4194304 bytes are 1024 pages"),
     ],
 )
