@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from vfbench.needs import needs_of
 from vfbench.options import Options, experiments
+from vfbench.profiles import load_profile
 from vfbench.records.damage import KINDS, PACKETS, STALE
 from vfbench.settings import Kvm
 
@@ -30,10 +32,12 @@ TOLERANCE = 0.01
 FEW_PAGES = 8
 """A difference of so few pages is no more than where in a packet's life a sync happened to fall."""
 PACKET_BITS = 8 * (64 + 20)
-STOPPING = ("mailbox_round_trip", "device_stop", "guest_pause")
+STOPPING = ("mailbox_round_trip", "device_stop", "guest_pause", "emulator_stop", "emulator_start")
 
 _COMMON = {
     "guest.memory": "64MiB",
+    # The real VM's device has one interval, and does not adapt it.
+    "device.moderation": "fixed",
     "guest.packet-memory": "16MiB",
     "migration.bandwidth": "200Mbps",
     "migration.downtime-limit": "40ms",
@@ -95,6 +99,7 @@ def planned(
             workloads,
         )
         if not only or any(word in name or word == experiment.strategy.name for word in only)
+        if not load_profile(experiment.profile).refusals(needs_of(experiment))
     ]
 
 
