@@ -72,7 +72,7 @@ def test_nothing_leaves_the_window(page: Path, width: int) -> None:
         page.read_text(encoding="utf-8").replace("</body>", f"{MEASURE}</body>"), encoding="utf-8"
     )
     title = chromium(measured, "--dump-dom", width=width).partition("<title>")[2].partition("</title>")[0]
-    assert title == "wide 0, page false, pictures 6"
+    assert title == "wide 0, page false, pictures 7"
 
 
 def test_it_prints(page: Path) -> None:

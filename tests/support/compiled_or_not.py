@@ -16,7 +16,7 @@ from workloads import Bulk
 
 MIB = 1 << 20
 PARTS: dict[str, Any] = {
-    "guest": Guest(memory_bytes=64 * MIB, packet_memory_bytes=MIB),
+    "guest": Guest(memory_bytes=96 * MIB, packet_memory_bytes=MIB),
     "driver": Driver(rx_ring=64, tx_ring=64, rx_mode="copybreak"),
     "device": Device(writeback_batch=4),
     "phases": Phases(warmup_ns=MS // 4, steady_ns=MS // 2, after_ns=MS, interval_ns=MS // 2),

@@ -72,6 +72,9 @@ def test_cells_that_always_kill_or_hang_their_process_end_only_themselves(tmp_pa
     assert len(done) == 6
 
 
+OF_2015 = ("untracked", "dummy-write", "emulated-iommu", "virtio-net")
+
+
 def started(tmp_path: Path) -> subprocess.Popen[str]:
     """`bench sweep` in a process group of its own, once it has its first record."""
     words = [
@@ -82,6 +85,7 @@ def started(tmp_path: Path) -> subprocess.Popen[str]:
         str(ROOT / "sweeps" / "quick.toml"),
         "--results",
         str(tmp_path),
+        *(word for name in OF_2015 for word in ("--filter", f"quick/{name}_*")),
     ]
     process = subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
