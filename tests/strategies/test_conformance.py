@@ -80,7 +80,7 @@ def test_no_strategy_but_the_baseline_damages_anything_by_default(outcome: Outco
 @pytest.mark.parametrize(("testbed", "strategy", "workload"), PAIRS)
 def test_the_parts_of_the_downtime_add_up_to_it(outcome: Outcome) -> None:
     parts = sum(outcome.measures[f"{part}_ms"] for part in PARTS)
-    parts += sum(outcome.measures.get(f"{part}_ms", 0) for part in OWN_PARTS)
+    parts += sum(outcome.measures.get(f"{part}_ms") or 0 for part in OWN_PARTS)
     assert parts == pytest.approx(outcome.measures["downtime_ms"])
 
 

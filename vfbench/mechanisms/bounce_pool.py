@@ -74,7 +74,9 @@ def find_slots(cpu: Any, slot: int, count: int) -> int:
     """The next ``count`` free slots in a row, on a boundary of as many, from where the last search ended; -1: none."""
     slots = state(cpu, slot, SLOT_COUNT)
     first = (state(cpu, slot, NEXT) + count - 1) & -count
-    for _ in range(0, slots, count):
+    tried = 0
+    while tried < slots:
+        tried += count
         if first + count > slots:
             first = 0
         if are_free(cpu, slot, first, count):
