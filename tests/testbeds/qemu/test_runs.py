@@ -18,7 +18,12 @@ from vfbench.testbeds.qemu import adapted, run
 from workloads import ALL_WORKLOADS
 
 one_run = importlib.import_module("vfbench.testbeds.qemu.one_run")
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        "VFBENCH_REAL_RUNS" not in os.environ, reason="whole runs of real guests: VFBENCH_REAL_RUNS=1"
+    ),
+]
 
 STRATEGIES = {each.name: each for each in ALL_STRATEGIES}
 WORKLOADS = {each.name: each for each in ALL_WORKLOADS}

@@ -14,6 +14,7 @@ from vfbench.machine.sides import DEVICE as DEVICE_SIDE
 
 DEVICE = np.dtype(
     [
+        ("dma_held", "i8"),  # no mechanism holds the device here: it stays 0
         (DEVICE_SIDE, "i1"),
         ("guest_ram", "i8"),  # where this process maps the guest's memory
         ("ram_bytes", "i8"),
