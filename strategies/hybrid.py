@@ -6,7 +6,7 @@ most: packet memory after all the rest, and posted buffers, which the device is 
 emulated IOMMU lets it, but from a list that the driver shows it and without an exit. It goes on as long as each round
 leaves less than the one before, so that little is left for the stop, and the stop has the fence: nothing can corrupt.
 
-Sources: ours; docs/hybrid.md holds it against each of its parts.
+Source: ours.
 """
 
 from __future__ import annotations

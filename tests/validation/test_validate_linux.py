@@ -137,14 +137,13 @@ def test_each_frame_waits_until_the_guest_is_idle() -> None:
 def test_frames_taken_from_the_wire_have_the_moments_when_they_were_sent() -> None:
     peer, guest = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with peer, guest, taking_frames(peer) as moments_s:
-        for pause_s in (0.2, 0.0):
+        for pause_s in (0.21, 0.0):  # two clocks are compared: the socket's and the one that slept
             guest.send(b"frame")
             time.sleep(pause_s)
         until = time.monotonic() + 5
         while len(moments_s) < 2 and time.monotonic() < until:
             time.sleep(0.01)
-    # Two clocks are compared: the socket's time stamps and the one by which this test slept.
-    assert moments_s[1] - moments_s[0] >= 0.19
+    assert moments_s[1] - moments_s[0] >= 0.2
 
 
 def test_the_model_is_told_of_each_moment() -> None:

@@ -38,6 +38,10 @@ def refusals(experiment: Experiment) -> list[str]:
     refused += [
         f"{each.name}: {line}" for each in experiment.strategy.mechanisms for line in each.refusals("kvm")
     ]
+    if experiment.device.moderation == "adaptive":
+        refused.append(
+            "device.moderation: 'adaptive', but the device here has one interval, interrupt-interval"
+        )
     refused += _packet_memory(experiment)
     return refused
 
