@@ -114,6 +114,26 @@ def _take(allocator: Allocator, sizes: list[Mapping[str, int]]) -> list[dict[str
     return [{name: allocator.take(size) for name, size in each.items()} for each in sizes]
 
 
+def room_refusals(experiment: Experiment, base: int = PAGE_BYTES) -> list[str]:
+    """A line for what does not fit: buffers into packet memory, or what lies from ``base`` upwards into the guest."""
+    given_bytes, queues = experiment.guest.packet_memory_bytes, experiment.guest.queues
+    pages, driver = (given_bytes >> PAGE_SHIFT) // queues, experiment.driver
+    # Half of them are held by packets that the application keeps and by buffers that were just returned.
+    wanted = 2 * (driver.rx_ring + driver.tx_ring)
+    if pages < wanted:
+        return [
+            f"guest.packet-memory: {given_bytes} bytes are {pages} pages a queue, "
+            f"and rings of {driver.rx_ring} and {driver.tx_ring} want {wanted}"
+        ]
+    given_bytes, taken_bytes = experiment.guest.memory_bytes, lay_out(experiment, base).backed_bytes - base
+    if taken_bytes + PAGE_BYTES <= given_bytes:
+        return []
+    return [
+        f"guest.memory: {given_bytes} bytes do not hold packet memory, working set and structures of "
+        f"{taken_bytes + PAGE_BYTES} bytes"
+    ]
+
+
 def lay_out(experiment: Experiment, base: int = PAGE_BYTES) -> GuestLayout:
     """Lay a guest out from ``base`` upwards; page 0 stays empty so that address 0 means none."""
     queues, available = experiment.guest.queues, queue_sizes(experiment)

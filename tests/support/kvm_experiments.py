@@ -15,6 +15,8 @@ from vfbench.testbeds import kvm
 from workloads import ALL_WORKLOADS
 
 SMALL = ("guest.memory=64MiB", "guest.packet-memory=16MiB", "phases.steady=200ms", "phases.after=200ms")
+SMALL_POOL = {"bounce-buffers": ("bounce-buffers.pool=4MiB",)}
+"""Settings of strategies whose defaults do not fit into a small guest."""
 SLOW_BITS_PER_S = 500 * 8 * 84
 STRATEGIES, WORKLOADS = load_strategies(ALL_STRATEGIES), load_workloads(ALL_WORKLOADS)
 NAMES = tuple(strategy.name for strategy in ALL_STRATEGIES)
@@ -23,7 +25,8 @@ NAMES = tuple(strategy.name for strategy in ALL_STRATEGIES)
 def experiment(strategy: str, *settings: str, workload: str = "small-packets", **changes: Any) -> Experiment:
     """A small guest and few packets, unless ``settings`` say otherwise."""
     owner = {setting.partition("=")[0] for setting in settings}
-    common = [setting for setting in SMALL if setting.partition("=")[0] not in owner]
+    small = (*SMALL, *SMALL_POOL.get(strategy, ()))
+    common = [setting for setting in small if setting.partition("=")[0] not in owner]
     options = Options([strategy], workload, [*common, *settings], **changes)
     (made,) = experiments(options, STRATEGIES, WORKLOADS)
     return made

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vfbench.layout import room_refusals
 from vfbench.mechanism import hook_of
+from vfbench.testbeds.kvm.sys import boot
 from vfbench.units import format_quantity
 
 if TYPE_CHECKING:
@@ -42,17 +44,5 @@ def refusals(experiment: Experiment) -> list[str]:
         refused.append(
             "device.moderation: 'adaptive', but the device here has one interval, interrupt-interval"
         )
-    refused += _packet_memory(experiment)
+    refused += room_refusals(experiment, boot.FREE_BASE)
     return refused
-
-
-def _packet_memory(experiment: Experiment) -> list[str]:
-    driver = experiment.driver
-    pages = experiment.guest.packet_memory_bytes // 4096
-    wanted = 2 * (driver.rx_ring + driver.tx_ring)
-    if pages >= wanted:
-        return []
-    return [
-        f"guest.packet-memory: {experiment.guest.packet_memory_bytes} bytes are {pages} pages, "
-        f"and rings of {driver.rx_ring} and {driver.tx_ring} want {wanted}"
-    ]

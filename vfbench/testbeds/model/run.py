@@ -6,8 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from vfbench.errors import Unavailable
 from vfbench.kernels import when_compiling
+from vfbench.layout import room_refusals
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
 from vfbench.migration.script import carry_out
@@ -27,14 +27,7 @@ if TYPE_CHECKING:
 
 def refusals(experiment: Experiment) -> list[str]:
     """One line for each parameter that the model can't honour."""
-    refused = []
-    packet_pages = experiment.guest.packet_memory_bytes // 4096 // experiment.guest.queues
-    wanted = experiment.driver.rx_ring + experiment.driver.tx_ring
-    if packet_pages < 2 * wanted:
-        refused.append(
-            f"guest.packet-memory: {experiment.guest.packet_memory_bytes} bytes are {packet_pages} pages a queue, "
-            f"and rings of {experiment.driver.rx_ring} and {experiment.driver.tx_ring} want {2 * wanted}"
-        )
+    refused = room_refusals(experiment)
     refused += [
         f"{each.name}: {line}" for each in experiment.strategy.mechanisms for line in each.refusals("model")
     ]
@@ -62,11 +55,6 @@ def _say_nothing() -> None:
 
 def _run(experiment: Experiment, profile: Profile, progress: Progress, began: float) -> Outcome:
     machine = Machine(experiment, profile)
-    if machine.layout.cold_pages < 0:
-        raise Unavailable(
-            f"guest.memory: {experiment.guest.memory_bytes} bytes do not hold packet memory, working set and "
-            f"structures of {machine.layout.backed_bytes} bytes"
-        )
     with machine.faults_explained():
         return _from_warm_up_to_settled(machine, progress, began)
 
