@@ -23,7 +23,6 @@ SHOWN = {
     "strategy.entries": 1,
     "strategy.tracking": "always",
     "strategy.skip_mapped": True,
-    "strategy.use": "always",
 }
 """Every packet on a fresh page: the case in which the strategies differ most."""
 

@@ -24,7 +24,7 @@ from support.runs import (
     run,
 )
 
-from strategies import DummyWrite, EmulatedIommu, Untracked, VirtioNet
+from strategies import DummyWrite, EmulatedIommu, StandbyFailover, Untracked, VirtioNet
 from vfbench.experiment import Precopy
 from vfbench.machine.driver.state import (
     REGISTER_MIRROR,
@@ -50,13 +50,13 @@ def verbs(strategy):
 
 
 def test_a_fallback_unplugs_the_vf_before_the_migration_and_plugs_one_in_after_it():
-    assert verbs(VirtioNet(use="fallback")) == ["unplug_vf", *verbs(VirtioNet()), "plug_vf"]
+    assert verbs(StandbyFailover()) == ["unplug_vf", *verbs(VirtioNet()), "plug_vf"]
     assert verbs(VirtioNet())[0] == "pre_copy"
     assert verbs(VirtioNet())[-1] == "resume"
 
 
 def test_during_a_fallback_vhost_carries_the_packets_and_before_and_after_the_vf():
-    measures = measured(VirtioNet(use="fallback"), Bulk(rate_bps=GBPS))
+    measures = measured(StandbyFailover(link_watch=False), Bulk(rate_bps=GBPS))
     assert measures["host_cycles_per_packet"] < 1000
     assert measures["host_cycles_per_packet_migrating"] > 1000
     assert measures["host_cycles_per_packet_after"] < 1000

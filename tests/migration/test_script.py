@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.fakes import OnVf
 
-from strategies import ALL_STRATEGIES, DummyWrite, VirtioNet
+from strategies import ALL_STRATEGIES, DummyWrite, StandbyFailover
 from vfbench.errors import RunFailed
 from vfbench.migration.script import carry_out
 from vfbench.strategy import STOP_ORDERS, Strategy, stop_and_copy
@@ -144,5 +144,5 @@ def test_the_faults_of_the_stop_stay_legal(order: str) -> None:
 
 def test_a_fallback_ends_with_a_vf() -> None:
     verbs = Verbs()
-    carry_out(VirtioNet(use="fallback"), verbs)  # type: ignore[arg-type]
+    carry_out(StandbyFailover(), verbs)  # type: ignore[arg-type]
     assert (verbs.called[0], verbs.called[-1]) == ("unplug_vf", "plug_vf")

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 from support.fakes import Figures, experiment, outcome
 
-from strategies import ALL_STRATEGIES, DummyWrite, EmulatedIommu, Untracked, VirtioNet
+from strategies import (
+    ALL_STRATEGIES,
+    DummyWrite,
+    EmulatedIommu,
+    StandbyFailover,
+    Untracked,
+    VirtioNet,
+)
 from vfbench.records import TRAITS, ResultSet, read_rounds, read_runs
 from vfbench.strategy import Strategy, faults_of, recorded_traits
 
@@ -38,7 +45,7 @@ def test_traits_stand_beside_the_rounds_too(tmp_path: Path) -> None:
         (DummyWrite(), "guest-store"),
         (EmulatedIommu(), "iommu"),
         (VirtioNet(), "host-copy"),
-        (VirtioNet(use="fallback"), "host-copy"),
+        (StandbyFailover(), "host-copy"),
     ],
 )
 def test_each_strategy_makes_dma_visible_in_its_own_way(strategy: Strategy, how: str) -> None:
@@ -46,7 +53,7 @@ def test_each_strategy_makes_dma_visible_in_its_own_way(strategy: Strategy, how:
 
 
 def test_a_fallback_uses_the_vf_but_not_while_memory_is_copied(tmp_path: Path) -> None:
-    (row,) = read_runs(written(tmp_path, VirtioNet(use="fallback"))).to_dict("records")
+    (row,) = read_runs(written(tmp_path, StandbyFailover())).to_dict("records")
     assert (row["datapath"], row["datapath_migrating"]) == ("vf", "virtio")
 
 

@@ -39,8 +39,13 @@ class Vf(Backend):
     def refuses_unplug(self) -> bool:
         return self.kept
 
+    def refusals(self, testbed: str) -> tuple[str, ...]:
+        if testbed == "model" or not (self.kept or self.unplugs_by == "unplug_native"):
+            return ()
+        return ("a real guest gives its VF up in its own way and time: neither refused nor by a button",)
+
     def linux(self) -> LinuxGuest:
-        return LinuxGuest(primary="vf")
+        return LinuxGuest(primary="vf", refusals=self.refusals("qemu"))
 
 
 @dataclass(frozen=True)

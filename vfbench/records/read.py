@@ -17,6 +17,7 @@ from vfbench.errors import UserError
 from vfbench.experiment import identity
 from vfbench.records.damage import verdict_of
 from vfbench.records.pack import PACKED, SHARED, TABLES, unpacked
+from vfbench.records.renamed import renewed
 from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAITS, Cell, Column
 from vfbench.records.shape import check_manifest
 from vfbench.records.tables import broken, read_tables
@@ -154,13 +155,25 @@ def _records_in(folder: Path) -> Iterable[Record]:
         if len(rows) != 1:
             raise broken(folder, f"it holds {len(rows)} rows of {path.name}, not one")
         checked = _checked_manifest(path, manifest)
-        yield Record(path, checked, rows[0], tables[ROUNDS_FILE], tables[INTERVALS_FILE])
+        yield _record(path, checked, rows[0], tables[ROUNDS_FILE], tables[INTERVALS_FILE])
 
 
 def read_record(folder: Path) -> Record:
     """The record of one run's folder."""
     (record,) = _loose([folder])
     return record
+
+
+def _record(
+    path: Path,
+    manifest: dict[str, Any],
+    run: dict[str, Cell],
+    rounds: list[dict[str, Cell]],
+    intervals: list[dict[str, Cell]],
+) -> Record:
+    """A record whose run goes by the strategy's name of today, as its manifest does."""
+    named = {**run, "strategy": manifest["experiment"]["strategy"]["name"]}
+    return Record(path, manifest, named, rounds, intervals)
 
 
 def _loose(folders: Sequence[Path]) -> list[Record]:
@@ -173,7 +186,7 @@ def _loose(folders: Sequence[Path]) -> list[Record]:
         if len(rows) != 1:
             raise broken(folder / RUNS_FILE, f"it holds {len(rows)} runs, not one")
     return [
-        Record(folder, manifest, run[0], *parts)
+        _record(folder, manifest, run[0], *parts)
         for folder, manifest, run, *parts in zip(folders, manifests, runs, rounds, intervals, strict=True)
     ]
 
@@ -206,7 +219,7 @@ def _checked_manifest(path: Path, manifest: Any) -> dict[str, Any]:
         check_manifest(manifest)
     except ValueError as error:
         raise broken(path, error) from error
-    return dict(manifest)
+    return renewed(dict(manifest))
 
 
 def _check_parts(path: Path, manifest: Mapping[str, Any]) -> None:

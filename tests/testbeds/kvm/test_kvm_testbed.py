@@ -145,7 +145,7 @@ def test_a_sent_frame_with_any_byte_changed_is_not_whole(length_bytes: int) -> N
         ("emulated-iommu", ["emulated-iommu.tracking=migrating", "driver.page-reuse=none"]),
         ("dummy-write", ["driver.rx-mode=copybreak", "dummy-write.atomic=true", "device.writeback-batch=8"]),
         ("dummy-write", [*FRESH_PAGES, "dummy-write.byte=both", "migration.vf-state=self-emulated"]),
-        ("virtio-net", ["virtio-net.use=fallback"]),
+        ("standby-failover", ["standby-failover.link-watch=false"]),
     ],
 )
 def test_variants_lose_no_page(strategy: str, settings: list[str]) -> None:

@@ -58,7 +58,7 @@ def test_a_strategy_says_what_the_guest_is_booted_with():
     assert "iommu.strict=1" in strict.kernel_arguments
     assert strict.device_log == "unmap"
     assert wanted(experiment("virtio-net")).primary == "virtio-net"
-    assert wanted(experiment("virtio-net", "virtio-net.use=fallback")).primary == "vf-with-standby"
+    assert wanted(experiment("standby-failover")).primary == "vf-with-standby"
 
 
 def test_controls_are_added_to_what_the_strategy_wants():

@@ -202,7 +202,7 @@ class ModelMigration:
         self._close_vf()
         self._machine.set_path(PATH_VIRTIO)
         self._admit_after("bond_failover")
-        self._spend(self._ps(self._vf().unplug_costs[0]))
+        self._spend(self._until_polled(self._ps(self._vf().unplug_costs[0])))
 
     def plug_vf(self) -> None:
         link_watch = self._vf().unplug_costs[1]
@@ -267,6 +267,11 @@ class ModelMigration:
         for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
             quiesce(cpu, port)
         self._spend(max(0, max(int(cpu.clock_ps) for cpu in self._queue_cpus()) - self.now_ps))
+
+    def _until_polled(self, took_ps: int) -> int:
+        """The source looks every so often whether the VF is gone, first after one interval."""
+        poll_ps = self._ps("unplug_poll")
+        return -(-took_ps // poll_ps) * poll_ps if poll_ps else took_ps
 
     def _close_vf(self) -> None:
         for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
