@@ -28,6 +28,7 @@ class DummyWrite(Strategy):
     """The driver rewrites a byte of all that the device wrote, so that the page shows in the dirty log."""
 
     name: ClassVar[str] = "dummy-write"
+    linux_defaults: ClassVar[Mapping[str, object]] = {"descriptors": False}
 
     byte: str = parameter(
         "first", choices=tuple(BYTES), help="which bytes of a packet a dummy write rewrites"

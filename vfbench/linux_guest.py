@@ -19,7 +19,10 @@ PRIMARIES = ("vf", "virtio-net", "vf-with-standby")
 class LinuxGuest:
     """What one mechanism asks of a stock guest and its hypervisor.
 
-    ``refusals``: one line for each thing asked of it that such a guest cannot have, with the reason.
+    ``native_hotplug``: the VF is unplugged by native PCIe hot-plug, not by ACPI. At the stop, ``copies_rings``: the
+    pages of the VF's rings are sent; ``copies_written``: and every page that the VF has written, which with a bounce
+    pool are the pool's. ``refusals``: one line for each thing asked of it that such a guest cannot have, with the
+    reason.
     """
 
     kernel_arguments: tuple[str, ...] = ()
@@ -27,7 +30,9 @@ class LinuxGuest:
     xdp: str = ""
     device_log: str = ""
     primary: str = ""
+    native_hotplug: bool = False
     copies_rings: bool = False
+    copies_written: bool = False
     refusals: tuple[str, ...] = ()
 
 
@@ -46,6 +51,8 @@ def merged(ways: Iterable[LinuxGuest]) -> LinuxGuest:
         xdp=most(XDP_PROGRAMS, "xdp"),
         device_log=most(DEVICE_LOGS, "device_log"),
         primary=most(PRIMARIES, "primary"),
+        native_hotplug=any(each.native_hotplug for each in found),
         copies_rings=any(each.copies_rings for each in found),
+        copies_written=any(each.copies_written for each in found),
         refusals=tuple(line for each in found for line in each.refusals),
     )

@@ -79,6 +79,13 @@ def experiments(
     ]
 
 
+def set_explicitly(options: Options, owner: type) -> frozenset[str]:
+    """The fields of ``owner`` (a strategy, say) that ``options`` set, be it to their defaults."""
+    name = parameters.owner_name(owner)
+    given = (_split(setting)[0].partition(".") for setting in options.settings)
+    return frozenset(parameters.find(owner, each).field for owned_by, _, each in given if owned_by == name)
+
+
 def chosen_strategies(texts: Iterable[str], strategies: Mapping[str, object]) -> list[str]:
     """The names in `a,b`, `all` and so on, each once, in the order given; UserError for an unknown one."""
     names: list[str] = []

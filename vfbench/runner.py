@@ -16,7 +16,7 @@ from vfbench.experiment import DEFAULT_TESTBED, Experiment
 from vfbench.mechanism import complaints
 from vfbench.mistakes import asked, check_traits, class_place, in_file_of
 from vfbench.needs import needs_of
-from vfbench.options import command_line
+from vfbench.options import Options, command_line, experiments, set_explicitly
 from vfbench.records import TRAITS, Outcome, ResultSet
 from vfbench.strategy import Strategy, recorded_traits
 from vfbench.testbeds import Testbed, load_testbed
@@ -24,6 +24,7 @@ from vfbench.time_limit import DEFAULT_S, OutOfTime, Report, out_of_time, time_l
 
 if TYPE_CHECKING:
     from vfbench.profiles import Profile
+    from vfbench.workload import Workload
 
 RunProgress = Callable[[int, Experiment, float, str], None]
 """Called with the number of runs finished, the experiment under way, its fraction done, and its phase."""
@@ -81,13 +82,15 @@ def _check_author(strategy: Strategy) -> None:
     check_traits(strategy, traits, {column.name: column.type for column in TRAITS})
 
 
-def as_on_their_testbeds(experiments: Sequence[Experiment]) -> list[Experiment]:
-    """The experiments with what a testbed sets by itself, where that was left at its default."""
-    found = []
-    for each in experiments:
-        adapted = getattr(load_testbed(each.testbed), "adapted", None)
-        found.append(adapted(each) if adapted is not None else each)
-    return found
+def asked_for(
+    options: Options, strategies: Mapping[str, type[Strategy]], workloads: Mapping[str, type[Workload]]
+) -> list[Experiment]:
+    """One experiment per strategy, with what the testbed sets by itself where ``options`` say nothing of it."""
+    found = experiments(options, strategies, workloads)
+    adapted = getattr(load_testbed(options.testbed), "adapted", None)
+    if adapted is None:
+        return found
+    return [adapted(each, set_explicitly(options, type(each.strategy))) for each in found]
 
 
 def refuse_what_cannot_be_honoured(experiments: Sequence[Experiment], profile: Profile) -> None:

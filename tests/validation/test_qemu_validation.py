@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
+from support.real_guests import real_parts
 
 from vfbench.errors import UserError
 from vfbench.validation.qemu.account import Account, Case, Host, Stores
 from vfbench.validation.qemu.cases import cases
 from vfbench.validation.qemu.comparison import compared
 from vfbench.validation.qemu.guest import FILLED_FROM, Program, boot_sector
-from vfbench.validation.qemu.machine import BINARY, find_qemu, started
+from vfbench.validation.qemu.machine import find_qemu, started
 from vfbench.validation.qemu.measurement import MEMORY_BYTES, Measured, buffer_pages, measure, measure_host
 from vfbench.validation.qemu.prediction import predict
 
@@ -24,9 +24,6 @@ HOST = Host(
     line_bytes_per_s=500e6, stopped_bytes_per_s=500e6, window_late_ms=0.5, pages=16514, nonzero_pages=12374
 )
 CASE = Case("a case", PROGRAM, 32 * MIB, 300, 6000)
-needs_qemu = pytest.mark.skipif(
-    shutil.which(BINARY) is None, reason=f"{BINARY} is not installed (Debian: the package qemu-system-x86)"
-)
 
 
 def predicted(rate: float, **changes: object) -> Account:
@@ -139,16 +136,16 @@ def test_a_wrong_verdict_is_a_missed_goal():
 # --- a real QEMU
 
 
-def test_without_qemu_one_line_names_the_package():
-    with pytest.raises(UserError, match=r"is not installed; install QEMU .*qemu-system-x86"):
+def test_without_qemu_one_line_says_how_to_get_one():
+    with pytest.raises(UserError, match=r"no program no-such-qemu; fetch it with `make linux-guest`"):
         find_qemu("no-such-qemu")
 
 
-async def _touched(folder, program):
+async def _touched(qemu, folder, program):
     """The pages of the working set that the guest has dirtied, and its count before and after they were read."""
     boot = folder / "boot.img"
     boot.write_bytes(boot_sector(program).ljust(1_474_560, b"\0"))
-    async with started(find_qemu(), folder, "guest", boot, MEMORY_BYTES) as machine:
+    async with started(qemu, folder, "guest", boot, MEMORY_BYTES) as machine:
         await machine.until_ready()
         await asyncio.sleep(0.5)
         await machine.ask("stop")
@@ -158,24 +155,23 @@ async def _touched(folder, program):
         return count, np.flatnonzero(words[2::stride])
 
 
-@needs_qemu
 @pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["sequential", "random"])
 def test_the_guest_dirties_the_very_pages_that_the_model_says(tmp_path, pattern):
     program = Program(pattern, 64, 3, 23866, 128)
-    count, touched = asyncio.run(_touched(tmp_path, program))
+    count, touched = asyncio.run(_touched(real_parts().qemu, tmp_path, program))
     assert count > 0
     assert list(touched) == sorted(set(program.pages(0, count)))
 
 
-@needs_qemu
 @pytest.mark.slow
 def test_a_real_migration_of_a_quiet_guest_sends_what_the_model_says(tmp_path):
     quiet = dataclasses.replace(PROGRAM, working_set_pages=256, pages_per_tick=4)
     idle, busy = (dataclasses.replace(PROGRAM, pages_per_tick=each) for each in (0, 80))
-    host = asyncio.run(measure_host(find_qemu(), idle, busy, tmp_path))
+    qemu = real_parts().qemu
+    host = asyncio.run(measure_host(qemu, idle, busy, tmp_path))
     case = dataclasses.replace(CASE, program=quiet)
-    measured = asyncio.run(measure(find_qemu(), case, tmp_path))
+    measured = asyncio.run(measure(qemu, case, tmp_path))
     account = predict(case, measured.stores, host, case.limit_ms)
     assert measured.account.converged == account.converged
     assert account.sent_bytes == pytest.approx(measured.account.sent_bytes, rel=0.1)

@@ -16,7 +16,7 @@ from vfbench.commands.complete import complete_setting, complete_strategy, compl
 from vfbench.commands.display import Display, damage_code, display_options, show_records
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, GROUPS, LARGEST_SEED
-from vfbench.options import PRESETS, SHORTCUTS, Options, experiments
+from vfbench.options import PRESETS, SHORTCUTS, Options
 from vfbench.parameters import find, unknown
 from vfbench.units import SCALES, accepted_units
 
@@ -192,10 +192,10 @@ def _run(
     from vfbench.profiles import load_profile
     from vfbench.records import ResultSet, read_record
     from vfbench.report.progress import progress_bar
-    from vfbench.runner import as_on_their_testbeds, repeats_of, run_all, to_skip
+    from vfbench.runner import asked_for, repeats_of, run_all, to_skip
 
     display.check()
-    each = as_on_their_testbeds(experiments(options, registries.strategies(), registries.workloads()))
+    each = asked_for(options, registries.strategies(), registries.workloads())
     planned = repeats_of(each, repeat)
     profile = load_profile(options.profile)
     skip = to_skip(planned, profile)

@@ -13,10 +13,10 @@ from vfbench.commands.validate_options import debug_option, json_option, results
 @click.option(
     "--qemu",
     "binary",
-    default="qemu-system-x86_64",
+    default="auto",
     show_default=True,
     metavar="NAME|PATH",
-    help="The QEMU to hold the model against.",
+    help="The QEMU to hold the model against; auto: the one that `bench fetch` fetched, else the one on the PATH.",
 )
 @results_option
 @json_option
@@ -25,9 +25,8 @@ def qemu(binary: str, results: Path, as_json: bool) -> int:
     """Pre-copy against a real QEMU: rounds, bytes, times, verdicts.
 
     Boots a guest of one boot sector, which dirties memory at a known rate, and live-migrates it between two QEMU
-    processes (TCG, loopback) over a grid of dirty rates, bandwidths and downtime limits: about two minutes. Needs
-    qemu-system-x86_64 (Debian: the package qemu-system-x86). Goals: syncs within one, bytes and total time within
-    10 %, the same verdict.
+    processes (TCG, loopback) over a grid of dirty rates, bandwidths and downtime limits: about two minutes.
+    Goals: syncs within one, bytes and total time within 10 %, the same verdict.
     """
     from vfbench.validation.qemu.comparison import compare
     from vfbench.validation.show import conclude

@@ -40,12 +40,21 @@ class Vf(Backend):
         return self.kept
 
     def refusals(self, testbed: str) -> tuple[str, ...]:
-        if testbed == "model" or not (self.kept or self.unplugs_by == "unplug_native"):
+        if testbed != "kvm" or not (self.kept or self.unplugs_by == "unplug_native"):
             return ()
         return ("a real guest gives its VF up in its own way and time: neither refused nor by a button",)
 
     def linux(self) -> LinuxGuest:
-        return LinuxGuest(primary="vf", refusals=self.refusals("qemu"))
+        refused = []
+        if self.kept:
+            refused.append("a guest that keeps its VF: a stock one gives it up when QEMU asks")
+        elif self.unplugs_by != Vf.unplugs_by and not self.link_watch:
+            refused.append(
+                "a VF that carries traffic before its driver has seen the link: ixgbevf watches it for 2 s"
+            )
+        return LinuxGuest(
+            primary="vf", native_hotplug=self.unplugs_by == "unplug_native", refusals=tuple(refused)
+        )
 
 
 @dataclass(frozen=True)
@@ -108,4 +117,11 @@ class VirtioNet(Backend):
         return {"dma_visible_by": "host-copy"}
 
     def linux(self) -> LinuxGuest:
-        return LinuxGuest(primary="virtio-net")
+        refused = []
+        if not self.suppress_kicks:
+            refused.append("every kick: Linux's virtio_net and its device agree on VIRTIO_F_EVENT_IDX")
+        if not self.napi_tx or self.arm_after_kick:
+            refused.append(
+                "another driver's interrupts for sent frames: what virtio_net does is the guest kernel's"
+            )
+        return LinuxGuest(primary="virtio-net", refusals=tuple(refused))

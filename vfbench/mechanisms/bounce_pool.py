@@ -235,5 +235,8 @@ class BouncePool(DirtySource):
             refused.append("maps that do not copy in: Linux has copied since 5.18")
         slots = self.pool_bytes >> SLOT_BITS
         return LinuxGuest(
-            kernel_arguments=(f"swiotlb={slots},force",), copies_rings=True, refusals=tuple(refused)
+            kernel_arguments=(f"swiotlb={slots},force",),
+            copies_rings=self.copied_at_stop,
+            copies_written=self.copied_at_stop,
+            refusals=tuple(refused),
         )

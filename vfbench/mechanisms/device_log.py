@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 COVERS = ("memory", "dma", "payload")
 MOST_RANGES = 256
+RING_ENTRIES = 262_144
 LOW_MEMORY_BYTES = 1 << 32
 
 LOGGED, LOG, RANGES = range(3)
@@ -104,7 +105,7 @@ class DeviceLog(DirtySource):
     ranges: int = MOST_RANGES
     covers: str = "memory"
     """``memory``: all of it; ``dma``: rings, packet memory and pools, a range each; ``payload``: without the rings."""
-    ring_entries: int = 262_144
+    ring_entries: int = RING_ENTRIES
     fails_at: int = 0
     """After so many entries the device reports an error; 0: never."""
     heeds_errors: bool = True
@@ -174,8 +175,16 @@ class DeviceLog(DirtySource):
 
     def linux(self) -> LinuxGuest:
         refused = []
-        if self.page_bytes != PAGE_BYTES or self.fails_at or self.covers == "payload":
+        if self.page_bytes != PAGE_BYTES:
+            refused.append(f"a device log in pages of {self.page_bytes} bytes: that of vhost-user has 4096")
+        if self.covers != "memory" or self.ranges != MOST_RANGES:
+            refused.append("a device log of some of the memory: that of vhost-user covers all of it")
+        if self.fails_at or not self.heeds_errors:
             refused.append(
-                "a device log of other pages, with errors or without the rings: the test device logs 4 KiB"
+                "a device log with errors: that of vhost-user is a bitmap in shared memory, which has none"
+            )
+        if self.ring_entries != RING_ENTRIES:
+            refused.append(
+                "a device log of so many entries: that of vhost-user is a bitmap, which never fills"
             )
         return LinuxGuest(device_log="dma", refusals=tuple(refused))

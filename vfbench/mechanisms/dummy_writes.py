@@ -106,6 +106,10 @@ class DummyWrites(Mechanism):
 
     def linux(self) -> LinuxGuest:
         refused = []
+        if self.descriptors:
+            refused.append(
+                "dummy writes to descriptors: an XDP program sees packets only; the ring pages are copied at the stop"
+            )
         if self.atomic:
             refused.append(
                 "a locked dummy write: a BPF program's atomic operations do not reach packet memory"

@@ -258,6 +258,16 @@ class GuestIommu(DirtySource):
             refused.append(f"exits to {self.exits}: QEMU's emulated IOMMU is served in user space")
         if self.entries != 1:
             refused.append(f"{self.entries} entries a call: caching mode exits for each map and each unmap")
+        if self.withhold:
+            refused.append(
+                "pages that wait until they are unmapped: a stock QEMU sends every page that is dirty"
+            )
+        if not (self.tells_always and self.late_maps):
+            refused.append(
+                "maps told only during a migration, or some of them: caching mode tells each, always"
+            )
+        if self.unmap_early:
+            refused.append("unmaps told while the device still uses the page: ixgbevf unmaps when it is done")
         return LinuxGuest(
             kernel_arguments=(
                 "intel_iommu=on",

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import RunFailed, UserError
 from vfbench.experiment import Experiment
-from vfbench.options import Options, experiments
+from vfbench.options import Options
 from vfbench.parameters import parameters_of, unknown
 from vfbench.profiles import load_profile
-from vfbench.runner import refuse_what_cannot_be_honoured
+from vfbench.runner import asked_for, refuse_what_cannot_be_honoured
 from vfbench.testbeds import load_testbed
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def planned(
     found = [
         steady_only(experiment, limits.trial_ns)
         for each in sized
-        for experiment in experiments(each, strategies, workloads)
+        for experiment in asked_for(each, strategies, workloads)
     ]
     refuse_what_cannot_be_honoured(found, load_profile(options.profile))
     return found

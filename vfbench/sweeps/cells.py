@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from vfbench.errors import UserError
 from vfbench.experiment import GROUPS, Experiment
-from vfbench.options import Options, experiments
+from vfbench.options import Options
 from vfbench.parameters import unknown
 from vfbench.profiles import load_profile
+from vfbench.runner import asked_for
 from vfbench.sweeps.grid import Grid, Texts
 from vfbench.testbeds import TESTBEDS
 
@@ -129,7 +130,7 @@ def _experiments(
     ]
     # Where an axis means nothing to a strategy its cells are equal, and need not be made to be found so.
     different = {(*each.strategies, each.workload, *each.settings): each for each in asked}
-    first = [each for options in different.values() for each in experiments(options, strategies, workloads)]
+    first = [each for options in different.values() for each in asked_for(options, strategies, workloads)]
     for seed in grid.seeds:
         for experiment in first:
             yield dataclasses.replace(experiment, seed=seed)

@@ -1,10 +1,15 @@
 """What a stock guest can't have is refused with the reason; what it has by itself needs no asking."""
 
+import dataclasses
+
 import pytest
 
 from strategies import ALL_STRATEGIES
-from vfbench.options import Options, experiments
-from vfbench.testbeds.qemu import adapted, refusals
+from vfbench.options import Options
+from vfbench.runner import asked_for
+from vfbench.sweeps.cells import cells_of
+from vfbench.sweeps.grid import Grid
+from vfbench.testbeds.qemu import refusals
 from vfbench.testbeds.qemu.guests import wanted
 from workloads import ALL_WORKLOADS
 
@@ -14,11 +19,20 @@ WORKLOADS = {each.name: each for each in ALL_WORKLOADS}
 
 def experiment(strategy, *settings):
     options = Options([strategy], "bulk", settings, testbed="qemu")
-    return adapted(experiments(options, STRATEGIES, WORKLOADS)[0])
+    return asked_for(options, STRATEGIES, WORKLOADS)[0]
 
 
 @pytest.mark.parametrize(
-    "strategy", ["untracked", "dummy-write", "emulated-iommu", "virtio-net", "standby-failover"]
+    "strategy",
+    [
+        "untracked",
+        "dummy-write",
+        "emulated-iommu",
+        "virtio-net",
+        "standby-failover",
+        "bounce-buffers",
+        "device-dirty-log",
+    ],
 )
 def test_a_strategy_at_its_defaults_can_be_had(strategy):
     assert refusals(experiment(strategy)) == []
@@ -31,6 +45,23 @@ def test_a_strategy_at_its_defaults_can_be_had(strategy):
         ("dummy-write", "dummy-write.ahead=true", "XDP"),
         ("dummy-write", "dummy-write.byte=last", "first page"),
         ("dummy-write", "dummy-write.stop-order=undrained", "stock driver"),
+        # Set to what it is by default: that is asked for too.
+        ("dummy-write", "dummy-write.descriptors=true", "packets only"),
+        ("emulated-iommu", "emulated-iommu.exit-to=kernel", "user space"),
+        ("emulated-iommu", "emulated-iommu.skip-mapped=true", "sends every page"),
+        ("emulated-iommu", "emulated-iommu.unmap-early=true", "when it is done"),
+        ("emulated-iommu", "emulated-iommu.tracking=migrating", "tells each"),
+        ("virtio-net", "virtio-net.suppress-kicks=false", "EVENT_IDX"),
+        ("virtio-net", "virtio-net.napi-tx=false", "guest kernel"),
+        ("virtio-net", "virtio-net.arm-after-kick=true", "guest kernel"),
+        ("standby-failover", "standby-failover.unplug=refused", "gives it up"),
+        ("standby-failover", "standby-failover.link-watch=false", "watches it"),
+        ("device-dirty-log", "device-dirty-log.page=2MiB", "4096"),
+        ("device-dirty-log", "device-dirty-log.covers=dma", "all of it"),
+        ("device-dirty-log", "device-dirty-log.ring-entries=64", "never fills"),
+        ("device-dirty-log", "device-dirty-log.fails-at=100", "has none"),
+        ("bounce-buffers", "bounce-buffers.when=migrating", "at boot"),
+        ("bounce-buffers", "bounce-buffers.copy-in=false", "5.18"),
         ("emulated-iommu", "emulated-iommu.mode=deferred", "caching mode"),
         ("emulated-iommu", "emulated-iommu.exit-to=other-core", "user space"),
         ("emulated-iommu", "emulated-iommu.entries=32", "each map"),
@@ -47,8 +78,25 @@ def test_what_a_stock_guest_cannot_have_is_refused_with_the_reason(strategy, set
     assert reason in refused[0]
 
 
-def test_left_at_its_default_the_iommus_exits_are_those_of_qemu():
-    assert experiment("emulated-iommu").strategy.exit_to == "user-space"
+def test_what_is_left_at_its_default_is_recorded_as_what_a_stock_guest_has():
+    emulated = experiment("emulated-iommu").strategy
+    assert (emulated.exit_to, emulated.skip_mapped) == ("user-space", False)
+    assert experiment("dummy-write").strategy.descriptors is False
+
+
+def test_asked_for_what_a_stock_guest_has_it_is_given():
+    assert refusals(experiment("emulated-iommu", "emulated-iommu.exit-to=user-space")) == []
+    assert refusals(experiment("dummy-write", "dummy-write.descriptors=false")) == []
+
+
+def test_a_sweep_sets_what_it_says_and_adapts_the_rest():
+    grid = Grid(
+        "g", ("dummy-write",), ("bulk",), axes={"dummy-write.descriptors": ("true", "false")}, testbed="qemu"
+    )
+    cells = cells_of([grid], STRATEGIES, WORKLOADS)
+    assert [bool(refusals(cell.experiment)) for cell in cells] == [True, False]
+    left = cells_of([dataclasses.replace(grid, axes={})], STRATEGIES, WORKLOADS)
+    assert [refusals(cell.experiment) for cell in left] == [[]]
 
 
 def test_a_strategy_says_what_the_guest_is_booted_with():

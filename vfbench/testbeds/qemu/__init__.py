@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["adapted", "refusals", "run"]
 
 
-def adapted(experiment: Experiment) -> Experiment:
-    """``experiment`` with what a stock guest has by itself, where the strategy was left at its default."""
+def adapted(experiment: Experiment, given: Collection[str] = ()) -> Experiment:
+    """``experiment`` with what a stock guest has by itself, where the strategy's fields were not ``given``.
+
+    What was given stays as it is, and is refused if a stock guest cannot have it.
+    """
     strategy = experiment.strategy
+    own = type(strategy).linux_defaults
     left = {
-        field.name: type(strategy).linux_defaults[field.name]
+        field.name: own[field.name]
         for field in fields(strategy)
-        if field.name in type(strategy).linux_defaults and getattr(strategy, field.name) == field.default
+        if field.name in own and field.name not in given and getattr(strategy, field.name) == field.default
     }
     return replace(experiment, strategy=replace(strategy, **left)) if left else experiment
 

@@ -35,6 +35,8 @@ HELD_LIMIT_MS = 1
 """While the switchover is held, QEMU may stop only if this much downtime would do, which it never does in traffic."""
 ANY_DOWNTIME_MS = 2_000_000
 NO_BANDWIDTH_LIMIT = 1 << 40
+Q35_LOW_BYTES, Q35_SPLIT_BYTES, FOUR_GIB = 0x8000_0000, 0xB000_0000, 1 << 32
+"""Memory of this size or more lies in two pieces, the second from 4 GiB on."""
 STREAM = "stream"
 MSIX_ENTRY_WORDS = 4
 CONFIG_WORDS = (*config_space.BARS, config_space.INTERRUPT_LINE)
@@ -132,6 +134,8 @@ class QemuMigration:
             self.ring_pages = self._server.call("rings", place="source")
         if self._way.copies_rings:
             self._rewrite(self.ring_pages)
+        if self._way.copies_written:
+            self._rewrite(self._server.call("ever_written", place="source"))
         if self._has_vf:
             self._read_config()
         self._part("final_sync")
@@ -253,9 +257,10 @@ class QemuMigration:
     def _rewrite(self, pages: list[int]) -> None:
         """Read a byte of each page and write it back, as the CPU would: QEMU's dirty log sees it."""
         qtest = self.source.qtest
-        values = qtest.many([f"readb {page * PAGE_BYTES:#x}" for page in pages])
+        addresses = [guest_address(page * PAGE_BYTES, self._experiment.qemu.memory_bytes) for page in pages]
+        values = qtest.many([f"readb {address:#x}" for address in addresses])
         qtest.many(
-            [f"writeb {page * PAGE_BYTES:#x} {value:#x}" for page, value in zip(pages, values, strict=True)]
+            [f"writeb {address:#x} {value:#x}" for address, value in zip(addresses, values, strict=True)]
         )
 
     def _read_config(self) -> None:
@@ -305,3 +310,9 @@ class QemuMigration:
         now = time.monotonic()
         self.parts_s[name] = self.parts_s.get(name, 0.0) + now - self._mark
         self._mark = now
+
+
+def guest_address(offset: int, memory_bytes: int) -> int:
+    """The guest-physical address of ``offset`` in the memory's file (pc_q35_init of QEMU)."""
+    low = Q35_LOW_BYTES if memory_bytes >= Q35_SPLIT_BYTES else memory_bytes
+    return offset if offset < low else offset - low + FOUR_GIB

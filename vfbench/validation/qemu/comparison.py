@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vfbench.records.environment import environment
+from vfbench.testbeds.qemu.parts.described import Qemu
 from vfbench.validation.qemu.account import Case, Host
 from vfbench.validation.qemu.cases import cases, program
-from vfbench.validation.qemu.machine import find_qemu, qemu_version
+from vfbench.validation.qemu.machine import find_qemu
 from vfbench.validation.qemu.measurement import Measured, measure, measure_host, typical
 from vfbench.validation.qemu.prediction import predict
 from vfbench.validation.tables import Row, ValidationTable
@@ -33,17 +34,17 @@ def compare(
     qemu: str, progress: Callable[[str], None], chosen: Sequence[Case] | None = None
 ) -> ValidationTable:
     """Measure and predict all cases (or the chosen ones); UserError without QEMU, RunFailed if it fails."""
-    binary = find_qemu(qemu)
+    found = find_qemu(qemu)
     todo = cases() if chosen is None else chosen
     with tempfile.TemporaryDirectory(prefix="vfbench-qemu-") as folder:
-        host, measured = asyncio.run(_measure_all(binary, todo, Path(folder), progress))
+        host, measured = asyncio.run(_measure_all(found, todo, Path(folder), progress))
     rows = [row for case, each in zip(todo, measured, strict=True) for row in compared(case, each, host)]
     return ValidationTable(
         name="qemu",
         title="Pre-copy of a real QEMU",
         observed_as="measured",
         rows=tuple(rows),
-        circumstances=_circumstances(binary, host),
+        circumstances=_circumstances(found, host),
         left_out=LEFT_OUT,
     )
 
@@ -72,23 +73,23 @@ def _close(case: Case, measure: str, unit: str, predicted: float, observed: floa
 
 
 async def _measure_all(
-    binary: str, todo: Sequence[Case], folder: Path, progress: Callable[[str], None]
+    qemu: Qemu, todo: Sequence[Case], folder: Path, progress: Callable[[str], None]
 ) -> tuple[Host, list[Measured]]:
     idle, busy = program("sequential", 2, 0), program("sequential", 4096, 20_000)
     hosts, measured = [], []
     for number, case in enumerate(todo):
         if number % CASES_PER_LOOK == 0:
             progress("an idle guest and a busy one: speed of the line, lateness of a window")
-            hosts.append(await measure_host(binary, idle, busy, folder))
+            hosts.append(await measure_host(qemu, idle, busy, folder))
         progress(f"{number + 1} of {len(todo)}: {case.name}")
-        measured.append(await measure(binary, case, folder))
+        measured.append(await measure(qemu, case, folder))
     return typical(hosts), measured
 
 
-def _circumstances(binary: str, host: Host) -> dict[str, str]:
+def _circumstances(qemu: Qemu, host: Host) -> dict[str, str]:
     here = environment()
     return {
-        "QEMU": f"{qemu_version(binary)}, TCG, two processes over loopback",
+        "QEMU": f"{qemu.release}, TCG, two processes over loopback",
         "host": f"{here['cpu']}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "source hash": str(here["source_hash"]),

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from vfbench.errors import RunFailed, UserError
+from vfbench.errors import RunFailed
+from vfbench.testbeds.qemu.parts import find as parts
+from vfbench.testbeds.qemu.parts import prefix
+from vfbench.testbeds.qemu.parts.described import Qemu
+from vfbench.testbeds.qemu.parts.find import AUTO
 from vfbench.validation.qemu.guest import COUNT_AT, READY
 
-BINARY: Final = "qemu-system-x86_64"
-PACKAGE_HINT: Final = "Debian and Ubuntu: the package qemu-system-x86"
 _PRIORITY: Final = ("nice", "-n", "-15")
 """What else runs here is not to slow QEMU down; where the user may not do this, `nice` says so and goes on."""
 _STEAL: Final = 8
@@ -25,19 +24,10 @@ _CONNECT_S: Final = 20.0
 _READY_S: Final = 60.0
 
 
-def find_qemu(binary: str = BINARY) -> str:
-    """The path of QEMU; UserError, one line with the package to install, where there is none."""
-    path = shutil.which(binary)
-    if path is None:
-        raise UserError(f"{binary} is not installed; install QEMU ({PACKAGE_HINT}) or name it with --qemu")
-    return path
-
-
-def qemu_version(binary: str) -> str:
-    """Like "7.2.22 (Debian 1:7.2+dfsg-7)"."""
-    line = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603 # found by name on the user's PATH
-    match = re.search(r"version (.*)", line)
-    return match[1].strip() if match else line.strip()
+def find_qemu(binary: str = AUTO) -> Qemu:
+    """The QEMU that was named; ``auto``: the fetched one, else that on the PATH. UserError where there is none."""
+    unpacked = prefix.PREFIX if prefix.manifest(prefix.PREFIX) is not None else None
+    return parts.find_qemu(binary, unpacked, "--qemu")
 
 
 def stolen_s() -> float:
@@ -94,16 +84,20 @@ class Machine:
 
 @asynccontextmanager
 async def started(
-    binary: str, folder: Path, name: str, boot: Path, memory_bytes: int, *, incoming: bool = False
+    qemu: Qemu, folder: Path, name: str, boot: Path, memory_bytes: int, *, incoming: bool = False
 ) -> AsyncIterator[Machine]:
-    """A running QEMU that boots `boot` (or waits for a migration); killed at the end, whatever happens."""
+    """A running QEMU of this kind that boots `boot` (or waits for a migration); killed at the end, whatever happens."""
     from qemu.qmp import ConnectError, QMPClient
 
     socket = folder / f"{name}.qmp"
-    arguments = [*_firmware(binary), *_arguments(socket, boot, memory_bytes, incoming)]
+    command = [*_PRIORITY, *qemu.command, *_firmware(qemu), *_arguments(socket, boot, memory_bytes, incoming)]
     with (folder / f"{name}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *_PRIORITY, binary, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+            *command,
+            env={**os.environ, **dict(qemu.environment)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_end, process)
@@ -130,9 +124,11 @@ def _arguments(socket: Path, boot: Path, memory_bytes: int, incoming: bool) -> l
     return [*arguments, "-incoming", "defer"] if incoming else arguments
 
 
-def _firmware(binary: str) -> list[str]:
-    """Where a QEMU that was only unpacked, not installed, finds its BIOS."""
-    share = Path(binary).resolve().parents[1] / "share"
+def _firmware(qemu: Qemu) -> list[str]:
+    """Where a QEMU that was named, and was only unpacked, finds its BIOS; the fetched one's command says it."""
+    if len(qemu.command) > 1:
+        return []
+    share = Path(qemu.command[0]).resolve().parents[1] / "share"
     folders = (share / name for name in ("qemu", "seabios"))
     return [word for folder in folders if folder.is_dir() for word in ("-L", str(folder))]
 

@@ -16,9 +16,10 @@ from typing import Any, Final
 from vfbench.errors import RunFailed
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.migration.precopy import WINDOW_PS
+from vfbench.testbeds.qemu.parts.described import Qemu
 from vfbench.validation.qemu.account import HEADER_BYTES, Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import Program, boot_sector
-from vfbench.validation.qemu.machine import Machine, qemu_version, started, stolen_s
+from vfbench.validation.qemu.machine import Machine, started, stolen_s
 
 MEMORY_BYTES: Final = 64 << 20
 WINDOW_MS: Final = WINDOW_PS / 10**9
@@ -55,26 +56,26 @@ class _Run:
     waited: float
 
 
-async def measure(binary: str, case: Case, folder: Path) -> Measured:
+async def measure(qemu: Qemu, case: Case, folder: Path) -> Measured:
     """Boot the guest, migrate it, and read the account; RunFailed if QEMU fails.
 
     On a busy host, again: what counts is the run for which QEMU waited least, whatever came of it.
     """
-    run = await _undisturbed(binary, case, folder)
+    run = await _undisturbed(qemu, case, folder)
     return Measured(_account(run.info), run.stores, run.waited)
 
 
-async def measure_host(binary: str, idle: Program, busy: Program, folder: Path) -> Host:
+async def measure_host(qemu: Qemu, idle: Program, busy: Program, folder: Path) -> Host:
     """An idle guest migrated without a limit, and with one, and a busy guest.
 
     The busy guest's working set has to fit its downtime limit, and be written so often that the last copy sends it.
     """
-    step_pages = buffer_pages(qemu_version(binary))
+    step_pages = buffer_pages(qemu.release)
     step_bytes = step_pages * (PAGE_BYTES + HEADER_BYTES)
     share_bytes = math.ceil(_LIMITED / 10 / step_bytes) * step_bytes
-    free = (await _undisturbed(binary, Case("idle", idle, _UNLIMITED, 1, _PATIENCE_MS), folder)).info
-    limited = (await _undisturbed(binary, Case("idle", idle, _LIMITED, 1, _PATIENCE_MS), folder)).info
-    last = (await _undisturbed(binary, Case("busy", busy, _BUSY, 300, _PATIENCE_MS), folder)).info
+    free = (await _undisturbed(qemu, Case("idle", idle, _UNLIMITED, 1, _PATIENCE_MS), folder)).info
+    limited = (await _undisturbed(qemu, Case("idle", idle, _LIMITED, 1, _PATIENCE_MS), folder)).info
+    last = (await _undisturbed(qemu, Case("busy", busy, _BUSY, 300, _PATIENCE_MS), folder)).info
     return Host(
         line_bytes_per_s=free["ram"]["transferred"] * 1000 / free["total-time"],
         stopped_bytes_per_s=_downtime_bytes(last) * 1000 / max(1, last["downtime"] - limited["downtime"]),
@@ -119,19 +120,19 @@ def _window_late_ms(limited: dict[str, Any], share_bytes: float) -> float:
     return max(0.0, spent_ms / windows - WINDOW_MS)
 
 
-async def _undisturbed(binary: str, case: Case, folder: Path) -> _Run:
+async def _undisturbed(qemu: Qemu, case: Case, folder: Path) -> _Run:
     runs: list[_Run] = []
     while len(runs) < _ATTEMPTS and (not runs or runs[-1].waited > _DISTURBED):
-        runs.append(await _carry_out(binary, case, folder))
+        runs.append(await _carry_out(qemu, case, folder))
     return min(runs, key=lambda run: run.waited)
 
 
-async def _carry_out(binary: str, case: Case, folder: Path) -> _Run:
+async def _carry_out(qemu: Qemu, case: Case, folder: Path) -> _Run:
     boot = folder / "boot.img"
     boot.write_bytes(boot_sector(case.program).ljust(_FLOPPY_BYTES, b"\0"))
     async with (
-        started(binary, folder, "source", boot, MEMORY_BYTES) as source,
-        started(binary, folder, "destination", boot, MEMORY_BYTES, incoming=True) as destination,
+        started(qemu, folder, "source", boot, MEMORY_BYTES) as source,
+        started(qemu, folder, "destination", boot, MEMORY_BYTES, incoming=True) as destination,
     ):
         await source.until_ready()
         port = await _listen(destination)

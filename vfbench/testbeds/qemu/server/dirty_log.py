@@ -28,6 +28,11 @@ class DirtyLog:
         self._high_memory, self._shift = NO_HIGH_MEMORY, 0
         self.marked = 0
 
+    @property
+    def active(self) -> bool:
+        """Whether QEMU keeps one, which it does while it migrates."""
+        return self._bytes is not None
+
     def adopt(self, log: Any, regions: tuple[Region, ...]) -> None:
         """QEMU gave the log, or takes it away (None)."""
         self._bytes = log

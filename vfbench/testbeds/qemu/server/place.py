@@ -124,8 +124,11 @@ class LogDevice(Backend):
         self._log.adopt(log, regions)
 
     def ring_stopped(self, ring: int) -> int | None:
-        """QEMU takes the log a last time after this: from now on nothing may be written that it would not see."""
-        if ring == RX:
+        """QEMU takes the log a last time after this: from now on nothing may be written that it would not see.
+
+        Without a log it is a guest that was merely paused, whose device goes on.
+        """
+        if ring == RX and self._log.active:
             if self._tracking.device or self._tracking.unmaps:
                 self._vf.stop()
             if self._tracking.unmaps:

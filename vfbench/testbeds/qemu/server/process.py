@@ -139,6 +139,10 @@ class Server:
         """Pages of the guest's memory that hold a ring in use."""
         return self._places[place].ring_pages()
 
+    def ever_written(self, place: str) -> list[int]:
+        """Pages of the guest's memory that a device has written."""
+        return [int(page) for page in np.flatnonzero(self._places[place].ever_written)]
+
     def save(self, place: str) -> dict[str, Any]:
         return self._places[place].vf.save()
 
