@@ -11,6 +11,7 @@ from strategies.fenced_dummy_write import FencedDummyWrite
 from strategies.hybrid import Hybrid
 from strategies.iommu_dirty_bits import IommuDirtyBits
 from strategies.ring_inspection import RingInspection
+from strategies.shadow_virtqueue import ShadowVirtqueue
 from strategies.standby_failover import StandbyFailover
 from strategies.untracked import Untracked
 from strategies.vfio_migration import VfioMigration
@@ -22,6 +23,7 @@ ALL_STRATEGIES = (
     EmulatedIommu,
     VirtioNet,
     StandbyFailover,
+    ShadowVirtqueue,
     VfioMigration,
     DeviceDirtyLog,
     IommuDirtyBits,

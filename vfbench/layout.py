@@ -10,7 +10,7 @@ from vfbench.machine.driver.state import (
     HELD_PACKETS,
 )
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT, Allocator, Region
-from vfbench.machine.port import PATH_VF, PATH_VIRTIO
+from vfbench.machine.port import PATH_VF
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES
 from vfbench.machine.virtio.virtqueue import virtqueue_bytes
 from vfbench.mechanism import QueueSizes
@@ -77,7 +77,7 @@ class GuestLayout:
 def _structure_sizes(experiment: Experiment, packet_pages: int) -> dict[str, int]:
     driver, paths = experiment.driver, [each.path for each in backends(experiment.strategy)]
     rx, tx = (DESCRIPTOR_BYTES * n if PATH_VF in paths else 0 for n in (driver.rx_ring, driver.tx_ring))
-    virtqueue = virtqueue_bytes(virtqueue_size(experiment.strategy)) if PATH_VIRTIO in paths else 0
+    virtqueue = virtqueue_bytes(virtqueue_size(experiment.strategy)) if set(paths) - {PATH_VF} else 0
     return {
         "driver": PAGE_BYTES,
         "rx_ring": rx,

@@ -315,6 +315,11 @@ class Backend(Mechanism):
         return False
 
     @property
+    def switch_costs(self) -> tuple[str, str]:
+        """What it takes for each queue to suspend it and to put it in another's place: figures, `""` for none."""
+        return "", ""
+
+    @property
     def device_state(self) -> DeviceState | None:
         """Its state as its variant driver moves it; None where it is its registers."""
         return None

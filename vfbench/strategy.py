@@ -76,6 +76,9 @@ class Migration(Protocol):
     def resume(self) -> None:
         """The guest runs on at the destination, and its new place is announced."""
 
+    def switch_to(self, backend: str) -> None:
+        """Suspend what serves the packets, and put the mechanism of this name in its place; the driver stays."""
+
     def unplug_vf(self) -> None:
         """Fail over to virtio-net and take the VF out of the guest."""
 

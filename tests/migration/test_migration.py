@@ -40,7 +40,7 @@ class Script:
         self.verbs = []
 
     def __getattr__(self, verb):
-        return lambda **_: self.verbs.append(verb)
+        return lambda *_: self.verbs.append(verb)
 
 
 def verbs(strategy):

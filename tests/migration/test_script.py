@@ -21,8 +21,8 @@ class Verbs:
 
     called: list[str] = field(default_factory=list)
 
-    def __getattr__(self, name: str) -> Callable[[], None]:
-        return lambda: self.called.append(name)
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: self.called.append(name)
 
 
 def whole(migration: Any) -> None:

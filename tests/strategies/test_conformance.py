@@ -27,6 +27,7 @@ from vfbench.layout import lay_out
 from vfbench.records import Outcome
 from vfbench.records.damage import STALE, damage_of, was_compared
 from vfbench.testbeds import load_testbed
+from vfbench.testbeds.kvm.refusals import refusals
 
 LEDGER = ("packets_delivered", "packets_lost", "packets_corrupted")
 PARTS = ("quiesce", "final_sync", "final_copy", "state_transfer", "restore", "announce")
@@ -58,8 +59,9 @@ def outcome_of(testbed: str, strategy: str, workload: str) -> Outcome:
 def outcome(testbed: str, strategy: str, workload: str) -> Outcome:
     """The run that a test looks at; the test is skipped where its testbed can't run."""
     reason = why_no_kvm() if testbed == "kvm" else ""
-    if reason:
-        pytest.skip(reason)
+    refused = refusals(experiment(small(strategy), WORKLOADS[workload]())) if testbed == "kvm" else []
+    if reason or refused:
+        pytest.skip(reason or refused[0])
     return outcome_of(testbed, strategy, workload)
 
 

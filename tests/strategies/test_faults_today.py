@@ -17,6 +17,7 @@ from strategies import (
     FencedDummyWrite,
     IommuDirtyBits,
     RingInspection,
+    ShadowVirtqueue,
 )
 from vfbench.experiment import Device, Guest, Precopy
 from vfbench.records.damage import damage_of
@@ -92,6 +93,7 @@ TODAY: dict[str, tuple[type[Strategy], dict[str, Any], dict[str, Any], dict[str,
         {},
         {"reset": False},
     ),
+    "18 a relay that logs nothing": (ShadowVirtqueue, {"rate_bps": SLOW}, {}, {"logs": False}),
 }
 
 

@@ -29,6 +29,8 @@ WIRE, DMA = range(2)
 
 PATH_VF = 0
 PATH_VIRTIO = 1
+PATH_VDPA = 2
+PATH_RELAY = 3
 
 FRAME = np.dtype(
     [
@@ -138,6 +140,10 @@ PORT = np.dtype(
         ("vhost_rx_ready_ps", "i8"),
         ("vhost_tx_ready_ps", "i8"),
         ("vhost_tx_sleeps", "i8"),  # until it is kicked
+        # a vDPA device, and the relay in front of it, whose clock is vhost_ps
+        ("backend_slot", "i8"),  # the mechanism that serves this port
+        ("queues", "i8"),  # that one core relays for
+        ("relay_from_ps", "i8"),  # when the relay can start on what has landed
         # what was sent for each descriptor
         ("slot", SLOT, (MOST_DESCRIPTORS,)),
         ("held", HELD, (HELD_PACKETS,)),

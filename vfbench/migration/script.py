@@ -20,7 +20,9 @@ class Script:
     """`vfbench.strategy.Migration` that passes each verb on to a testbed's own once it may come."""
 
     def __init__(self, verbs: Migration, strategy: Strategy) -> None:
-        devices = [each.device for each in backends(strategy)]
+        self._backends = {each.name: each for each in backends(strategy)}
+        self._serves = next(iter(self._backends), "")
+        devices = [each.device for each in self._backends.values()]
         self._verbs = verbs
         self._name = strategy.name
         self._has_vf = "vf" in devices
@@ -112,6 +114,21 @@ class Script:
         )
         self._verbs.resume()
 
+    def switch_to(self, backend: str) -> None:
+        given, known = self._backends.get(backend), ", ".join(self._backends)
+        serves = self._backends.get(self._serves)
+        drivers = [each.driver for each in (given, serves) if each is not None]
+        self._require(
+            f"switch_to({backend!r})",
+            (given is not None, f"its mechanisms that serve packets are {known}"),
+            (backend != self._serves, f"{backend} serves already"),
+            (len(set(drivers)) == 1, f"the guest's driver is {serves.driver if serves else 'none'}"),
+            (self._after("copy_rest") or not self._after("pause_guest"), "the rest has not been copied"),
+            self._at_source(),
+        )
+        self._verbs.switch_to(backend)
+        self._serves = backend
+
     def unplug_vf(self) -> None:
         self._require(
             "unplug_vf",
@@ -153,8 +170,8 @@ class Script:
     def _require(self, verb: str, *conditions: tuple[bool, str]) -> None:
         for holds, complaint in conditions:
             if not holds:
-                raise self._failure(f"{verb}()", complaint)
-        self._done.append(verb)
+                raise self._failure(verb if verb.endswith(")") else f"{verb}()", complaint)
+        self._done.append(verb.partition("(")[0])
 
     def _failure(self, what: str, complaint: str) -> RunFailed:
         so_far = ", ".join(f"{verb}()" for verb in self._done) or "nothing"

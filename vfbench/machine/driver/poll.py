@@ -29,9 +29,10 @@ from vfbench.machine.driver.virtio_transmit import (
     virtio_take_back_sent,
 )
 from vfbench.machine.hooks import host_work
-from vfbench.machine.port import PATH_VF
+from vfbench.machine.port import PATH_VF, PATH_VIRTIO
 from vfbench.machine.sides import primitive
 from vfbench.machine.vf.device import vf_advance
+from vfbench.machine.virtio.vdpa import vdpa_advance
 from vfbench.machine.virtio.vhost import vhost_advance
 
 
@@ -139,11 +140,13 @@ def transmit_interrupt_is_next(port: Any, limit_ps: int) -> bool:
 
 @kernel
 def advance_device(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
-    """Everything that the VF, or vhost in its place, does up to ``until_ps``."""
+    """Everything that the VF, or vhost or a vDPA device in its place, does up to ``until_ps``."""
     if port.path == PATH_VF:
         vf_advance(cpu, port, until_ps, stop_at_interrupt)
-    else:
+    elif port.path == PATH_VIRTIO:
         vhost_advance(cpu, port, until_ps, stop_at_interrupt)
+    else:
+        vdpa_advance(cpu, port, until_ps, stop_at_interrupt)
 
 
 @kernel

@@ -23,6 +23,7 @@ from vfbench.machine.memory.guest_memory import MAPPED, PAGE_BYTES, Memory
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
 from vfbench.machine.vf.register_access import reset_registers
 from vfbench.machine.wire import APPLICATION, FRAMES, NEVER_PS, SOURCE
+from vfbench.mechanism import Backend
 from vfbench.profiles import Profile
 from vfbench.strategy import backends
 from vfbench.testbeds.binding import (
@@ -106,7 +107,7 @@ class Machine:
         self.memory.attach(self.cpus[self.queues])
         paths = [each.path for each in backends(experiment.strategy)]
         with self.faults_explained():
-            open_queues(self.cpus, self.ports, self.queues, PATH_VF in paths, PATH_VIRTIO in paths)
+            open_queues(self.cpus, self.ports, self.queues, PATH_VF in paths, any(set(paths) - {PATH_VF}))
         self._start_clocks()
 
     @contextmanager
@@ -143,10 +144,16 @@ class Machine:
         for port in self.ports:
             self.empty_fifo(port)
             port.path = path
+            port.backend_slot = self._slot_of(path)
             port.interrupt_interval_ps = self._interrupt_interval_ps(path)
             port.adapts = path == PATH_VF and self.experiment.device.adapts
             port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
             port.polling = 1
+
+    def _slot_of(self, path: int) -> int:
+        """Which of the strategy's mechanisms serves a path."""
+        mechanisms = self.experiment.strategy.mechanisms
+        return next(i for i, each in enumerate(mechanisms) if isinstance(each, Backend) and each.path == path)
 
     def empty_fifo(self, port: Any) -> None:
         """The device is stopped or gone: what waits in front of it is lost."""
@@ -237,6 +244,7 @@ class Machine:
     def _fill_port(self, port: Any) -> None:
         path = backends(self.experiment.strategy)[0].path
         port.path = path
+        port.backend_slot, port.queues = self._slot_of(path), self.queues
         port.enabled = 1
         port.polling = 1
         port.interrupt_interval_ps = self._interrupt_interval_ps(path)
@@ -260,12 +268,12 @@ class Machine:
         reset_registers(port)
 
     def _interrupt_interval_ps(self, path: int) -> int:
-        return self.experiment.device.interrupt_interval_ns * 1000 if path == PATH_VF else 0
+        return 0 if path == PATH_VIRTIO else self.experiment.device.interrupt_interval_ns * 1000
 
     def _queue_limits(self, path: int) -> tuple[int, int]:
-        if path == PATH_VF:
-            return int(self.profile.value("fifo")) // self.queues, FIFO_FRAMES
-        return NEVER_PS, FIFO_FRAMES
+        if path == PATH_VIRTIO:
+            return NEVER_PS, FIFO_FRAMES
+        return int(self.profile.value("fifo")) // self.queues, FIFO_FRAMES
 
     def _fill_application(self, q: int) -> None:
         application, heap = self.applications[q], self.layout.heaps[q]

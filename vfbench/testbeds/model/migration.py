@@ -15,10 +15,11 @@ from vfbench.machine.driver.vf_open import close_vf, open_vf, restore_rings
 from vfbench.machine.driver.vf_transmit import clean_transmitted
 from vfbench.machine.hooks import run_hooks
 from vfbench.machine.memory.guest_memory import MAPPED
-from vfbench.machine.port import PATH_VF, PATH_VIRTIO
+from vfbench.machine.port import PATH_RELAY, PATH_VDPA, PATH_VF, PATH_VIRTIO
 from vfbench.machine.slots import ARMED, DISARMED, QUIESCE
 from vfbench.machine.vf.register_access import reset_registers, set_register
 from vfbench.machine.vf.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
+from vfbench.machine.virtio.vdpa import finish_relay
 from vfbench.mechanism import Backend
 from vfbench.migration.comparison import Comparison, compare
 from vfbench.migration.precopy import NotConverged, Precopy, precopy_of
@@ -121,6 +122,8 @@ class ModelMigration:
                     # A descriptor that was never written back is nobody's: its packet is gone with the device.
                     self._forget_unwritten(port)
 
+            self._finish_relay()
+
     def drain(self) -> None:
         with self._part("quiesce"):
             self._drain()
@@ -204,9 +207,18 @@ class ModelMigration:
         self._admit_after("bond_failover")
         self._spend(self._until_polled(self._ps(self._vf().unplug_costs[0])))
 
+    def switch_to(self, backend: str) -> None:
+        if self._stopped_ps is None:
+            self._switch(backend)
+            self._admit_after("")
+            return
+        self._move()
+        with self._part("restore"):
+            self._switch(backend)
+
     def plug_vf(self) -> None:
         link_watch = self._vf().unplug_costs[1]
-        self._spend(self._ps("vf_hot_plug") + (self._ps(link_watch) if link_watch else 0))
+        self._spend(self._ps("vf_hot_plug") + self._ps(link_watch))
         for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
             reset_registers(port)
             sleep_until(cpu, self.now_ps)
@@ -226,7 +238,8 @@ class ModelMigration:
     # -- what the verbs are made of
 
     def _ps(self, cost: str) -> int:
-        return self._machine.ps(cost)
+        """A cost's picoseconds; 0 for no cost."""
+        return self._machine.ps(cost) if cost else 0
 
     def _queue_cpus(self) -> list[Any]:
         return list(self._machine.cpus[: self._machine.queues])
@@ -277,6 +290,29 @@ class ModelMigration:
         for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
             close_vf(cpu, port)
             quiesce(cpu, port)
+
+    def _switch(self, backend: str) -> None:
+        """Suspend what serves now, if it is not stopped yet, and start the other, queue by queue."""
+        known = {each.name: each for each in backends(self._machine.experiment.strategy)}
+        serving = next(each for each in known.values() if each.path == self._machine.ports[0].path)
+        queues, suspended = self._machine.queues, not any(self._machine.ports.enabled)
+        for port in self._machine.ports:
+            port.enabled = 0
+        if not suspended:
+            self._spend(queues * self._ps(serving.switch_costs[0]))
+            self._finish_relay()
+        self._machine.set_path(known[backend].path)
+        self._spend(queues * self._ps(known[backend].switch_costs[1]))
+
+    def _finish_relay(self) -> None:
+        """A relay in front of a device that was suspended passes back what the device has done."""
+        if self._machine.ports[0].path not in (PATH_VDPA, PATH_RELAY):
+            return
+        done_ps = [
+            finish_relay(cpu, port, self.now_ps)
+            for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True)
+        ]
+        self._spend(max(done_ps) - self.now_ps)
 
     def _admit_after(self, cost: str) -> None:
         for port in self._machine.ports:

@@ -167,6 +167,9 @@ class QemuMigration:
         self._server.call("deliver_to", place="target")
         self._part("announce")
 
+    def switch_to(self, backend: str) -> None:
+        raise RunFailed(f"{backend}: a real guest here has one device behind its driver")
+
     def unplug_vf(self) -> None:
         """Nothing yet: QEMU takes a failover pair's primary out of the guest itself when it begins to migrate."""
 

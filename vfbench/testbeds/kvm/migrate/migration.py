@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vfbench.errors import RunFailed
 from vfbench.machine.driver.state import REGISTER_MIRROR
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.machine.port import PATH_VF, PATH_VIRTIO
@@ -142,6 +143,9 @@ class KvmMigration:
         if self._paused_ps is not None:
             self.vcpu_pause_ps = self.resumed_ps - self.part_ps["announce"] - self._paused_ps
         self._timeline.phase = "after"
+
+    def switch_to(self, backend: str) -> None:
+        raise RunFailed(f"{backend}: a real guest here has one device behind its driver")
 
     def unplug_vf(self) -> None:
         self._port.enabled = 0
