@@ -113,11 +113,15 @@ def test_nothing_reaches_the_new_place_before_it_is_announced():
     assert extra == pytest.approx(10 * MS_PS / (1538 * 800), abs=2)
 
 
+A_FRAME_MS = 1538 * 800 / 1e9
+"""The last one may still be on its way when the vCPU stops."""
+
+
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_the_peer_waits_at_least_as_long_as_no_vcpu_runs(name):
     roomy = changed(GUEST, memory_bytes=256 * MIB)  # a bounce pool takes 64 MiB
     measures = measured(STRATEGIES[name](), Bulk(), phases=changed(PHASES, after_ns=20 * MS), guest=roomy)
-    assert measures["service_gap_ms"] >= measures["vcpu_pause_ms"] > 0
+    assert measures["service_gap_ms"] >= measures["vcpu_pause_ms"] - A_FRAME_MS > 0
     assert measures["downtime_ms"] >= measures["vcpu_pause_ms"]
 
 

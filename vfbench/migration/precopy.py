@@ -7,6 +7,13 @@ Bandwidth is what was sent in a window of at least 100 ms, so nothing switches o
 nothing is left at all. A source that is kept to a rate (``max-bandwidth``) sends a window's share as fast as the
 line takes it, then sleeps to the window's end, and looks at what is left only when it wakes
 (``migration_rate_limit``). After the stop it is kept to no rate.
+
+Pages that a strategy holds back stay in QEMU's count of dirty pages (``migration_dirty_pages``), so they count as
+pending, but ``ram_find_and_save_block`` finds none of them: ``ram_save_iterate`` returns at once, and
+``migration_rate_limit`` does not sleep, for nothing was sent that a rate could limit. QEMU as it is would sync again
+only below the threshold; here an iteration that finds nothing to send makes the next one sync, as an estimate of
+zero does (``state_pending_estimate`` of VFIO leaves out what only the stop can carry, ``state_pending_exact`` has
+it). Before the first window has passed there is no threshold to meet, and the loop turns without sending until then.
 """
 
 from __future__ import annotations
@@ -127,6 +134,8 @@ class Precopy:
         self.threshold_bytes = 0
         self.rounds: list[Round] = []
         self.converged = False
+        self._nothing_may_go = False
+        """Whether the last iteration left only pages that are held back; a sync may find others."""
 
     def run(self) -> None:
         """Send until the rest fits the downtime limit; NotConverged after ``max_rounds`` syncs."""
@@ -186,25 +195,27 @@ class Precopy:
             self._measure_bandwidth()
 
     def _may_switch_over(self) -> bool:
-        if self._sender.pending_bytes < self.threshold_bytes:
+        """``migration_iteration_run``: sync once the estimate is low enough, then decide by what is truly left."""
+        if self._sender.pending_bytes < self.threshold_bytes or self._nothing_may_go:
             self._sync()
         pending = self._sender.pending_bytes
         return pending == 0 or pending < self.threshold_bytes
 
     def _iterate(self) -> None:
+        """``ram_save_iterate``, then ``migration_rate_limit``: sleep only when the window's share is used up."""
         window_end_ps = self._window_start_ps + WINDOW_PS
         until_ps = min(self._sender.now_ps + ITERATION_PS, window_end_ps)
         more = self._sender.send_until(until_ps, self._room_bytes())
         if self._room_bytes() == 0:
             self._sender.wait_until(window_end_ps)
-            return
-        if more:
-            return
-        # Nothing more may be sent. Pages that are held back can become free to go only by a sync.
-        if self._sender.pending_bytes > 0:
-            self._sync()
-            if not self._sender.send_until(until_ps, self._room_bytes()):
-                self._sender.wait_until(until_ps)
+        elif not more and self._sender.pending_bytes > 0:
+            self._turn_without_sending(window_end_ps)
+
+    def _turn_without_sending(self, window_end_ps: int) -> None:
+        """Only pages that are held back are left: no time passes, unless no window has been measured yet."""
+        if self.bandwidth_bps is None:
+            self._sender.wait_until(window_end_ps)
+        self._nothing_may_go = True
 
     def _room_bytes(self) -> int | None:
         """What may still be sent in this window; None where no window has a share."""
@@ -229,6 +240,7 @@ class Precopy:
 
     def _sync(self) -> None:
         sender, current = self._sender, self.rounds[-1]
+        self._nothing_may_go = False
         current.sent_pages = sender.sent_pages - self._marks[0]
         current.sent_bytes = sender.sent_bytes - self._marks[1]
         current.resent_bytes = sender.resent_bytes - self._marks[2]

@@ -84,6 +84,7 @@ class ModelSender:
         self._transfer.pending_pages = len(self._pending)
         self._transfer.cold_pages = self._machine.layout.cold_pages
         self._set_logging(1)
+        self._timeline.advance(self.now_ps + self._log_start_ps())
         self._clear_log()
 
     def stop_log(self) -> None:
@@ -106,7 +107,7 @@ class ModelSender:
         self.mapped_unwritten_pages = unwritten
         held_back = self.held_back_pages
         self._clear_log()
-        self._spend_sync(result[0], found)
+        self._spend_sync(result[0], self._clear_ps(logged), found)
         return Sync(*result, held_back, self.now_ps - began_ps)
 
     def final_sync(self) -> None:
@@ -117,7 +118,7 @@ class ModelSender:
         logged, found = self._dirty(last=True)
         self._set_pending(logged)
         self._clear_log()
-        self._spend_sync(own_pages, found)
+        self._spend_sync(own_pages, self._clear_ps(logged), found)
         self.skips_mapped = False
 
     def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
@@ -161,10 +162,12 @@ class ModelSender:
         transfer.sent_before = self._sent_before.ctypes.data
         transfer.structure_bytes = machine.memory.structure_bytes
         transfer.pages = machine.memory.pages
-        # A destination that loads pages more slowly than the line brings them holds the stream up.
+        # A destination that loads pages more slowly than the line takes them holds the stream up, and so does the
+        # migration thread, which looks through each page for zeros before it sends it (`save_zero_page`).
         line_ps = self._page_bytes * 8e12 / machine.experiment.migration.line_rate_bps
         load_ps = self._page_bytes * machine.profile.picoseconds_per_byte("destination_load_rate")
-        transfer.page_ps = round(max(line_ps, load_ps))
+        scan_ps = PAGE_BYTES * machine.profile.picoseconds_per_byte("zero_page_scan_rate")
+        transfer.page_ps = round(max(line_ps, load_ps, scan_ps))
         return transfer
 
     def _logged(self) -> npt.NDArray[np.bool_]:
@@ -201,9 +204,33 @@ class ModelSender:
         self._machine.memory.marks &= 0xFF ^ LOGGED
         self._timeline.written_since_sync[:] = 0
 
-    def _spend_sync(self, dirty_pages: int, found: Found) -> None:
+    def _log_start_ps(self) -> int:
+        """``memory_global_dirty_log_start``: the migration thread's time; the guest runs on.
+
+        With the log cleared by hand its bits all begin set, and the first round clears each chunk.
+        """
+        machine = self._machine
+        gib = machine.layout.memory_bytes / (1 << 30)
+        per_gib_ps = machine.ps("log_start_per_gib") + machine.ps("log_split_per_gib")
+        return round(gib * per_gib_ps) + self._clear_ps(
+            np.ones(machine.layout.memory_bytes >> PAGE_SHIFT, np.bool_)
+        )
+
+    def _clear_ps(self, dirty: npt.NDArray[np.bool_]) -> int:
+        """``KVM_CLEAR_DIRTY_LOG``, once for each chunk that holds a dirty page, its pages apart; 0 without it.
+
+        Source: QEMU, migration/ram.c (``migration_clear_memory_region_dirty_bitmap``).
+        """
+        profile = self._machine.profile
+        if "log_clear_chunk" not in profile.figures:
+            return 0
+        chunk_pages = int(profile.value("log_clear_chunk")) >> PAGE_SHIFT
+        chunks = len(np.unique(np.flatnonzero(dirty) // chunk_pages))
+        return chunks * self._machine.ps("log_clear_call")
+
+    def _spend_sync(self, dirty_pages: int, clear_ps: int, found: Found) -> None:
         sources_ps = found.time_ps + (0 if found.at_once is None else self._send_at_once(found.at_once))
         gib = self._machine.layout.memory_bytes / (1 << 30)
         walk_ps = round(gib * self._machine.ps("log_sync_per_gib"))
         pages_ps = dirty_pages * self._machine.ps("log_sync_per_page")
-        self._timeline.advance(self.now_ps + walk_ps + pages_ps + sources_ps)
+        self._timeline.advance(self.now_ps + walk_ps + pages_ps + clear_ps + sources_ps)

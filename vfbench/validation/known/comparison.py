@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from vfbench.records.environment import environment
-from vfbench.validation.known.precopy import divergence_rows, series_rows
+from vfbench.validation.known.precopy import divergence_rows, held_back_rows, series_rows
 from vfbench.validation.known.queueing import little_rows, waiting_rows
 from vfbench.validation.known.throughput import line_rate_rows, processor_limit_rows
 from vfbench.validation.tables import Row, ValidationTable
@@ -17,6 +17,7 @@ PARTS: Final[tuple[Callable[[], Iterator[Row]], ...]] = (
     processor_limit_rows,
     series_rows,
     divergence_rows,
+    held_back_rows,
     waiting_rows,
     little_rows,
 )

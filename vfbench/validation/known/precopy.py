@@ -3,6 +3,10 @@
 With N pages, t to send one and r pages dirtied per second, never the same twice within a round, round n sends
 N rho^n pages, rho = r t; all rounds together take N t / (1 - rho), and the first that finds less than one page to
 send is the last. With rho over 1 there is no last one.
+
+With H of the N pages held back the series is that of N - H pages. QEMU's ``ram_save_iterate`` returns at once when it
+finds nothing to send, so no time is added: all rounds together take (N - H) t / (1 - rho). They end in a stop if H
+pages and the last round's fit the downtime limit, and never if not.
 """
 
 from __future__ import annotations
@@ -22,14 +26,19 @@ SHARES: Final = (0.0, 0.25, 0.5, 0.75, 0.9)
 ABOVE: Final = (1.0, 1.5)
 ONE_PAGE_NS: Final = 3277
 """A downtime limit that a page fits, and nothing more."""
+HELD_PAGES: Final = 512
+"""A receive ring of the 82599."""
+HELD_SHARES: Final = (0.25, 0.5)
+HELD_ROUNDS: Final = 30
 _SECOND_PS: Final = 10**12
 
 
 class Fluid:
     """A `Sender` whose guest dirties fresh memory, `share` bytes of it for each that is sent."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, held_bytes: int = 0) -> None:
         self._share = share
+        self._held_bytes = held_bytes
         self._synced_ps = 0
         self.pending_bytes = 0
         self.sent_bytes = 0
@@ -59,19 +68,22 @@ class Fluid:
     def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
         """All that is left; the line, not a rate, is this sender's limit."""
         room = max(1, (until_ps - self.now_ps) // BYTE_PS)
-        count = min(self.pending_bytes, room if most_bytes is None else min(room, most_bytes))
+        may_go = self.pending_bytes - self._held_bytes
+        count = min(may_go, room if most_bytes is None else min(room, most_bytes))
         self.pending_bytes -= count
         self.sent_bytes += count
-        return self.pending_bytes > 0
+        return count < may_go
 
     def wait_until(self, until_ps: int) -> None:
-        """Never asked for: nothing is held back, and no window has a share."""
+        """Never asked for: no window has a share, and the first has passed before only what is held back is left."""
         raise NotImplementedError
 
 
-def carried_out(share: float, limit_ns: int = ONE_PAGE_NS, max_rounds: int = 1000) -> Precopy:
+def carried_out(
+    share: float, limit_ns: int = ONE_PAGE_NS, max_rounds: int = 1000, held_bytes: int = 0
+) -> Precopy:
     """The rule over such a guest; `converged` says how it ended."""
-    precopy = Precopy(Fluid(share), limit_ns, max_rounds)
+    precopy = Precopy(Fluid(share, held_bytes), limit_ns, max_rounds)
     try:
         precopy.run()
     except NotConverged:
@@ -112,6 +124,39 @@ def series_rows() -> Iterator[Row]:
             0.001,
             source="N t / (1 - rho)",
         )
+
+
+def held_back_rows() -> Iterator[Row]:
+    """Below the bandwidth and with pages held back: whether what is held back fits the limit is all that counts."""
+    held_bytes = HELD_PAGES * PAGE_BYTES
+    held_ns = held_bytes * BYTE_PS // 1000
+    for share in HELD_SHARES:
+        case = f"dirty rate {share:g} of the bandwidth, {HELD_PAGES} pages held back"
+        for fits, limit_ns in ((True, round(1.05 * held_ns)), (False, round(0.95 * held_ns))):
+            precopy = carried_out(share, limit_ns, HELD_ROUNDS, held_bytes)
+            told = "over" if fits else "under"
+            yield Row(
+                f"{case}, limit 5 % {told} their time",
+                f"converges in {HELD_ROUNDS} rounds",
+                "",
+                precopy.converged,
+                fits,
+                "same",
+                source="H t < limit",
+            )
+            if fits:
+                left_bytes = precopy.rounds[-1].pending_bytes - held_bytes
+                closed_bytes = (PAGES * PAGE_BYTES - held_bytes - left_bytes) / (1 - share)
+                yield Row(
+                    case,
+                    "time of all rounds",
+                    "s",
+                    precopy.rounds[-1].end_ps / _SECOND_PS,
+                    closed_bytes * BYTE_PS / _SECOND_PS,
+                    "relative",
+                    0.001,
+                    source="(N - H - left) t / (1 - rho)",
+                )
 
 
 def divergence_rows() -> Iterator[Row]:
