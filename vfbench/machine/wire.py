@@ -10,6 +10,8 @@ PENDING_ANSWERS = 4096
 WIRE_OVERHEAD_BYTES = 20
 """Preamble, start delimiter and inter-frame gap: what a frame takes on the wire beyond itself."""
 LEAST_FRAME_BYTES = 64
+FULL_FRAME_BYTES = 1518 + WIRE_OVERHEAD_BYTES
+"""A frame of Ethernet's MTU, as long as it takes the wire."""
 LONGEST_FRAME_BYTES = 2048
 """One receive buffer, half a page: the machine has no frames that span several descriptors."""
 

@@ -35,7 +35,8 @@ PACKET_BITS = 8 * (64 + 20)
 STOPPING = ("mailbox_round_trip", "device_stop", "guest_pause", "emulator_stop", "emulator_start")
 
 _COMMON = {
-    "guest.memory": "64MiB",
+    # A bounce pool of 64 MiB fits into it, beside packet memory and working set.
+    "guest.memory": "96MiB",
     # The real VM's device has one interval, and does not adapt it.
     "device.moderation": "fixed",
     "guest.packet-memory": "16MiB",
@@ -61,6 +62,7 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
         "small-packets.rate": f"{800 * PACKET_BITS}bps",
         "small-packets.dirty-rate": "1500pages/s",
         "small-packets.working-set": "32MiB",
+        "guest.memory": "128MiB",
         "migration.bandwidth": "60Mbps",
         "migration.downtime-limit": "5ms",
         "migration.max-rounds": "3",

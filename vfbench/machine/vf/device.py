@@ -191,9 +191,15 @@ def copy_frame(target: Any, frame: Any) -> None:
 
 @kernel
 def admit(port: Any) -> None:
-    """The next frame on the wire is in: into the FIFO if this port takes it and there is room."""
+    """The next frame on the wire is in."""
     frame = port.incoming[port.incoming_head]
     port.incoming_head += 1
+    take_in(port, frame)
+
+
+@kernel
+def take_in(port: Any, frame: Any) -> None:
+    """A frame whose last bit is in goes into the FIFO if this port takes it and there is room."""
     if not port.enabled or frame.arrival_ps < port.admits_from_ps:
         port.lost_blackout += 1
     elif (
@@ -279,7 +285,7 @@ def vf_receive(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> N
             admit(port)
 
 
-@kernel
+@primitive
 def frame_is_whole(cpu: Any, address: int, length_bytes: int, first: int) -> bool:
     """Whether every block of a frame to send is of the frame that its first word names."""
     if first & (CONTENT | SENT) != CONTENT | SENT:

@@ -161,7 +161,7 @@ class Run:
 
     def _distance_ps(self) -> float:
         """Mean distance of the frames put on the wire so far, by the wire's clock."""
-        last = self._port.incoming[max(0, int(self._port.incoming_count) - 1)]
+        last = self._wire.incoming[max(0, int(self._wire.incoming_count) - 1)]
         return max(1.0, float(last["arrival_ps"]) / max(1, int(self._wire.sequence)))
 
     def _waiting_frames(self) -> int:
@@ -187,8 +187,8 @@ class Run:
 
     def _is_dry(self) -> bool:
         """Whether the peer has no more to offer: no frame is due ever, on the wire or of an answer on its way."""
-        port = self._port
-        if int(self._bench.records.source.next_ps) < NEVER_PS or port.incoming_head < port.incoming_count:
+        port, wire = self._port, self._wire
+        if int(self._bench.records.source.next_ps) < NEVER_PS or wire.incoming_head < wire.incoming_count:
             return False
         waits = type(self._experiment.workload).peer_received is not ignore_answers
         return not waits or (self._open_packets() == 0 and int(port.tx_offered) == int(port.tx_delivered))

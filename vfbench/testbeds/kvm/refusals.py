@@ -44,5 +44,4 @@ def refusals(experiment: Experiment) -> list[str]:
         refused.append(
             "device.moderation: 'adaptive', but the device here has one interval, interrupt-interval"
         )
-    refused += room_refusals(experiment, boot.FREE_BASE)
-    return refused
+    return refused or room_refusals(experiment, boot.FREE_BASE)

@@ -13,7 +13,6 @@ from vfbench.errors import RunFailed, UserError
 from vfbench.experiment import Experiment
 from vfbench.kernels import Kernel, address_of, kernel
 from vfbench.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out, virtqueue_size
-from vfbench.machine.costs import COSTS
 from vfbench.machine.cpu import CPU
 from vfbench.machine.driver.state import FREE_TAIL, WATCHDOG_PS
 from vfbench.machine.driver.vf_open import open_vf
@@ -21,7 +20,6 @@ from vfbench.machine.driver.virtio_receive import virtio_refill
 from vfbench.machine.memory.faults import OutsideMemoryError, explain_fault
 from vfbench.machine.memory.guest_memory import MAPPED, PAGE_BYTES, Memory
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
-from vfbench.machine.vf.register_access import reset_registers
 from vfbench.machine.wire import APPLICATION, FRAMES, NEVER_PS, SOURCE
 from vfbench.mechanism import Backend
 from vfbench.profiles import Profile
@@ -35,13 +33,18 @@ from vfbench.testbeds.binding import (
     fill_guest_structures,
 )
 from vfbench.testbeds.model.engine import ENGINE, advance
-from vfbench.workload import ignore_answers
+from vfbench.testbeds.records_at_start import (
+    costs_ps,
+    interrupt_interval_ps,
+    is_closed_loop,
+    prepare_application,
+    prepare_driver,
+    prepare_peer,
+    prepare_port,
+    random_state,
+)
 
-COPYBREAK_BYTES = 256
-"""Packets up to here were copied out (IXGBEVF_RX_HDR_SIZE, 2015)."""
 LATEST_SLICE_PS = 10**9
-FULL_FRAME_BYTES = 1538
-"""A frame of 1518 bytes with what it takes on the wire beyond itself."""
 
 EXITS = {
     "user-space": "exit_user_space",
@@ -56,11 +59,6 @@ COUNTS = ("first_stores", "exits", "kicks", "interrupts", "maps", "unmaps", "unw
 def records(dtype: np.dtype[Any], count: int) -> Any:
     """``count`` zeroed records."""
     return np.zeros(count, dtype=dtype).view(np.recarray)
-
-
-def random_state(seed: int, stream: int) -> int:
-    """A seed for one of the run's independent streams of random numbers; never 0."""
-    return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]) | 1
 
 
 @kernel
@@ -95,7 +93,7 @@ class Machine:
         )
         self.source, self.frames, self.engine = self._sources[0], self._frames[0], self._engines[0]
         self.host_structures = HostStructures(experiment)
-        self._fill_peer()
+        self._kept = prepare_peer(self.source, experiment)
         self._fill_engine()
         for q, layout in enumerate(self.layout.queues):
             self.cpus[q].queue = q
@@ -145,7 +143,7 @@ class Machine:
             self.empty_fifo(port)
             port.path = path
             port.backend_slot = self._slot_of(path)
-            port.interrupt_interval_ps = self._interrupt_interval_ps(path)
+            port.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
             port.adapts = path == PATH_VF and self.experiment.device.adapts
             port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
             port.polling = 1
@@ -165,25 +163,12 @@ class Machine:
         """One of the profile's times, in picoseconds."""
         return self.profile.picoseconds(cost)
 
-    def _fill_peer(self) -> None:
-        link, workload, phases = self.experiment.link, self.experiment.workload, self.experiment.phases
-        self.source.ps_per_byte = self._ps_per_byte()
-        self.source.turnaround_ps = link.peer_turnaround_ns * 1000
-        self.source.flows = workload.flows
-        self.source.frames_left = NEVER_PS
-        self.source.random = random_state(self.experiment.seed, 0)
-        self._kept = workload.prepare(self.source)
-        self._phases = phases
-
-    def _ps_per_byte(self) -> int:
-        return round(8e12 / self.experiment.link.rate_bps)
-
     def _fill_engine(self) -> None:
         workload = self.experiment.workload
         kernels = type(workload)
-        closed = kernels.peer_received is not ignore_answers
         engine = self.engine
         engine.queues = self.queues
+        closed = is_closed_loop(self.experiment)
         engine.slice_ps = max(1, int(self.source.turnaround_ps)) if closed else LATEST_SLICE_PS
         engine.random = random_state(self.experiment.seed, 1)
         engine.arrivals = address_of(kernels.arrivals, self.source, self.frames, 0)
@@ -192,9 +177,6 @@ class Machine:
         engine.writer_pages = self.layout.working_set.pages
         rate = workload.dirty_rate_pages_per_s
         engine.writer_gap_ps = round(1e12 / rate) if rate else 0
-        for port in self.ports:
-            port.reports_answers = closed
-            port.seen_by_answers = closed or workload.send_ratio > 0
 
     def _fill_cpu(self, cpu: Any, layout: QueueLayout) -> None:
         experiment, driver = self.experiment, self.experiment.driver
@@ -203,23 +185,14 @@ class Machine:
         cpu.first_page, cpu.pool_pages = layout.packets.base, layout.packets.pages
         cpu.rx_size, cpu.tx_size = driver.rx_ring, driver.tx_ring
         cpu.virtqueue_size = virtqueue_size(experiment.strategy)
-        cpu.copybreak_bytes = COPYBREAK_BYTES if driver.rx_mode == "copybreak" else 0
-        cpu.reuse = driver.page_reuse == "flip"
-        cpu.pages_fifo = driver.page_order == "fifo"
-        cpu.refill_batch, cpu.poll_budget = driver.refill_batch, driver.poll_budget
+        prepare_driver(cpu, experiment)
         bind_driver(cpu, experiment.strategy)
-        cpu.mirror_registers = experiment.migration.vf_state == "self-emulated"
-        cpu.hold_ps = experiment.workload.hold_ns * 1000
         self._fill_costs(cpu)
         self._bind_mechanisms(cpu, layout)
         self.memory.attach(cpu)
 
     def _fill_costs(self, cpu: Any) -> None:
-        for i, name in enumerate(COSTS):
-            if name.endswith("_rate"):
-                cpu.cost[i] = round(1024 * self.profile.picoseconds_per_byte(name))
-            else:
-                cpu.cost[i] = self.profile.picoseconds(name)
+        cpu.cost[:] = costs_ps(self.profile)
         log = "pml_store" if self.experiment.guest.dirty_log == "pml" else "write_fault"
         cpu.first_store_ps = self.profile.picoseconds(log)
         for slot, each in enumerate(self.experiment.strategy.mechanisms):
@@ -242,33 +215,22 @@ class Machine:
         cpu.hook_delivered = address_of(delivered, cpu, self.applications[0], 0, 0)
 
     def _fill_port(self, port: Any) -> None:
+        prepare_port(port, self.experiment, self.profile)
         path = backends(self.experiment.strategy)[0].path
         port.path = path
         port.backend_slot, port.queues = self._slot_of(path), self.queues
         port.enabled = 1
         port.polling = 1
-        port.interrupt_interval_ps = self._interrupt_interval_ps(path)
-        port.last_interrupt_ps = port.host_interrupt_ps = -NEVER_PS // 2
+        port.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
         port.watchdog_ps = WATCHDOG_PS
-        port.host_ring_frames = int(self.profile.value("host_nic_ring"))
-        port.tap_queue_frames = int(self.profile.value("tap_queue"))
         port.host_interrupt_interval_ps = self.experiment.device.interrupt_interval_ns * 1000
         port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
-        port.write_back_batch = self.experiment.device.writeback_batch
-        port.line_ps_per_byte = port.ps_per_byte = self._ps_per_byte()
-        port.host_backlog_ps = port.host_ring_frames * FULL_FRAME_BYTES * port.line_ps_per_byte
-        port.slowdown_1024[:] = 1024
         port.adapts = path == PATH_VF and self.experiment.device.adapts
         port.low_from_bytes_per_us = round(self.profile.value("moderation_low_from"))
         port.bulk_from_bytes_per_us = round(self.profile.value("moderation_bulk_from"))
         # One IOMMU translates for all queues.
         port.iotlb_entries = max(1, int(self.profile.value("iotlb_entries")) // self.queues)
-        port.iotlb_iova[:] = -1
         port.measures_latency = 0
-        reset_registers(port)
-
-    def _interrupt_interval_ps(self, path: int) -> int:
-        return 0 if path == PATH_VIRTIO else self.experiment.device.interrupt_interval_ns * 1000
 
     def _queue_limits(self, path: int) -> tuple[int, int]:
         if path == PATH_VIRTIO:
@@ -277,10 +239,8 @@ class Machine:
 
     def _fill_application(self, q: int) -> None:
         application, heap = self.applications[q], self.layout.heaps[q]
-        application.random = random_state(self.experiment.seed, 2 + q)
-        application.send_share_65536 = round(65536 * self.experiment.workload.send_ratio)
         application.heap, application.heap_pages = heap.base, heap.pages
-        self.experiment.workload.prepare_application(application)
+        prepare_application(application, self.experiment, 2 + q)
 
     def _fill_memory(self, layout: QueueLayout) -> None:
         """What the guest's kernel set up before the driver opened: free pages, free addresses."""

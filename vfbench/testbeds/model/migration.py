@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from vfbench.kernels import kernel
 from vfbench.machine.cpu import sleep_until
+from vfbench.machine.driver.quiesce import quiesce
 from vfbench.machine.driver.state import REGISTER_MIRROR
 from vfbench.machine.driver.vf_open import close_vf, open_vf, restore_rings
-from vfbench.machine.driver.vf_transmit import clean_transmitted
 from vfbench.machine.hooks import run_hooks
 from vfbench.machine.memory.guest_memory import MAPPED
 from vfbench.machine.port import PATH_RELAY, PATH_VDPA, PATH_VF, PATH_VIRTIO
-from vfbench.machine.slots import ARMED, DISARMED, QUIESCE
+from vfbench.machine.slots import ARMED, DISARMED
 from vfbench.machine.vf.register_access import reset_registers, set_register
 from vfbench.machine.vf.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
 from vfbench.machine.virtio.vdpa import finish_relay
@@ -39,14 +39,6 @@ DRAIN_STEP_PS = 10**6
 LONGEST_DRAIN_PS = 10**12
 
 PARTS = ("quiesce", "emulator", "final_sync", "final_copy", "state_transfer", "remap", "restore", "announce")
-
-
-@kernel
-def quiesce(cpu: Any, port: Any) -> None:
-    """What a notified driver does last: reclaim completed TX descriptors and let each mechanism come to rest."""
-    if port.path == PATH_VF:
-        clean_transmitted(cpu)
-    run_hooks(cpu, QUIESCE)
 
 
 @kernel

@@ -8,8 +8,9 @@ import numpy as np
 
 from vfbench.latency import latency_percentiles_us
 from vfbench.machine.memory.guest_memory import CPU_WROTE, DEVICE_WROTE
-from vfbench.testbeds.counting import PortCounters, Row, interval_row
+from vfbench.testbeds.counting import PortCounters, interval_row
 from vfbench.testbeds.model.machine import Machine
+from vfbench.testbeds.phases import Phased
 
 CPU_EVENTS = ("maps", "unmaps", "exits", "invalidations", "interrupts", "kicks")
 """Counters of a processor's record that are told of by themselves."""
@@ -26,7 +27,7 @@ class Counters(PortCounters):
         self.cpu_events = {name: int(cpus[name].sum()) for name in CPU_EVENTS}
 
 
-class Timeline:
+class Timeline(Phased):
     """Lets the machine run in steps that end where intervals end, and keeps a row for each interval.
 
     An interval ends when its time is up or the phase changes, so none lies in two phases.
@@ -44,19 +45,7 @@ class Timeline:
         self._last = Counters(machine)
         self._written_in_interval = np.zeros_like(machine.memory.marks)
         self.written_since_sync = np.zeros_like(machine.memory.marks)
-        self._phase = "steady"
-        self.rows: list[Row] = []
-
-    @property
-    def phase(self) -> str:
-        """What is going on: steady, migrating, blackout or after."""
-        return self._phase
-
-    @phase.setter
-    def phase(self, phase: str) -> None:
-        if phase != self._phase:
-            self.finish()
-            self._phase = phase
+        super().__init__("steady")
 
     def advance(self, until_ps: int, step: Callable[[int], bool] | None = None) -> bool:
         """Let the machine run up to ``until_ps``, by ``step`` if given; False as soon as a step returns False."""

@@ -22,9 +22,8 @@ from vfbench.testbeds.kvm.guest.guest_abi import GUEST_CPU, GUEST_PORT
 from vfbench.testbeds.kvm.guest.program import compile_delivered, compile_hook, compile_main
 from vfbench.testbeds.kvm.host.endpoint import Site
 from vfbench.testbeds.kvm.sys import boot
+from vfbench.testbeds.records_at_start import prepare_application, prepare_driver, random_state
 
-COPYBREAK_BYTES = 256
-"""Packets up to here were copied out (IXGBEVF_RX_HDR_SIZE, 2015)."""
 COPIED_OPTIONS = (
     "rx_size",
     "tx_size",
@@ -32,11 +31,6 @@ COPIED_OPTIONS = (
     "pool_pages",
     "virtqueue_size",
 )
-
-
-def random_state(seed: int, stream: int) -> int:
-    """A seed for one of the run's independent streams of random numbers; never 0."""
-    return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]) | 1
 
 
 def guest_paths(experiment: Experiment) -> list[int]:
@@ -73,18 +67,13 @@ def busy_ticks(site: Site) -> int:
 
 
 def _fill_cpu(site: Site) -> None:
-    experiment, driver = site.experiment, site.experiment.driver
+    experiment = site.experiment
     cpu = record(site, guest_abi.CPU_GPA, GUEST_CPU)
     for name in (*STRUCTURES, *COPIED_OPTIONS):
         cpu[name] = site.host[name]
-    cpu.copybreak_bytes = COPYBREAK_BYTES if driver.rx_mode == "copybreak" else 0
-    cpu.reuse = driver.page_reuse == "flip"
-    cpu.pages_fifo = driver.page_order == "fifo"
-    cpu.refill_batch, cpu.poll_budget = driver.refill_batch, driver.poll_budget
+    prepare_driver(cpu, experiment)
     bind_driver(cpu, experiment.strategy)
     cpu.stops_in_touch = experiment.kvm.clock == "lockstep"
-    cpu.mirror_registers = experiment.migration.vf_state == "self-emulated"
-    cpu.hold_ps = experiment.workload.hold_ns * 1000
     layout = site.layout.queues[0]
     bind_guest(cpu, experiment.strategy, layout, lambda hook, n: site.vm.load(compile_hook(hook, n)))
     cpu.hook_delivered = site.vm.load(compile_delivered(experiment.workload))
@@ -108,10 +97,8 @@ def _fill_port(site: Site) -> None:
 def _fill_application(site: Site) -> None:
     experiment, heap = site.experiment, site.layout.heaps[0]
     application = record(site, guest_abi.APPLICATION_GPA, APPLICATION)
-    application.random = random_state(experiment.seed, 2)
-    application.send_share_65536 = round(65536 * experiment.workload.send_ratio)
     application.heap, application.heap_pages = heap.base, heap.pages
-    experiment.workload.prepare_application(application)
+    prepare_application(application, experiment, 2)
 
 
 def _fill_memory(site: Site) -> None:

@@ -16,15 +16,14 @@ from vfbench.kernels import content_key, kernel
 from vfbench.machine.cpu import store
 from vfbench.machine.driver.application import consume_due, next_due_ps
 from vfbench.machine.driver.poll import poll_one
+from vfbench.machine.driver.quiesce import quiesce
 from vfbench.machine.driver.vf_open import close_vf, open_vf, restore_rings
-from vfbench.machine.driver.vf_transmit import clean_transmitted
 from vfbench.machine.driver.virtio_receive import virtio_refill
 from vfbench.machine.driver.virtio_transmit import virtio_poll_transmitted
 from vfbench.machine.hooks import run_hooks
 from vfbench.machine.memory.guest_memory import CONTENT, PAGE_SHIFT, SENT
-from vfbench.machine.port import PATH_VF
 from vfbench.machine.sides import GUEST
-from vfbench.machine.slots import ARMED, DISARMED, QUIESCE
+from vfbench.machine.slots import ARMED, DISARMED
 from vfbench.machine.wire import APPLICATION
 from vfbench.testbeds.kvm.guest import code
 from vfbench.testbeds.kvm.guest import primitives as _primitives  # noqa: F401 - their overloads
@@ -90,14 +89,6 @@ def write_pages(cpu: Any) -> None:
         cpu.writer_count += 1
         store(cpu, page, CONTENT | SENT | cpu.writer_count)
         cpu.writer_next_ps += cpu.writer_gap_ps
-
-
-@kernel
-def quiesce(cpu: Any, port: Any) -> None:
-    """What a notified driver does last: reclaim completed TX descriptors and let each mechanism come to rest."""
-    if port.path == PATH_VF:
-        clean_transmitted(cpu)
-    run_hooks(cpu, QUIESCE)
 
 
 @kernel

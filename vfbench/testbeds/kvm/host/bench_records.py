@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF
-from vfbench.machine.vf.register_access import reset_registers
 from vfbench.machine.wire import NEVER_PS, SOURCE
-from vfbench.testbeds.kvm.guest.guest import path_of, random_state
+from vfbench.testbeds.kvm.guest.guest import path_of
 from vfbench.testbeds.kvm.host.host_records import BenchRecords, bench_bytes
 from vfbench.testbeds.kvm.host.service import records
-from vfbench.workload import ignore_answers
+from vfbench.testbeds.records_at_start import interrupt_interval_ps, prepare_peer, prepare_port
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -55,7 +54,7 @@ class Bench:
         port = self.records.port
         self.empty_fifo()
         port.path = path
-        port.interrupt_interval_ps = self._interrupt_interval_ps(path)
+        port.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
         port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
 
     def empty_fifo(self) -> None:
@@ -71,44 +70,25 @@ class Bench:
         self.records.port.fifo_limit_frames = min(int(self.records.port.fifo_limit_frames), HELD_UP_FRAMES)
 
     def _prepared_source(self) -> Any:
-        link, workload = self.experiment.link, self.experiment.workload
         source = records(SOURCE)[0]
-        source.ps_per_byte = self._ps_per_byte()
-        source.turnaround_ps = link.peer_turnaround_ns * 1000
-        source.flows = workload.flows
-        source.frames_left = NEVER_PS
-        source.random = random_state(self.experiment.seed, 0)
-        self._kept = workload.prepare(source)
+        self._kept = prepare_peer(source, self.experiment)
         return source
-
-    def _ps_per_byte(self) -> int:
-        return round(8e12 / self.experiment.link.rate_bps)
 
     def _fill_wire(self) -> None:
         wire = self.records.wire
         wire.last_ns = time.monotonic_ns()
         wire.slowdown_1024 = NORMAL_SPEED
+        wire.write_back_timeout_ps = self.profile.picoseconds("descriptor_write_back_timeout")
         wire.seed = self.experiment.seed
         wire.lockstep = int(self.experiment.kvm.clock == "lockstep")
 
     def _fill_port(self) -> None:
-        experiment, port, path = self.experiment, self.records.port, path_of(self.experiment)
-        closed = type(experiment.workload).peer_received is not ignore_answers
+        port, path = self.records.port, path_of(self.experiment)
+        prepare_port(port, self.experiment, self.profile)
         port.path = path
         port.enabled = 1
-        port.interrupt_interval_ps = self._interrupt_interval_ps(path)
-        port.last_interrupt_ps = -NEVER_PS // 2
+        port.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
         port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
-        port.write_back_batch = experiment.device.writeback_batch
-        port.ps_per_byte = self._ps_per_byte()
-        port.iotlb_entries = int(self.profile.value("iotlb_entries"))
-        port.iotlb_iova[:] = -1
-        port.reports_answers = closed
-        port.seen_by_answers = closed or experiment.workload.send_ratio > 0
-        reset_registers(port)
-
-    def _interrupt_interval_ps(self, path: int) -> int:
-        return self.experiment.device.interrupt_interval_ns * 1000 if path == PATH_VF else 0
 
     def _queue_limits(self, path: int) -> tuple[int, int]:
         if path == PATH_VF:

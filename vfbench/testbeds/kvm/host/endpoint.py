@@ -19,6 +19,7 @@ import numpy.typing as npt
 from vfbench.errors import RunFailed
 from vfbench.kernels import Kernel, address_of
 from vfbench.layout import STRUCTURES, lay_out, virtqueue_size
+from vfbench.machine.costs import DESCRIPTOR_WRITE_BACK_TIMEOUT
 from vfbench.machine.memory.faults import OutsideMemoryError, explain_fault
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.machine.vf.registers import QUEUE_REGISTERS
@@ -233,6 +234,8 @@ class Site:
             host[name] = getattr(self, name).ctypes.data
         host.guest_port = self.vm.memory.address + guest_abi.PORT_GPA
         host.has_device = 1
+        host.seed = self.experiment.seed
+        host.cost[DESCRIPTOR_WRITE_BACK_TIMEOUT] = self.bench.wire.write_back_timeout_ps
         fields: Any = HOST.fields
         host.timespec_address = self._hosts.ctypes.data + fields["timespec"][1]
         kernels = type(self.experiment.workload)

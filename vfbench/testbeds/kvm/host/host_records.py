@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from vfbench.machine import sides
+from vfbench.machine.costs import COSTS
 from vfbench.machine.cpu import GUEST_FIELDS, HOST_FIELDS
-from vfbench.machine.port import PORT
-from vfbench.machine.wire import SOURCE
+from vfbench.machine.port import FRAME, PORT
+from vfbench.machine.wire import BATCH_FRAMES, SOURCE
 from vfbench.testbeds.kvm.sys.mapping import map_shared
 
 HOST = np.dtype(
@@ -27,6 +28,9 @@ HOST = np.dtype(
         ("words", "i8"),
         ("structure_bytes", "i8"),
         ("backed_bytes", "i8"),
+        ("cost", "i8", (len(COSTS),)),  # the work itself takes the time: 0 but for the device's own timers
+        ("host_ps", "i8"),  # and so does vhost's
+        ("seed", "i8"),
         ("device_waits", "i8"),  # whoever carries a call out is the device's own thread: it honours it later
         ("memory", "i8"),  # where guest-physical address 0 lies in this process
         # one byte per page, each array with one meaning, set and cleared by plain stores
@@ -66,8 +70,13 @@ WIRE = np.dtype(
         ("lockstep", "i8"),  # both clocks are one, which waits for the guest and for the migration
         ("limit_ps", "i8"),  # in lockstep: how far the migration lets the clock go
         ("settled_ps", "i8"),  # in lockstep: the clock got here, and nothing happens before it goes on
+        ("write_back_timeout_ps", "i8"),  # of the VF's descriptors
         ("seed", "i8"),
         ("sequence", "i8"),
+        # frames on the wire, which no process's device sees before they are in
+        ("incoming_head", "i8"),
+        ("incoming_count", "i8"),
+        ("incoming", FRAME, (BATCH_FRAMES,)),
         ("admitted_ps", "i8"),  # wall clock when the first frame was admitted after `admit_watch` was set
         ("admit_watch", "i8"),
     ]

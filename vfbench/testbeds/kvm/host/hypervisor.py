@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from vfbench.kernels import call_hook, kernel
-from vfbench.machine import hooks
 from vfbench.machine import host as machine_host
 from vfbench.machine.host import queue_invalidation
 from vfbench.machine.iommu import hypervisor as iommu_hypervisor
-from vfbench.machine.iommu import iotlb
 from vfbench.machine.memory.faults import check_address, check_page
 from vfbench.machine.oracle.oracle import (
     NOTHING,
@@ -84,11 +82,6 @@ def argument(host: Any, address: int) -> int:
 
 
 # -- what mechanisms may do here
-
-# The device's translation and what mechanisms do at its writes are the model's: they read the guest's memory through
-# the record's `words`.
-for _same in (iotlb.walk, iotlb.translate, iotlb.is_packet_memory, hooks.dma_written):
-    implementation(_same, HOST)(_same)
 
 
 @implementation(machine_host.host_load, HOST)
@@ -260,12 +253,12 @@ def take_note(host: Any, wire: Any, port: Any, register: int) -> None:
 
 
 @kernel
-def take_interrupt(wire: Any, port: Any) -> int:
+def take_interrupt(host: Any, wire: Any, port: Any) -> int:
     """INTERRUPT if the queue's interrupt is due, else 0.
 
     It is not waited for where the wire's clock stands still.
     """
-    if port.interrupt_pending == 0 or (port.interrupt_ps > wire.time_ps and not is_held_up(wire, port)):
+    if port.interrupt_pending == 0 or (port.interrupt_ps > wire.time_ps and not is_held_up(host, wire, port)):
         return 0
     port.last_interrupt_ps = port.interrupt_ps
     port.interrupt_pending = 0
@@ -282,9 +275,9 @@ def take_transmit_interrupt(port: Any) -> int:
 
 
 @kernel
-def take_interrupts(wire: Any, port: Any) -> int:
+def take_interrupts(host: Any, wire: Any, port: Any) -> int:
     """What woke a guest that slept: one of the two, both, or neither."""
-    return take_interrupt(wire, port) | take_transmit_interrupt(port)
+    return take_interrupt(host, wire, port) | take_transmit_interrupt(port)
 
 
 @kernel
@@ -297,7 +290,7 @@ def idle(host: Any, wire: Any, port: Any) -> int:
         if has_work(host, wire, port):
             break
         sleep_us(IDLE_STEP_US)
-    return take_interrupts(wire, port)
+    return take_interrupts(host, wire, port)
 
 
 @kernel
@@ -329,7 +322,7 @@ def serve_idle(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> int
     if not wire.lockstep:
         return idle(host, wire, port)
     sleep_till_work(host, wire, source, frames, port)
-    return 0 if host.leaves else take_interrupts(wire, port)
+    return 0 if host.leaves else take_interrupts(host, wire, port)
 
 
 @kernel

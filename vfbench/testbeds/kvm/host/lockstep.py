@@ -19,6 +19,7 @@ from vfbench.testbeds.kvm.host.merge import bring_wire_to, device_turn
 from vfbench.testbeds.kvm.host.peer import (
     has_work,
     is_held_up,
+    is_on_the_way,
     monotonic_ns,
     next_frames,
     show_time,
@@ -59,16 +60,16 @@ def settle(host: Any, wire: Any, asked: int) -> None:
 @kernel
 def act(host: Any, wire: Any, port: Any) -> None:
     """The device does all that it can do at this instant."""
-    while host.has_device and device_turn(host, wire, port):
-        pass
+    if host.has_device:
+        device_turn(host, wire, port)
 
 
 @kernel
 def step(host: Any, wire: Any, source: Any, frames: Any, port: Any, until_ps: int) -> None:
     """Time passes up to ``until_ps`` or to what comes before it, a frame or a write-back, and the device acts."""
     next_frames(host, wire, source, frames, port, until_ps)
-    if port.incoming_head < port.incoming_count:
-        until_ps = min(until_ps, port.incoming[port.incoming_head].arrival_ps)
+    if is_on_the_way(wire):
+        until_ps = min(until_ps, wire.incoming[wire.incoming_head].arrival_ps)
     if port.enabled and port.unwritten:
         until_ps = min(until_ps, port.write_back_due_ps)
     bring_wire_to(host, wire, source, frames, port, max(until_ps, wire.time_ps))
@@ -85,7 +86,7 @@ def pass_exit(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> None
         asked = host.asked
         if may_go_on(host, wire):
             step(host, wire, source, frames, port, min(until_ps, wire.limit_ps))
-            if is_held_up(wire, port):
+            if is_held_up(host, wire, port):
                 return
         elif is_commanded(host):
             return

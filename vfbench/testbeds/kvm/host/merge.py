@@ -6,10 +6,15 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.hooks import host_work
+from vfbench.machine.iommu.iotlb import honour_invalidations
 from vfbench.machine.port import PATH_VF
-from vfbench.testbeds.kvm.host.peer import admit_due, next_frames, pass_time
-from vfbench.testbeds.kvm.host.vf_device import vf_turn
-from vfbench.testbeds.kvm.host.vhost_worker import vhost_turn
+from vfbench.machine.vf.device import vf_advance
+from vfbench.machine.virtio.vhost import vhost_advance
+from vfbench.testbeds.kvm.host import guest_ram  # noqa: F401  its primitives, before the device is compiled
+from vfbench.testbeds.kvm.host.peer import admit_due, is_held_up, next_frames, pass_time
+
+AHEAD_OF_WIRE_PS = 10**9
+"""Enough for a write-back that has begun, and for a ring of frames to send."""
 
 
 @kernel
@@ -18,16 +23,33 @@ def bring_wire_to(host: Any, wire: Any, source: Any, frames: Any, port: Any, unt
     total, admitted = 0, 1
     while admitted:
         next_frames(host, wire, source, frames, port, until_ps)
-        admitted = admit_due(wire, port, until_ps)
+        admitted = admit_due(host, wire, port, until_ps)
         total += admitted
     pass_time(host, wire, port, until_ps)
     return total
 
 
 @kernel
+def descriptors_used(port: Any) -> tuple[int, int, int, int]:
+    """How far the device has come in each of its rings."""
+    return port.rx_head, port.tx_head, port.vhost_rx_seen, port.vhost_tx_seen
+
+
+@kernel
 def device_turn(host: Any, wire: Any, port: Any) -> int:
-    """The VF's turn, or vhost's, then that of the mechanisms' threads; returns how many frames were moved."""
-    moved = vf_turn(host, wire, port) if port.path == PATH_VF else vhost_turn(host, wire, port)
+    """The VF's turn, or vhost's, then that of the mechanisms' threads; returns whether anything moved."""
+    before = descriptors_used(port)
+    if host.invalidations != host.invalidations_seen:
+        # A guest waits for that, and the VF itself looks only when it next translates.
+        honour_invalidations(host, port)
+    if port.path == PATH_VF:
+        # Where the wire's clock waits for the guest, the guest must not have to wait for the device's.
+        ahead_ps = AHEAD_OF_WIRE_PS if is_held_up(host, wire, port) else 0
+        vf_advance(host, port, wire.time_ps + ahead_ps, False)
+    else:
+        # A kick ends in the kernel: the worker looks whenever it has its turn.
+        port.vhost_tx_sleeps = 0
+        vhost_advance(host, port, wire.time_ps + 1, False)
     if not host.work_held:
         host_work(host, wire.time_ps)
-    return moved
+    return int(descriptors_used(port) != before)

@@ -1,9 +1,9 @@
 """The peer on a real wire: the workload's frames, at the distances that it says, on the wall clock.
 
 Where guest code is emulated no guest keeps up with a wire of 2015. Then the wire's clock is slowed down:
-arrivals, hold times and interrupts keep their proportions, and while the port is full the clock stands
-still, as a peer does that honours pause frames (IEEE 802.3, annex 31B). The migration and the guest's own
-writes go by the wall clock.
+arrivals, hold times and interrupts keep their proportions, and while the port has no room for the next frame
+the clock stands still, as a peer does that honours pause frames (IEEE 802.3, annex 31B). The migration and the
+guest's own writes go by the wall clock.
 
 In lockstep there is one clock for all, and no wall clock has a part in it: see ``lockstep``.
 """
@@ -15,7 +15,9 @@ from typing import Any
 from numba import types
 
 from vfbench.kernels import call_hook, kernel
-from vfbench.machine.vf.device import admit
+from vfbench.machine.port import PATH_VF
+from vfbench.machine.vf.device import take_in
+from vfbench.machine.vf.registers import RDT
 from vfbench.testbeds.kvm.guest.guest_abi import (
     ARGUMENT_0,
     ARGUMENT_1,
@@ -45,19 +47,25 @@ def sleep_us(us: int) -> None:
 
 
 @kernel
-def is_full(port: Any) -> bool:
-    """Whether the next frame on the wire finds no room."""
-    length_bytes = port.incoming[port.incoming_head].length
-    return port.enabled and (
-        port.fifo_bytes + length_bytes > port.fifo_limit_bytes
-        or port.fifo_tail - port.fifo_head >= port.fifo_limit_frames
-    )
+def is_on_the_way(wire: Any) -> bool:
+    """Whether a frame is on the wire."""
+    return wire.incoming_head < wire.incoming_count
 
 
 @kernel
-def is_held_up(wire: Any, port: Any) -> bool:
+def has_room(host: Any, wire: Any, port: Any) -> bool:
+    """Whether the next frame on the wire finds room, and on a VF, which drops where there is none, a descriptor."""
+    waiting = port.fifo_tail - port.fifo_head
+    if port.path == PATH_VF and ((port.register[RDT] - port.rx_head) & (host.rx_size - 1)) <= waiting:
+        return False
+    length_bytes = wire.incoming[wire.incoming_head].length
+    return port.fifo_bytes + length_bytes <= port.fifo_limit_bytes and waiting < port.fifo_limit_frames
+
+
+@kernel
+def is_held_up(host: Any, wire: Any, port: Any) -> bool:
     """Whether a frame waits for room that has to be waited for."""
-    return wire.waits_for_room and port.incoming_head < port.incoming_count and is_full(port)
+    return wire.waits_for_room and is_on_the_way(wire) and port.enabled and not has_room(host, wire, port)
 
 
 @kernel
@@ -68,7 +76,7 @@ def has_work(host: Any, wire: Any, port: Any) -> bool:
     """
     due_ps = load_i64(host.memory + ARGUMENT_0)
     return (
-        (port.interrupt_pending and (port.interrupt_ps <= wire.time_ps or is_held_up(wire, port)))
+        (port.interrupt_pending and (port.interrupt_ps <= wire.time_ps or is_held_up(host, wire, port)))
         or port.tx_interrupt_pending
         or load_i64(host.memory + COMMAND) != NO_COMMAND
         or wire.wall_ps >= load_i64(host.memory + ARGUMENT_1)
@@ -91,8 +99,8 @@ def next_time_ps(host: Any, wire: Any) -> int:
 @kernel
 def pass_time(host: Any, wire: Any, port: Any, until_ps: int) -> None:
     """Bring the wire's clock up to ``until_ps``, or to the frame that is held up, and show it."""
-    if is_held_up(wire, port):
-        until_ps = min(until_ps, port.incoming[port.incoming_head].arrival_ps)
+    if is_held_up(host, wire, port):
+        until_ps = min(until_ps, wire.incoming[wire.incoming_head].arrival_ps)
     wire.time_ps = max(wire.time_ps, until_ps)
     if wire.lockstep:
         wire.wall_ps = wire.time_ps
@@ -107,44 +115,45 @@ def show_time(host: Any, wire: Any) -> None:
 
 
 @kernel
-def put_on_wire(wire: Any, frames: Any, port: Any) -> None:
+def put_on_wire(wire: Any, frames: Any) -> None:
     """The frames of a batch, numbered, on their way to the port."""
     for i in range(frames.count):
-        frame = port.incoming[i]
+        frame = wire.incoming[i]
         frame.arrival_ps = frame.ready_ps = frames.arrival_ps[i]
         frame.sequence = wire.sequence
         frame.length = frames.length[i]
         frame.flow = frames.flow[i]
         frame.tag = frames.tag[i]
         wire.sequence += 1
-    port.incoming_head = 0
-    port.incoming_count = frames.count
+    wire.incoming_head = 0
+    wire.incoming_count = frames.count
 
 
 @kernel
 def next_frames(host: Any, wire: Any, source: Any, frames: Any, port: Any, until_ps: int) -> None:
     """Once the last batch is in, ask the workload for the frames that start before ``until_ps``."""
-    if port.incoming_head < port.incoming_count:
+    if is_on_the_way(wire):
         return
     for i in range(port.answers):
         call_hook(host.peer_received, source, port.answer_ps[i], port.answer_length[i], port.answer_flow[i])
     port.answers = 0
     frames.count = 0
     call_hook(host.arrivals, source, frames, until_ps)
-    put_on_wire(wire, frames, port)
+    put_on_wire(wire, frames)
 
 
 @kernel
-def admit_due(wire: Any, port: Any, until_ps: int) -> int:
+def admit_due(host: Any, wire: Any, port: Any, until_ps: int) -> int:
     """Frames whose last bit is in by ``until_ps`` go into the FIFO, or are lost; returns how many."""
     count = 0
     while (
-        port.incoming_head < port.incoming_count
-        and port.incoming[port.incoming_head].arrival_ps <= until_ps
-        and not is_held_up(wire, port)
+        is_on_the_way(wire)
+        and wire.incoming[wire.incoming_head].arrival_ps <= until_ps
+        and not is_held_up(host, wire, port)
     ):
         port.rx_offered += 1
-        admit(port)
+        wire.incoming_head += 1
+        take_in(port, wire.incoming[wire.incoming_head - 1])
         count += 1
         if wire.admit_watch and port.fifo_tail != port.fifo_head:
             wire.admit_watch = 0

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed
-from vfbench.testbeds.counting import PortCounters, Row, interval_row
+from vfbench.testbeds.counting import PortCounters, interval_row
+from vfbench.testbeds.phases import Phased
 
 if TYPE_CHECKING:
     from vfbench.testbeds.kvm.host.host_records import BenchRecords
@@ -25,7 +26,7 @@ class Counters(PortCounters):
         self.wall_ns = int(bench.wire.last_ns)  # when the wire's clock was last moved
 
 
-class Timeline:
+class Timeline(Phased):
     """Picoseconds since the run began: the wall clock's, without the time for which it was held.
 
     In lockstep they are the wire's, which go no further than somebody sleeps here; nobody wakes up before nothing
@@ -40,8 +41,7 @@ class Timeline:
         self._held_ps: int | None = None
         self._held_total_ps = 0
         self._began_ns = time.monotonic_ns()
-        self._phase = "warm-up"
-        self.rows: list[Row] = []
+        super().__init__("warm-up")
         self._zero_ps = 0
         self._last: Counters | None = None
 
@@ -56,17 +56,6 @@ class Timeline:
     def counters(self) -> Counters:
         """The port's counters now."""
         return Counters(self._bench, self.now_ps)
-
-    @property
-    def phase(self) -> str:
-        """What is going on: warm-up, steady, migrating, blackout or after. No interval lies in two of them."""
-        return self._phase
-
-    @phase.setter
-    def phase(self, phase: str) -> None:
-        if phase != self._phase:
-            self.finish()
-            self._phase = phase
 
     def begin(self, phase: str) -> None:
         """The warm-up is over: intervals from here on."""

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vfbench.kernels import address_of
-from vfbench.machine.costs import COSTS, IOTLB_MISS
-from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PORT
-from vfbench.machine.vf.register_access import reset_registers
-from vfbench.machine.wire import APPLICATION, BATCH_FRAMES, FRAMES, LONGEST_FRAME_BYTES, NEVER_PS, SOURCE
+from vfbench.machine.costs import IOTLB_MISS
+from vfbench.machine.port import PATH_VF, PORT
+from vfbench.machine.wire import APPLICATION, BATCH_FRAMES, FRAMES, NEVER_PS, SOURCE
 from vfbench.strategy import linux_guest
 from vfbench.testbeds.qemu.device.payload import HEADER_BYTES
 from vfbench.testbeds.qemu.device.records import (
@@ -25,7 +24,12 @@ from vfbench.testbeds.qemu.device.records import (
 )
 from vfbench.testbeds.qemu.device.wire import NORMAL_SPEED, WIRE, turn
 from vfbench.testbeds.qemu.vfio.virtual_function import MOST_QUEUES
-from vfbench.workload import ignore_answers
+from vfbench.testbeds.records_at_start import (
+    costs_ps,
+    prepare_application,
+    prepare_peer,
+    prepare_port,
+)
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -50,32 +54,10 @@ def frame_headers() -> bytes:
     return ethernet + ip + struct.pack("!HHHH", 0, RECEIVE_PORT, 0, 0)
 
 
-def cost_of(profile: Profile, name: str) -> int:
-    """A cost in ps, a rate as ps per KiB."""
-    if name.endswith("_rate"):
-        return round(1024 * profile.picoseconds_per_byte(name))
-    return profile.picoseconds(name)
-
-
-def random_state(seed: int, stream: int) -> int:
-    """A seed for one of the run's independent streams of random numbers; never 0."""
-    return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)[0]) | 1
-
-
 def prepared_source(experiment: Experiment) -> tuple[Any, tuple[Any, ...]]:
     """The peer's record at the start of a run, and what must outlive it."""
     source = np.zeros(1, dtype=SOURCE).view(np.recarray)[0]
-    source.ps_per_byte = ps_per_byte(experiment)
-    source.turnaround_ps = experiment.link.peer_turnaround_ns * 1000
-    source.flows = experiment.workload.flows
-    source.frames_left = LEDGER_FRAMES
-    source.random = random_state(experiment.seed, 0)
-    return source, experiment.workload.prepare(source)
-
-
-def ps_per_byte(experiment: Experiment) -> int:
-    """Of the guest's link."""
-    return round(8e12 / experiment.link.rate_bps)
+    return source, prepare_peer(source, experiment, LEDGER_FRAMES)
 
 
 def offered_per_s(experiment: Experiment) -> float:
@@ -116,7 +98,7 @@ class Peer:
         for index in range(len(self.devices)):
             self._fill_device(self.devices[index], index)
             self._fill_port(self.ports[index])
-        self._fill_application()
+        prepare_application(self._application, experiment, 2)
         self._fill_wire(slowdown)
         self.turn()
 
@@ -205,7 +187,7 @@ class Peer:
     # -- records at the start
 
     def _fill_device(self, device: Any, index: int) -> None:
-        device.cost[:] = [cost_of(self._profile, name) for name in COSTS]
+        device.cost[:] = costs_ps(self._profile)
         if not linux_guest(self._experiment.strategy).guest_iommu:
             device.cost[IOTLB_MISS] = 0
         device.ledger, device.ledger_frames = self.ledger.ctypes.data, LEDGER_FRAMES
@@ -215,31 +197,9 @@ class Peer:
         device.rx_size = device.tx_size = 1
 
     def _fill_port(self, port: Any) -> None:
+        prepare_port(port, self._experiment, self._profile)
         port.path = PATH_VF
-        port.host_ring_frames = int(self._profile.value("host_nic_ring"))
-        port.tap_queue_frames = int(self._profile.value("tap_queue"))
-        port.last_interrupt_ps = -NEVER_PS // 2
-        port.fifo_limit_bytes = int(self._profile.value("fifo"))
-        port.fifo_limit_frames = FIFO_FRAMES
-        port.write_back_batch = self._experiment.device.writeback_batch
-        port.line_ps_per_byte = port.ps_per_byte = ps_per_byte(self._experiment)
-        port.host_backlog_ps = port.host_ring_frames * LONGEST_FRAME_BYTES * port.line_ps_per_byte
-        port.slowdown_1024[:] = 1024
-        port.iotlb_entries = int(self._profile.value("iotlb_entries"))
-        port.iotlb_iova[:] = -1
-        port.reports_answers = int(self._closed)
         port.seen_by_answers = 1
-        reset_registers(port)
-
-    @property
-    def _closed(self) -> bool:
-        return type(self._experiment.workload).peer_received is not ignore_answers
-
-    def _fill_application(self) -> None:
-        workload = self._experiment.workload
-        self._application.random = random_state(self._experiment.seed, 2)
-        self._application.send_share_65536 = round(workload.send_ratio * 65536)
-        workload.prepare_application(self._application)
 
     def _fill_wire(self, slowdown: float) -> None:
         workload = type(self._experiment.workload)
