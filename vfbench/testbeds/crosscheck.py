@@ -69,6 +69,9 @@ VARIANTS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+COMPARABLE = ("ok", "not-converged")
+"""States of runs that came to their end."""
+
 Run = Callable[["Experiment"], "Outcome"]
 
 
@@ -125,7 +128,10 @@ def dirty_pages(outcome: Outcome) -> list[int]:
 
 
 def differences(model: Outcome, kvm: Outcome) -> Iterator[str]:
-    """What the two disagree on, in words."""
+    """What the two disagree on, in words; a run that broke agrees with nothing."""
+    for name, each in (("model", model), ("kvm", kvm)):
+        if each.state not in COMPARABLE:
+            yield f"{name} {each.state}: {each.reason}"
     if model.state != kvm.state:
         yield f"state {model.state}, {kvm.state}"
     if len(model.rounds) != len(kvm.rounds):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from vfbench.options import Options, experiments
 from vfbench.records.damage import KINDS
 from vfbench.settings import Qemu
+from vfbench.testbeds.crosscheck import COMPARABLE
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -136,7 +137,11 @@ def crosscheck(plan: list[tuple[Variant, Experiment]], on_model: Run, on_qemu: R
 
 def compared(model: Outcome, real: Outcome) -> Iterator[Row]:
     """The counts that both have."""
-    yield Row("pre-copy", model.state, real.state, model.state == real.state)
+    came_to_an_end = {model.state, real.state} <= {*COMPARABLE}
+    one_said, other_said = (
+        f"{each.state} ({each.reason})" if each.reason else each.state for each in (model, real)
+    )
+    yield Row("pre-copy", one_said, other_said, came_to_an_end and model.state == real.state)
     for what, column in (("maps a packet", "iommu_maps"), ("unmaps a packet", "iommu_unmaps")):
         one, other = (_per_packet(each, each.measures.get(column)) for each in (model, real))
         yield _close(what, one, other, MAPS_TOLERANCE, FEW_MAPS)

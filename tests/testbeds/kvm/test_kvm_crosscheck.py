@@ -98,3 +98,11 @@ def test_in_lockstep_a_busy_host_changes_nothing(strategy: str) -> None:
     with a_busy_host():
         busy = counted(kvm.run(in_lockstep, profile, lambda *_: None))
     assert quiet == busy
+
+
+def test_two_runs_that_broke_do_not_agree() -> None:
+    broken = Outcome("failed", "the destination closed the connection")
+    assert list(differences(broken, broken)) == [
+        "model failed: the destination closed the connection",
+        "kvm failed: the destination closed the connection",
+    ]
