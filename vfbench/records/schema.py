@@ -209,6 +209,18 @@ INTEGRITY = _columns(
     ("packets_phantom", "int64", "packets", "deliveries from a descriptor that no packet was written for"),
     ("dma_faults", "int64", "", "device accesses refused because the address was not mapped"),
     ("stale_pages_payload", "int64", "pages", "packet pages that differ at the destination at the stop"),
+    (
+        "stale_pages_held",
+        "int64",
+        "pages",
+        "of the packet pages, those with a packet that the guest still had, or had not taken yet",
+    ),
+    (
+        "stale_pages_free",
+        "int64",
+        "pages",
+        "of the packet pages, those without: posted to the device, or free",
+    ),
     ("stale_pages_descriptor", "int64", "pages", "ring pages that differ at the destination at the stop"),
     ("stale_pages_other", "int64", "pages", "any other pages that differ at the destination at the stop"),
     ("pages_compared", "int64", "pages", "pages compared between source and destination at the stop"),

@@ -76,10 +76,17 @@ def test_an_answer_that_never_came_is_lost():
 
 
 def test_a_page_that_differs_is_of_a_ring_or_of_a_packet_or_of_something_else():
-    comparison = {"differs": np.array([1, 2, 3, 9]), "device_wrote": np.array([1, 2, 7]), "compared": 16}
+    comparison = {
+        "differs": np.array([1, 2, 3, 4, 5, 9]),
+        "device_wrote": np.array([1, 2, 4, 5, 7]),
+        "held": np.array([4, 7]),
+        "compared": 16,
+    }
     row = memories(comparison, [2])
     assert row == {
-        "stale_pages_payload": 1,
+        "stale_pages_payload": 3,
+        "stale_pages_held": 1,
+        "stale_pages_free": 2,
         "stale_pages_descriptor": 1,
         "stale_pages_other": 2,
         "pages_compared": 16,

@@ -1,5 +1,6 @@
 """A process that dies is found out at once, and by name."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +37,14 @@ def test_a_death_at_the_very_end_is_found_too(processes):
         server.kill()
         server.wait()
     assert watch.died == "the VF's server was ended by SIGKILL"
+
+
+def test_one_that_is_stopped_and_does_not_go_on_has_died_too(processes):
+    guest, server = processes.values()
+    with Watch(processes, (guest,)) as watch:
+        server.send_signal(signal.SIGSTOP)
+        guest.wait(10)
+    assert watch.died == "the VF's server was stopped by a signal and did not go on"
 
 
 def test_where_all_live_nobody_died(processes):

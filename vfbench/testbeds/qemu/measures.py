@@ -99,14 +99,19 @@ def integrity(counts: Counts, landed: npt.NDArray[np.int64], verdict: GuestVerdi
 
 
 def memories(comparison: dict[str, Any] | None, rings: list[int]) -> Row:
-    """How the two memories differed at the stop, by what the pages were."""
+    """How the two memories differed at the stop, by what the pages were: a ring's, a packet's (the guest has it, or is
+    done with it and the page is posted or free), or another of the kernel's.
+    """
     if comparison is None:
         return {}
     differs = set(comparison["differs"].tolist())
     ring = differs & set(rings)
     payload = (differs - ring) & set(comparison["device_wrote"].tolist())
+    held = payload & set(comparison["held"].tolist())
     return {
         "stale_pages_payload": len(payload),
+        "stale_pages_held": len(held),
+        "stale_pages_free": len(payload) - len(held),
         "stale_pages_descriptor": len(ring),
         "stale_pages_other": len(differs) - len(ring) - len(payload),
         "pages_compared": comparison["compared"],

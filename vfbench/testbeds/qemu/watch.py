@@ -5,15 +5,22 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 LOOK_S = 0.2
+LONGEST_STOP_S = 1.0
+STOPPED = ("T", "t")
+"""States of a process in /proc/PID/stat (proc_pid_stat(5)): stopped by a signal, by a tracer."""
 
 
 class Watch:
     """A context around the processes, by name: the first to end is ``died``, and the ``guests`` are ended then.
+
+    A process that was stopped (SIGSTOP, or a debugger) and does not go on within a second has died as well.
 
     Whoever waits for a guest's answer is so released, with an error of his own; ``died`` says what it was about.
     """
@@ -24,6 +31,7 @@ class Watch:
         self._processes, self._guests = processes, guests
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
+        self._stopped_s: dict[str, float] = {}
         self.died: str | None = None
 
     def __enter__(self) -> Self:
@@ -40,10 +48,20 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_S):
-            if self._note_death():
+            if self._note_death() or self._note_stop():
                 for guest in self._guests:
-                    guest.terminate()
+                    guest.kill()
                 return
+
+    def _note_stop(self) -> bool:
+        now = time.monotonic()
+        for name, process in self._processes.items():
+            if not is_stopped(process.pid):
+                self._stopped_s.pop(name, None)
+            elif now - self._stopped_s.setdefault(name, now) > LONGEST_STOP_S:
+                self.died = f"{name} was stopped by a signal and did not go on"
+                return True
+        return False
 
     def _note_death(self) -> bool:
         for name, process in self._processes.items():
@@ -52,6 +70,15 @@ class Watch:
                 self.died = f"{name} {how_it_ended(code)}"
                 return True
         return False
+
+
+def is_stopped(process: int) -> bool:
+    """Whether the process stands still because somebody stopped it."""
+    try:
+        after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2]
+    except OSError:
+        return False
+    return after_name.split()[0] in STOPPED
 
 
 def how_it_ended(code: int) -> str:

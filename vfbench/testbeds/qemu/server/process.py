@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vfbench.errors import UserError
+from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.testbeds.qemu.server.peer import GUEST_MAC, PLACES, PORTS, Peer
 from vfbench.testbeds.qemu.server.place import Place, Tracking
 from vfbench.testbeds.qemu.vfio.dma_map import memory_of_process
@@ -52,6 +53,7 @@ class Server:
         self._selector = SelectSelector()
         self._peer = Peer(order.experiment, order.profile, order.slowdown)
         self._places: dict[str, Place] = {}
+        self._hold_ps = round(order.experiment.workload.hold_ns * 1000 * order.slowdown)
         self._took_ps = 0
         self._longest_gap_ps = 0
         for index, name in enumerate(PLACES):
@@ -214,7 +216,9 @@ class Server:
         return self._peer.landed()
 
     def compare(self, source: int, target: int) -> dict[str, Any]:
-        """The memories of the two QEMUs with these process IDs, page by page: which differ, which the device wrote."""
+        """The memories of the two QEMUs with these process IDs, page by page: which differ, which the device wrote,
+        and which hold a packet that the guest is not done with.
+        """
         memories = [memory_of_process(process).pages for process in (source, target)]
         differs = np.concatenate(
             [
@@ -225,8 +229,16 @@ class Server:
         return {
             "differs": np.flatnonzero(differs),
             "device_wrote": np.flatnonzero(self._places["source"].ever_written),
+            "held": self._held_pages(),
             "compared": len(differs),
         }
+
+    def _held_pages(self) -> Any:
+        """Pages with a packet that the application still keeps, or that the driver has not taken yet."""
+        place, landed_ps, _ = self._peer.landed()
+        kept_from_ps = min(self._peer.now_ps - self._hold_ps, self._took_ps)
+        places = place[(place >= 0) & (landed_ps >= kept_from_ps)]
+        return np.unique(places // PAGE_BYTES)
 
 
 def main() -> None:
