@@ -10,7 +10,7 @@ seed gives the same frames on any machine. Frame lengths are in bytes and includ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -194,6 +194,10 @@ class Workload:
 
     def input_frames(self, source: Any) -> int | None:
         """Frames in one pass of the input, once ``source`` is prepared; None without an input."""
+        return None
+
+    def frame_contents(self) -> Sequence[bytes] | None:
+        """What the frames of one pass of the input hold, without FCS, in order; None: who sends them makes it up."""
         return None
 
     def prepare(self, source: Any) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfbench.captures import Capture, content_sha256, read_capture
+from vfbench.captures.contents import read_frames
 from vfbench.errors import UserError
 from vfbench.kernels import kernel
 from vfbench.machine.memory.words import load_word
@@ -129,9 +130,7 @@ class Pcap(Workload):
     def prepare(self, source: Any) -> tuple[Any, ...]:
         path = shown(self.capture or SHIPPED_CAPTURE)
         capture = self._read(path)
-        wanted = (
-            capture.received if self.direction == "received" else np.ones(len(capture.length), dtype=np.bool_)
-        )
+        wanted = self._wanted(capture)
         time_ns, flow = capture.time_ns[wanted], capture.flow[wanted]
         length = np.maximum(capture.length[wanted] + FCS_BYTES, LEAST_FRAME_BYTES)
         if not len(length):
@@ -148,6 +147,21 @@ class Pcap(Workload):
         source.next_ps = 0
         source.scratch[ROUND_PS], source.scratch[LOOPED] = round_ps, self.loop
         return (table,)
+
+    def frame_contents(self) -> list[bytes]:
+        """Each frame of a round without its FCS, of the length that `prepare` gives it."""
+        path = self.capture or SHIPPED_CAPTURE
+        wanted = self._wanted(self._read(shown(path)))
+        frames = [frame for frame, is_wanted in zip(read_frames(path), wanted, strict=True) if is_wanted]
+        cut = [
+            piece for frame in frames for piece in _pieces(frame, self.segment_bytes or LONGEST_FRAME_BYTES)
+        ]
+        return [frame.ljust(LEAST_FRAME_BYTES - FCS_BYTES, b"\0") for frame in cut]
+
+    def _wanted(self, capture: Capture) -> NDArray[np.bool_]:
+        if self.direction == "received":
+            return capture.received
+        return np.ones(len(capture.length), dtype=np.bool_)
 
     def _read(self, path: str) -> Capture:
         capture = read_capture(self.capture or SHIPPED_CAPTURE)
@@ -218,6 +232,14 @@ class Pcap(Workload):
         wire_bytes = np.cumsum(length + WIRE_OVERHEAD_BYTES)
         begins = np.concatenate([[0], wire_bytes[:-1]])
         return np.rint(begins * (round_ps / float(wire_bytes[-1]))).astype(np.int64), round_ps
+
+
+def _pieces(frame: bytes, limit_bytes: int) -> list[bytes]:
+    """What the NIC's segmentation makes of a frame: its header before each piece."""
+    if len(frame) + FCS_BYTES <= limit_bytes:
+        return [frame]
+    header, room = frame[:HEADER_BYTES], limit_bytes - HEADER_BYTES - FCS_BYTES
+    return [header + frame[at : at + room] for at in range(HEADER_BYTES, len(frame), room)]
 
 
 def _renumbered(flow: NDArray[np.int64]) -> NDArray[np.int64]:

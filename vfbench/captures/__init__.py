@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
@@ -20,7 +21,7 @@ from vfbench.captures import cache
 from vfbench.captures.compressed import unfolded
 from vfbench.captures.defects import Defect, NoCapture
 from vfbench.captures.formats import HEAD_BYTES, refused
-from vfbench.captures.packets import Capture, Columns
+from vfbench.captures.packets import KEPT_BYTES, Capture, Columns, Packet
 from vfbench.captures.pcap import is_pcap, pcap_packets
 from vfbench.captures.pcapng import MAGIC, pcapng_packets
 from vfbench.captures.stream import Stream
@@ -81,15 +82,18 @@ def _parse(file: BufferedReader, name: str) -> Capture:
 
 
 def _read_into(columns: Columns, stream: Stream, packed: str) -> None:
+    for packet in packets_of(stream, packed):
+        columns.add(packet)
+
+
+def packets_of(stream: Stream, packed: str, kept_bytes: int = KEPT_BYTES) -> Iterator[Packet]:
+    """The packets of either format with their first ``kept_bytes``; NoCapture for a file of another."""
     head = stream.peek(HEAD_BYTES)
     if head.startswith(MAGIC):
-        packets = pcapng_packets(stream)
-    elif is_pcap(head[:4]):
-        packets = pcap_packets(stream)
-    else:
-        raise refused(head, packed)
-    for packet in packets:
-        columns.add(packet)
+        return pcapng_packets(stream, kept_bytes)
+    if is_pcap(head[:4]):
+        return pcap_packets(stream, kept_bytes)
+    raise refused(head, packed)
 
 
 def _remedy(defect: Defect, good: int) -> str:

@@ -107,16 +107,21 @@ def header_bytes(data: bytes, link: Link) -> int:
     return link.header_bytes
 
 
+def ethertype(data: bytes, link: Link) -> int:
+    """What follows the link header, as Ethernet calls it; 0 where that is not known."""
+    at = header_bytes(data, link)
+    if link.protocol_at is None:
+        return {4: _IPV4, 6: _IPV6}.get(data[at] >> 4 if len(data) > at else 0, 0)
+    where = link.protocol_at + at - link.header_bytes
+    kind = int.from_bytes(data[where : where + 2], "big")
+    return _OF_PPP.get(kind, kind) if link.is_ppp else kind
+
+
 def flow_key(data: bytes, link: Link) -> bytes:
     """What tells flows apart: addresses, protocol and ports; only what was captured of them."""
     at = header_bytes(data, link)
-    if link.protocol_at is None:
-        kind = {4: _IPV4, 6: _IPV6}.get(data[at] >> 4 if len(data) > at else 0, 0)
-    else:
-        where = link.protocol_at + at - link.header_bytes
-        kind = int.from_bytes(data[where : where + 2], "big")
-        if link.is_ppp:
-            kind = _OF_PPP.get(kind, kind)
+    kind = ethertype(data, link)
+    if link.protocol_at is not None:
         while kind in _VLAN_TAGS and at + 4 <= len(data):
             kind = int.from_bytes(data[at + 2 : at + 4], "big")
             at += 4

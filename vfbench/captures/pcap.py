@@ -56,8 +56,8 @@ def is_pcap(magic: bytes) -> bool:
     return len(magic) == 4 and any(struct.unpack(order, magic)[0] in _MAGICS for order in ("<I", ">I"))
 
 
-def pcap_packets(stream: Stream) -> Iterator[Packet]:
-    """The packets of a savefile; Defect where they are not sane."""
+def pcap_packets(stream: Stream, kept_bytes: int = KEPT_BYTES) -> Iterator[Packet]:
+    """The packets of a savefile with their first ``kept_bytes``; Defect where they are not sane."""
     header = _header(stream)
     form = struct.Struct(header.order + "4I")
     ns_per_tick = 10**9 // header.ticks_per_s
@@ -72,7 +72,7 @@ def pcap_packets(stream: Stream) -> Iterator[Packet]:
         captured, length = header.lengths(first, second)
         if captured > MAX_PACKET_BYTES:
             raise Defect(f"its captured length {captured} is more than {MAX_PACKET_BYTES} bytes")
-        data = stream.read(min(captured, KEPT_BYTES))
+        data = stream.read(min(captured, kept_bytes))
         if not stream.skip(captured - len(data)):
             raise cut_short(start)
         time_ns = seconds * 10**9 + ticks * ns_per_tick

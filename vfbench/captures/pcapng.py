@@ -90,7 +90,7 @@ class _Section:
             )
         )
 
-    def packet(self, kind: int, body: bytes) -> Packet:
+    def packet(self, kind: int, body: bytes, kept_bytes: int) -> Packet:
         """The packet of a block."""
         claim = self._claim(kind, body)
         if claim.interface >= len(self.interfaces):
@@ -111,7 +111,7 @@ class _Section:
             if kind == _ENHANCED_PACKET
             else 0
         )
-        data = body[claim.at : claim.at + min(claim.captured, KEPT_BYTES)]
+        data = body[claim.at : claim.at + min(claim.captured, kept_bytes)]
         fcs_bytes = flags >> 5 & 15 or interface.fcs_bytes
         way = flags & 3 if flags & 3 != 3 else UNKNOWN
         return Packet(data, time_ns, claim.captured, claim.length, fcs_bytes, interface.link_type, way)
@@ -146,8 +146,8 @@ def _ticks_per_s(resolution: int) -> int:
     return 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
 
 
-def pcapng_packets(stream: Stream) -> Iterator[Packet]:
-    """The packets of all sections; Defect where they are not sane."""
+def pcapng_packets(stream: Stream, kept_bytes: int = KEPT_BYTES) -> Iterator[Packet]:
+    """The packets of all sections with their first ``kept_bytes``; Defect where they are not sane."""
     section: _Section | None = None
     others = 0
     while True:
@@ -168,7 +168,7 @@ def pcapng_packets(stream: Stream) -> Iterator[Packet]:
             if kind == _INTERFACE:
                 section.describe(body)
             elif kind in _LEAST_BODY:
-                yield section.packet(kind, body)
+                yield section.packet(kind, body, kept_bytes)
                 continue
         others += 1
         if others > MAX_OTHER_BLOCKS:

@@ -102,6 +102,17 @@ def test_virtio_net_logs_what_it_writes():
     assert outcome.measures["packets_sent_corrupted"] == 0
 
 
+def test_a_captures_frames_arrive_as_they_were_recorded():
+    options = Options(["dummy-write"], "pcap", ["pcap.hold=5ms"], testbed="qemu")
+    outcome = run(
+        asked_for(options, STRATEGIES, WORKLOADS)[0], load_profile("xeon-82599"), lambda fraction, phase: None
+    )
+    measures = outcome.measures
+    assert measures["packets_delivered"] > 500
+    assert measures["packets_corrupted"] == 0
+    assert measures["packets_delivered"] + measures["packets_lost"] == measures["packets_offered"]
+
+
 def killed_in(phase, pick):
     """Kill a process of a run in one of its phases; what the run said, and what it left behind."""
     a_run = one_run.Run(experiment("untracked"), load_profile("xeon-82599"), lambda fraction, name: None)

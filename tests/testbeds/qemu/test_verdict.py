@@ -35,6 +35,8 @@ def verdict(seen, offered, counters=COUNTERS, **stale):
         "foreign": 0,
         "short": 0,
         "answered": 4,
+        "port": 9000,
+        "socket_drops": 0,
         "seen": seen,
         **stale,
     }
@@ -61,6 +63,13 @@ def test_every_frame_is_in_one_class():
     named = ("fifo", "descriptor", "blackout", "reset", "dma", "ring", "socket")
     assert row["packets_lost"] == sum(row[f"packets_lost_{name}"] for name in named) == 6
     assert row["packets_offered"] == 20
+
+
+def test_of_a_packet_socket_its_own_drops_count_and_not_udps():
+    found = verdict("ff", 8, port=0, socket_drops=2)
+    assert found.dropped == 2 + sum(
+        COUNTERS[name] for name in COUNTERS if name.startswith("rx_") and name != "rx_packets"
+    )
 
 
 def test_more_stale_packets_than_landed_are_duplicates():

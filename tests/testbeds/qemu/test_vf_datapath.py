@@ -9,8 +9,9 @@ from support.fake_qemu import BUFFERS, RX_RING, FakeDriver, FakeQemu
 
 from vfbench.experiment import Experiment
 from vfbench.profiles import load_profile
+from vfbench.testbeds.qemu.device.capture import GUEST_MAC
 from vfbench.testbeds.qemu.server.dirty_log import DirtyLog
-from vfbench.testbeds.qemu.server.peer import GUEST_MAC, PORTS, Peer
+from vfbench.testbeds.qemu.server.peer import PORTS, Peer
 from vfbench.testbeds.qemu.vfio.connection import Connection
 from vfbench.testbeds.qemu.vfio.dma_map import DmaMap
 from vfbench.testbeds.qemu.vfio.virtual_function import MOST_QUEUES, VirtualFunction

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from vfbench.linux_guest import LinuxGuest, merged
 from vfbench.strategy import backends, linux_guest
+from vfbench.testbeds.qemu.boot.cpio import plain_file
 from vfbench.testbeds.qemu.boot.guest import Guest, load_modules
 from vfbench.testbeds.qemu.boot.initramfs import initramfs
 from vfbench.testbeds.qemu.boot.setup import GuestSetup
-from vfbench.testbeds.qemu.server.peer import GUEST_IP, GUEST_MAC, PEER_IP, PEER_MAC, RECEIVE_PORT
+from vfbench.testbeds.qemu.device.capture import GUEST_IP, GUEST_MAC, PEER_IP, PEER_MAC, Contents
+from vfbench.testbeds.qemu.server.peer import RECEIVE_PORT
 from vfbench.testbeds.qemu.server.place import VF_SOCKET, VHOST_SOCKET
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ LOG_MAC = "02:00:00:00:00:77"
 INTERFACE = "eth0"
 APPLICATION = "application"
 INITRAMFS = "initramfs"
+FRAMES_FILE = "frames"
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,12 @@ def queue_size_of(experiment: Experiment) -> int:
     return next((each["virtqueue_size"] for each in fields if "virtqueue_size" in each), DEFAULT_VIRTQUEUE)
 
 
-def write_initramfs(parts: Parts, folder: Path, way: LinuxGuest) -> Path:
-    """The guest's whole user space, with the drivers that ``way`` needs."""
+def write_initramfs(parts: Parts, folder: Path, way: LinuxGuest, experiment: Experiment) -> Path:
+    """The guest's whole user space, with the drivers that ``way`` needs, and of a capture's frames their hashes."""
     path = folder / INITRAMFS
-    path.write_bytes(initramfs(parts, modules_of(way), agent=True))
+    frames = experiment.workload.frame_contents()
+    hashes = (plain_file(FRAMES_FILE, Contents(frames).hashes.tobytes()),) if frames else ()
+    path.write_bytes(initramfs(parts, modules_of(way), agent=True, extra=hashes))
     return path
 
 
@@ -159,7 +164,8 @@ def bring_up(guest: Guest, way: LinuxGuest) -> None:
 def start_programs(guest: Guest, experiment: Experiment, hold_us: int) -> None:
     """The application, which keeps each packet for ``hold_us``, and the guest's other work."""
     workload = experiment.workload
-    guest.ask(f"agent app {RECEIVE_PORT} {hold_us}")
+    by_content = f"agent frames {INTERFACE} {hold_us}"
+    guest.ask(f"if test -f /{FRAMES_FILE}; then {by_content}; else agent app {RECEIVE_PORT} {hold_us}; fi")
     if workload.dirty_rate_pages_per_s:
         guest.ask(f"agent dirty {workload.working_set_bytes} {workload.dirty_rate_pages_per_s}")
 

@@ -104,7 +104,7 @@ class Run:
         refuse_without_memory(experiment.qemu.memory_bytes, guests=2)
         self._slowdown = slowdown_of(experiment, self._accelerator.name)
         self._folder = resources.enter_context(run_folder())
-        guests.write_initramfs(self._parts, self._folder, self._way)
+        guests.write_initramfs(self._parts, self._folder, self._way, experiment)
         setups = [
             guests.setup_of(experiment, self._parts, self._way, self._accelerator, self._folder, place)
             for place in (guests.SOURCE, guests.TARGET)

@@ -58,7 +58,9 @@ def read_report(report: dict[str, Any], counters: dict[str, int], offered: int) 
     bits = np.unpackbits(seen, bitorder="little")[:offered].astype(np.bool_)
     good[: len(bits)] = bits
     stale = {kind: int(report[kind]) for kind in STALE_KINDS}
-    dropped = counters["udp_errors"] + sum(counters[name] for name in _DROPS)
+    # A packet socket takes frames before UDP sees them, so it is its own drops that count (port 0: it has none).
+    by_protocol = counters["udp_errors"] if report["port"] else int(report["socket_drops"])
+    dropped = by_protocol + sum(counters[name] for name in _DROPS)
     return GuestVerdict(good, stale, int(report["answered"]), dropped, counters)
 
 

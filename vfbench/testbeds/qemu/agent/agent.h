@@ -26,6 +26,7 @@ int collect(void);
 
 int receive(unsigned port, int echo);               /* packets.c */
 int apply(unsigned port, u64 hold_us);               /* application.c */
+int apply_to_frames(const char *interface, u64 hold_us); /* frames.c */
 int hold_frames(const char *interface);
 int dirty(u64 bytes, u64 pages_per_s);              /* memory.c */
 int attach_xdp(const char *interface, int write);   /* xdp.c */

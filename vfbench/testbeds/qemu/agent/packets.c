@@ -178,15 +178,21 @@ static int zero_words(const u8 *from, int bytes) {
     return found;
 }
 
+/* Every frame that the interface receives, from now on; -1 if there is none. */
+static int open_packet_socket(const char *interface) {
+    int handle = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL_)), room = BUFFER_BYTES, yes = 1;
+    struct link_address own = {.family = AF_PACKET, .protocol = htons(ETH_P_ALL_), .index = if_nametoindex(interface)};
+    setsockopt(handle, SOL_SOCKET, SO_RCVBUFFORCE_, &room, sizeof room);
+    setsockopt(handle, SOL_PACKET_, PACKET_IGNORE_OUTGOING_, &yes, sizeof yes);
+    return handle < 0 || !own.index || bind(handle, (void *)&own, sizeof own) ? -1 : handle;
+}
+
 int hold_frames(const char *interface) {
     char name[32];
     u32 counted[2] = {0};
     socklen_t size = sizeof counted;
-    int handle = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL_)), room = BUFFER_BYTES, yes = 1, bytes;
-    struct link_address own = {.family = AF_PACKET, .protocol = htons(ETH_P_ALL_), .index = if_nametoindex(interface)};
-    setsockopt(handle, SOL_SOCKET, SO_RCVBUFFORCE_, &room, sizeof room);
-    setsockopt(handle, SOL_PACKET_, PACKET_IGNORE_OUTGOING_, &yes, sizeof yes);
-    if (handle < 0 || !own.index || bind(handle, (void *)&own, sizeof own)) return failed(interface);
+    int handle = open_packet_socket(interface), bytes;
+    if (handle < 0) return failed(interface);
     snprintf(name, sizeof name, "raw-%s", interface);
     if (!in_background(name)) return 0;
     wait_for_input(-1);

@@ -20,6 +20,7 @@ from vfbench.machine.oracle import oracle
 from vfbench.machine.sides import DEVICE as DEVICE_SIDE
 from vfbench.machine.sides import implementation
 from vfbench.machine.vf import device as vf
+from vfbench.testbeds.qemu.device.capture import write_captured
 from vfbench.testbeds.qemu.device.payload import FCS_BYTES, write_frame
 from vfbench.testbeds.qemu.device.records import (
     LEDGER_ANSWER,
@@ -157,8 +158,11 @@ def is_guest_memory(device: Any, address: int) -> bool:
 def write_packet(device: Any, address: int, length_bytes: int, sequence: int, time_ps: int) -> None:
     """DMA of packet ``sequence`` to the buffer at ``address``; the ledger takes down where and when."""
     entry = device.ledger + 8 * LEDGER_WORDS * (sequence % device.ledger_frames)
-    flow, answer_bytes = load_word(entry, LEDGER_FLOW), load_word(entry, LEDGER_ANSWER)
-    write_frame(device.guest_ram + address, device.headers, length_bytes, sequence, flow, answer_bytes)
+    if device.contents_frames != 0:
+        write_captured(device, device.guest_ram + address, sequence)
+    else:
+        flow, answer_bytes = load_word(entry, LEDGER_FLOW), load_word(entry, LEDGER_ANSWER)
+        write_frame(device.guest_ram + address, device.headers, length_bytes, sequence, flow, answer_bytes)
     store_word(entry, LEDGER_PLACE, address + 1)
     store_word(entry, LEDGER_LANDED_PS, time_ps)
     mark_page(device, address)

@@ -38,6 +38,9 @@ DEVICE = np.dtype(
         # frames
         ("ledger", "i8"),  # LEDGER_WORDS words for each sequence number
         ("ledger_frames", "i8"),
+        ("contents", "i8"),  # a capture's frames, and offset and length of each
+        ("contents_table", "i8"),
+        ("contents_frames", "i8"),  # 0: frames are made up
         ("headers", "i8"),  # Ethernet, IPv4 and UDP of a received frame
         ("tx_frame", "i8"),  # a frame of the guest's, gathered from its descriptors
         ("tx_bytes", "i8"),

@@ -13,6 +13,7 @@ from vfbench.machine.costs import IOTLB_MISS
 from vfbench.machine.port import PATH_VF, PORT
 from vfbench.machine.wire import APPLICATION, BATCH_FRAMES, FRAMES, NEVER_PS, SOURCE
 from vfbench.strategy import linux_guest
+from vfbench.testbeds.qemu.device.capture import GUEST_IP, GUEST_MAC, PEER_IP, PEER_MAC, Contents
 from vfbench.testbeds.qemu.device.payload import HEADER_BYTES
 from vfbench.testbeds.qemu.device.records import (
     DEVICE,
@@ -39,8 +40,6 @@ PLACES = ("source", "target")
 PORTS = MOST_QUEUES + 1
 """Of each place: the VF's queue pairs, then virtio-net's."""
 LEDGER_FRAMES = 1 << 21
-GUEST_MAC, PEER_MAC = bytes.fromhex("020000000001"), bytes.fromhex("020000000099")
-GUEST_IP, PEER_IP = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 RECEIVE_PORT = 9000
 SAMPLE_FRAMES, SAMPLE_PS, SAMPLE_LONGEST_PS = 256, 10**6, 10**15
 """How many frames a workload's rate is taken from, and in which stretch of its clock they are looked for."""
@@ -95,6 +94,8 @@ class Peer:
         self._frames = np.zeros(1, dtype=FRAMES).view(np.recarray)[0]
         self._application = np.zeros(1, dtype=APPLICATION).view(np.recarray)[0]
         self.wire = np.zeros(1, dtype=WIRE).view(np.recarray)[0]
+        frames = experiment.workload.frame_contents()
+        self._contents = Contents(frames) if frames else None
         for index in range(len(self.devices)):
             self._fill_device(self.devices[index], index)
             self._fill_port(self.ports[index])
@@ -191,6 +192,8 @@ class Peer:
         if not linux_guest(self._experiment.strategy).guest_iommu:
             device.cost[IOTLB_MISS] = 0
         device.ledger, device.ledger_frames = self.ledger.ctypes.data, LEDGER_FRAMES
+        if self._contents is not None:
+            self._contents.give_to(device)
         device.headers = self._headers.ctypes.data
         device.tx_frame = self._tx_frames[index].ctypes.data
         device.high_memory = NEVER_PS

@@ -19,7 +19,8 @@ import numpy as np
 
 from vfbench.errors import UserError
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
-from vfbench.testbeds.qemu.server.peer import GUEST_MAC, PLACES, PORTS, Peer
+from vfbench.testbeds.qemu.device.capture import GUEST_MAC
+from vfbench.testbeds.qemu.server.peer import PLACES, PORTS, Peer
 from vfbench.testbeds.qemu.server.place import Place, Tracking
 from vfbench.testbeds.qemu.vfio.dma_map import memory_of_process
 from vfbench.testbeds.qemu.vfio.virtual_function import MOST_QUEUES, VirtualFunction
