@@ -47,3 +47,22 @@ def test_a_row_is_red_when_it_misses_white_while_it_waits_and_green_when_it_meet
     marks = [line.split("|")[1].strip() for line in lines if line.startswith("| :")]
     assert marks == [":red_circle:", ":white_circle:", ":green_circle:"]
     assert lines[-1].startswith("Run on today: 1 of 3 goals met")
+
+
+def test_readme_and_reading_say_how_many_rows_meet_their_goal():
+    """The figures of the page; whoever writes it anew has to say so there."""
+    page = (DOCS / "published.md").read_text(encoding="utf-8")
+    met, of = re.search(r": (\d+) of (\d+) goals met", page).groups()
+    readme = " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+    reading = " ".join((DOCS / "reading.md").read_text(encoding="utf-8").split())
+    assert f"of {of} published results {met} come out within 25 %" in readme
+    waiting = sum(entry.take == "pending" for entry in ENTRIES.values())
+    assert f"{met} within it, {int(of) - int(met) - waiting} missed, and {waiting} that wait" in reading
+
+
+def test_a_row_that_missed_names_what_is_lacking():
+    red = [
+        name for name in ENTRIES if f"| :red_circle: | `{name}`" in (DOCS / "published.md").read_text("utf-8")
+    ]
+    assert len(red) > 10
+    assert [name for name in red if not ENTRIES[name].explains] == []

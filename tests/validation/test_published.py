@@ -67,6 +67,22 @@ def test_a_loss_of_nothing_misses_a_published_loss():
     assert row(BY_NAME["iotlb-wall"], 0.0).met is False
 
 
+def test_what_one_step_is_charged_is_the_sum_of_its_costs():
+    found = predicted(BY_NAME["first-store-splits"])
+    profile = load_profile("modern-25g")
+    assert found.predicted == profile.picoseconds("write_fault") / 1000
+    begins = predicted(BY_NAME["logging-begins"]).predicted
+    per_gib_ns = profile.picoseconds("log_start_per_gib") + profile.picoseconds("log_clear_call")
+    assert begins == pytest.approx(128 * per_gib_ns / 1e9)
+
+
+def test_costs_are_added_up_for_the_rows_that_say_so_and_no_others():
+    for entry in ENTRIES:
+        assert (entry.charged is not None) == (entry.take == "costs")
+        for cost in entry.charged.costs if entry.charged else ():
+            assert cost in load_profile(entry.charged.profile).figures
+
+
 def test_every_row_has_the_same_goal_whatever_the_prediction():
     rows = [row(entry, value) for entry in ENTRIES for value in (None, 0.0, entry.high, 1e9)]
     assert {(each.goal, each.limit) for each in rows} == {("relative", 0.25)}

@@ -11,11 +11,12 @@ from typing import Any, Final, Literal
 from vfbench.experiment import DEFAULT_PROFILE
 from vfbench.untrusted import read_toml, shown
 
-Take = Literal["value", "ratio", "loss", "share", "pending"]
+Take = Literal["value", "ratio", "loss", "share", "costs", "pending"]
 
 FILE: Final = Path(__file__).with_name("results.toml")
-RUNS: Final[Mapping[str, int]] = {"value": 1, "ratio": 2, "loss": 2, "share": 3, "pending": 0}
-"""How many runs each way of taking the figure needs; what is pending waits for its mechanism."""
+RUNS: Final[Mapping[str, int]] = {"value": 1, "ratio": 2, "loss": 2, "share": 3, "costs": 0, "pending": 0}
+"""How many runs each way of taking the figure needs; what is pending waits for its mechanism, and `costs` adds up what
+the machine charges for the one step that was measured."""
 GOAL: Final = 0.25
 """The largest relative error that meets a row's goal: one figure for every row, fixed before any of them is run."""
 
@@ -28,6 +29,14 @@ class Run:
     workload: str
     settings: tuple[str, ...]
     profile: str
+
+
+@dataclass(frozen=True)
+class Charged:
+    """What the machine charges for one step: times of a profile, in nanoseconds once added up."""
+
+    profile: str
+    costs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class Published:
     measure: str
     times: float
     runs: tuple[Run, ...]
+    charged: Charged | None
     needs: str
     explains: str
 
@@ -84,14 +94,22 @@ def _entry(table: Mapping[str, Any]) -> Published:
         measure=table.get("measure", ""),
         times=table.get("times", 1.0),
         runs=runs,
+        charged=_charged(table),
         needs=table.get("needs", ""),
         explains=table.get("explains", ""),
     )
     if len(runs) != RUNS[entry.take]:
         raise ValueError(f"{entry.name}: {entry.take} takes {RUNS[entry.take]} runs, not {len(runs)}")
+    if (entry.charged is not None) != (entry.take == "costs"):
+        raise ValueError(f"{entry.name}: charged says which costs are added up, and only for take = costs")
     if (entry.needs != "") != (entry.take == "pending"):
         raise ValueError(f"{entry.name}: needs says what a pending row waits for, and only that")
     return entry
+
+
+def _charged(table: Mapping[str, Any]) -> Charged | None:
+    stated = table.get("charged")
+    return None if stated is None else Charged(stated.get("profile", DEFAULT_PROFILE), tuple(stated["costs"]))
 
 
 def relative_error(predicted: float, observed: float) -> float:

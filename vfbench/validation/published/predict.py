@@ -86,7 +86,9 @@ def commands_of(
         yield entry.name
         for run in entry.runs:
             yield f"    {command_line(experiment_of(run, strategies, workloads))}"
-        if not entry.runs:
+        if entry.charged is not None:
+            yield f"    no run: {' + '.join(entry.charged.costs)} of the profile {entry.charged.profile}"
+        elif not entry.runs:
             yield f"    not modelled yet: {entry.needs}"
 
 
@@ -100,5 +102,14 @@ def _taken(entry: Published, found: list[float]) -> float | None:
             return 1 - found[0] / found[1]
         case "share":
             return entry.times * (found[0] - found[1]) / (found[2] - found[1])
+        case "costs":
+            return entry.times * _charged_ns(entry)
         case "pending":
             return None
+
+
+def _charged_ns(entry: Published) -> float:
+    if entry.charged is None:
+        raise ValueError(f"{entry.name}: no costs to add up")
+    profile = load_profile(entry.charged.profile)
+    return sum(profile.picoseconds(cost) for cost in entry.charged.costs) / 1000
