@@ -10,6 +10,7 @@ from strategies.emulated_iommu import EmulatedIommu
 from strategies.fenced_dummy_write import FencedDummyWrite
 from strategies.hybrid import Hybrid
 from strategies.iommu_dirty_bits import IommuDirtyBits
+from strategies.post_copy import PostCopy
 from strategies.ring_inspection import RingInspection
 from strategies.shadow_virtqueue import ShadowVirtqueue
 from strategies.standby_failover import StandbyFailover
@@ -32,6 +33,7 @@ ALL_STRATEGIES = (
     BounceBuffers,
     CooperativeIommu,
     RingInspection,
+    PostCopy,
     FencedDummyWrite,
     Hybrid,
 )

@@ -284,6 +284,30 @@ class DirtySource(Mechanism):
 
 
 @dataclass(frozen=True)
+class Postponing(Mechanism):
+    """A mechanism that lets the guest run before its memory has come (the verbs `postpone_rest`, `fetch_rest`)."""
+
+    @property
+    def fault_costs(self) -> tuple[str, str]:
+        """What a processor and a device pay for a page that is absent, its way apart; `""` for no such device."""
+        raise NotImplementedError
+
+    @property
+    def queue_cost(self) -> str:
+        """How many bytes a page that is asked for waits behind: a figure, `""` for none."""
+        return ""
+
+    @property
+    def loses_source(self) -> bool:
+        """Whether the source dies before all has come."""
+        return False
+
+    def ahead(self, view: HostView) -> Pages:
+        """Pages that may not be absent."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
 class DeviceState:
     """What a variant driver saves and loads of each of several VFs."""
 

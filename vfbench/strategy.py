@@ -67,6 +67,12 @@ class Migration(Protocol):
     def copy_rest(self) -> None:
         """Sync every dirty source a last time and copy all that is pending, withheld pages included."""
 
+    def postpone_rest(self) -> None:
+        """Leave memory behind (post-copy): everything is absent but what may not be, and the guest may run on."""
+
+    def fetch_rest(self) -> None:
+        """Copy what was postponed while the guest runs and fetches what it meets; over when all has come."""
+
     def transfer_vf_state(self) -> None:
         """Save the VF's state at the source and restore it, register by register, at the destination (S1, S2)."""
 

@@ -16,6 +16,7 @@ from strategies import (
     DmaApiMarking,
     FencedDummyWrite,
     IommuDirtyBits,
+    PostCopy,
     RingInspection,
     ShadowVirtqueue,
 )
@@ -93,6 +94,8 @@ TODAY: dict[str, tuple[type[Strategy], dict[str, Any], dict[str, Any], dict[str,
         {},
         {"reset": False},
     ),
+    "19 a device let loose on absent memory": (PostCopy, {"rate_bps": 10**9}, {}, {"device": "let-loose"}),
+    "20 a source that dies": (PostCopy, {}, {}, {"source_dies": True}),
     "18 a relay that logs nothing": (ShadowVirtqueue, {"rate_bps": SLOW}, {}, {"logs": False}),
 }
 

@@ -22,6 +22,7 @@ from vfbench.machine.costs import (
     TOUCH_CACHED,
     TOUCH_UNCACHED,
 )
+from vfbench.machine.memory.absent import ABSENT_FIELDS, await_page
 from vfbench.machine.memory.faults import check_address, check_structure
 from vfbench.machine.memory.guest_memory import (
     BLOCK_BYTES,
@@ -140,6 +141,7 @@ CPU = np.dtype(
         ("kicks", "i8"),
         ("interrupts", "i8"),
         ("race", RACE, (RACES,)),
+        *ABSENT_FIELDS,
         ("race_last_ps", "i8"),  # no dummy write is under way from then on
         ("cost", "i8", (len(COSTS),)),
     ]
@@ -176,12 +178,14 @@ def mark_stored(cpu: Any, address: int) -> None:
 @kernel
 def model_load(cpu: Any, address: int) -> int:
     check_address(cpu, address)
+    await_page(cpu, address)
     return load_word(cpu.words, word_index(cpu, address))
 
 
 @kernel
 def model_store(cpu: Any, address: int, value: int) -> None:
     check_address(cpu, address)
+    await_page(cpu, address)
     mark_stored(cpu, address)
     store_word(cpu.words, word_index(cpu, address), value)
 
@@ -189,12 +193,14 @@ def model_store(cpu: Any, address: int, value: int) -> None:
 @kernel
 def model_load_field(cpu: Any, address: int) -> int:
     check_structure(cpu, address)
+    await_page(cpu, address)
     return load_word(cpu.words + address, 0)
 
 
 @kernel
 def model_store_field(cpu: Any, address: int, value: int) -> None:
     check_structure(cpu, address)
+    await_page(cpu, address)
     mark_stored(cpu, address)
     store_word(cpu.words + address, 0, value)
 
@@ -241,6 +247,7 @@ def race_index(word: int) -> int:
 def model_dummy_write(cpu: Any, address: int, atomic: int, cached: int) -> None:
     """Read a byte and write it back. Not atomic, a DMA write between the two is undone for that byte."""
     check_address(cpu, address)
+    await_page(cpu, address)
     started_ps = cpu.clock_ps
     word = word_index(cpu, address)
     old = load_word(cpu.words, word)
@@ -276,6 +283,7 @@ def model_copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
     for first in (target, source):
         check_address(cpu, first)
         check_address(cpu, first + length_bytes - 1)
+        await_page(cpu, first)
     to, begin = word_index(cpu, target), word_index(cpu, source)
     for block in range((length_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT):
         store_word(cpu.words, to + block, load_word(cpu.words, begin + block))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed
+from vfbench.mechanism import Postponing
 from vfbench.strategy import backends
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Script:
         devices = [each.device for each in self._backends.values()]
         self._verbs = verbs
         self._name = strategy.name
+        self._postpones = any(isinstance(each, Postponing) for each in strategy.mechanisms)
         self._has_vf = "vf" in devices
         self._vf_plugged = self._has_vf
         self._has_standby = len(devices) > 1
@@ -39,6 +41,8 @@ class Script:
             )
         if not self._after("resume"):
             raise self._failure("migrate()'s end", "resume() is missing: the guest runs nowhere")
+        if self._after("postpone_rest") and not self._after("fetch_rest"):
+            raise self._failure("migrate()'s end", "fetch_rest() is missing: memory was left behind")
         if self._has_vf and not self._has_standby and not self._vf_plugged:
             raise self._failure("migrate()'s end", "plug_vf() is missing: the guest has no device")
 
@@ -84,12 +88,29 @@ class Script:
         )
         self._verbs.copy_rest()
 
+    def postpone_rest(self) -> None:
+        self._require(
+            "postpone_rest",
+            (self._postpones, "none of its mechanisms has absent memory"),
+            self._needs("stop_device"),
+            self._needs("pause_guest"),
+            self._before("copy_rest"),
+            self._before("postpone_rest"),
+        )
+        self._verbs.postpone_rest()
+
+    def fetch_rest(self) -> None:
+        self._require(
+            "fetch_rest", self._needs("postpone_rest"), self._needs("resume"), self._before("fetch_rest")
+        )
+        self._verbs.fetch_rest()
+
     def transfer_vf_state(self) -> None:
         self._require(
             "transfer_vf_state",
             (self._has_vf and self._vf_plugged, "there is no VF whose state could be transferred"),
             self._needs("stop_device"),
-            self._needs("copy_rest"),
+            self._memory_moved(),
             self._before("transfer_vf_state"),
             self._at_source(),
         )
@@ -107,7 +128,7 @@ class Script:
     def resume(self) -> None:
         self._require(
             "resume",
-            self._needs("copy_rest"),
+            self._memory_moved(),
             self._needs("stop_device"),
             self._before("resume"),
             (not self._vf_plugged or self._after("transfer_vf_state"), "the VF's state was not transferred"),
@@ -156,6 +177,10 @@ class Script:
 
     def _needs(self, verb: str) -> tuple[bool, str]:
         return self._after(verb), f"it comes before {verb}()"
+
+    def _memory_moved(self) -> tuple[bool, str]:
+        """The rest was copied, or left behind on purpose."""
+        return self._after("copy_rest") or self._after("postpone_rest"), "it comes before copy_rest()"
 
     def _before(self, verb: str) -> tuple[bool, str]:
         return not self._after(verb), f"it comes after {verb}()"

@@ -62,6 +62,7 @@ CAPABILITIES: Final[Mapping[str, Capability]] = MappingProxyType(
         # the hypervisor
         "parallel_load": Capability("flag", "hypervisor that loads device states in parallel (multifd)"),
         "post_copy": Capability("flag", "post-copy"),
+        "post_copy_vf": Capability("flag", "post-copy of a guest with an assigned VF"),
         "post_copy_preempt": Capability("flag", "post-copy with a channel for urgent pages"),
         "failover": Capability("flag", "guest that fails over from a VF to virtio-net by itself"),
     }

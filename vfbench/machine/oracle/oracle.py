@@ -11,6 +11,7 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.cpu import after_races, word_index
+from vfbench.machine.memory.absent import await_page
 from vfbench.machine.memory.faults import check_address
 from vfbench.machine.memory.guest_memory import (
     BLOCK_BYTES,
@@ -142,6 +143,7 @@ def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes
     sequence = sent.sequence
     check_address(cpu, address)
     check_address(cpu, address + LONGEST_FRAME_BYTES - 1)
+    await_page(cpu, address)
     if sequence == NOTHING:
         earlier = content_sequence(load_word(cpu.words, word_index(cpu, address)))
         if earlier == NOTHING:

@@ -14,6 +14,7 @@ from vfbench.machine.cpu import after_races, word_index
 from vfbench.machine.hooks import dma_written
 from vfbench.machine.iommu.iotlb import is_packet_memory, translate
 from vfbench.machine.iommu.table import READ, WRITE
+from vfbench.machine.memory.absent import device_waits
 from vfbench.machine.memory.faults import check_structure
 from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, CONTENT, SENT
 from vfbench.machine.memory.words import load_word, store_word
@@ -97,10 +98,12 @@ def dma_occupancy_ps(cpu: Any, port: Any, length_bytes: int) -> int:
 @kernel
 def translated_buffer(cpu: Any, port: Any, slot: int) -> int:
     """Where the descriptor of ``slot`` points, in guest-physical memory, or less than 0."""
-    iova = dma_load(cpu, port.rx_base + (slot << DESCRIPTOR_SHIFT))
+    descriptor = port.rx_base + (slot << DESCRIPTOR_SHIFT)
+    port.rx_free_ps += device_waits(cpu, descriptor)
+    iova = dma_load(cpu, descriptor)
     misses = port.iotlb_misses
     address = translate(cpu, port, iova, WRITE)
-    port.rx_free_ps += (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
+    port.rx_free_ps += (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS] + device_waits(cpu, address)
     return address if is_packet_memory(cpu, address) else -1
 
 
@@ -305,9 +308,10 @@ def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
     command = dma_load(cpu, descriptor + 8)
     misses = port.iotlb_misses
     address = translate(cpu, port, iova, READ)
+    waits_ps = device_waits(cpu, address)
     port.busy_ps[WIRE] += (tx_length(command) + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
     port.moderated_bytes += tx_length(command)
-    port.tx_free_ps = time_ps + (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
+    port.tx_free_ps = time_ps + (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS] + waits_ps
     if is_packet_memory(cpu, address) and is_packet_memory(cpu, address + tx_length(command) - 1):
         first = load_word(cpu.words, word_index(cpu, address))
         whole = frame_is_whole(cpu, address, tx_length(command), first)
@@ -329,6 +333,7 @@ def next_sent_ps(cpu: Any, port: Any) -> int:
     if not port.enabled or cpu.dma_held:
         return NEVER_PS
     descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
+    port.tx_free_ps += device_waits(cpu, descriptor)
     length_bytes = tx_length(dma_load(cpu, descriptor + 8))
     begin_ps = max(port.tx_free_ps, port.tx_ready_ps + cpu.cost[DMA_LATENCY])
     return begin_ps + (length_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte

@@ -74,11 +74,14 @@ def measures(
     machine: Machine, migration: ModelMigration, timeline: Timeline, counters: tuple[Counters, ...]
 ) -> Row:
     """The row of ``runs``. ``counters``: steady begins, steady ends, migration ends, run ends."""
+    moved = moving(migration, min(int(port.longest_gap_ps) for port in machine.ports))
+    if migration.ended_ps is not None:
+        moved["total_time_ms"] = (migration.ended_ps - migration.started_ps) / 1e9
     return {
         **speed(machine, counters),
         **events(*counters[:2]),
         **churn(timeline),
-        **moving(migration, min(int(port.longest_gap_ps) for port in machine.ports)),
+        **moved,
         **integrity(machine.ports, migration),
         "input_frames": machine.experiment.workload.input_frames(machine.source),
     }

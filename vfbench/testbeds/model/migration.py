@@ -26,6 +26,7 @@ from vfbench.migration.precopy import NotConverged, Precopy, precopy_of
 from vfbench.migration.vf_state import StateCost, driver_state_cost, state_cost
 from vfbench.strategy import backends
 from vfbench.testbeds.binding import Sources
+from vfbench.testbeds.model.post_copy import PostCopy
 from vfbench.testbeds.model.sender import ModelSender
 from vfbench.testbeds.model.view import ModelView
 
@@ -60,6 +61,9 @@ class ModelMigration:
         self._paused_ps: int | None = None
         self.started_ps = machine.now_ps
         self.resumed_ps: int | None = None
+        self.ended_ps: int | None = None
+        """When all memory was there, where the guest ran before."""
+        self._post_copy: PostCopy | None = None
         self.part_ps = dict.fromkeys(PARTS, 0)
         self.vcpu_pause_ps: int | None = None
         self.precopy: Precopy | None = None
@@ -137,6 +141,16 @@ class ModelMigration:
             self.sender.final_sync()
         with self._part("final_copy"):
             self.sender.send_all()
+
+    def postpone_rest(self) -> None:
+        self._post_copy = PostCopy(self._machine, self.sender)
+        with self._part("final_copy"):
+            self._post_copy.send_ahead()
+
+    def fetch_rest(self) -> None:
+        if self._post_copy is not None:
+            self.comparison = self._post_copy.fetch_rest()
+        self.ended_ps = self.now_ps
 
     def transfer_vf_state(self) -> None:
         cost = self._state_cost()
@@ -316,10 +330,13 @@ class ModelMigration:
         if self._machine.memory is self.sender.target:
             return
         self._timeline.harvest()
-        self.comparison = compare(self._machine.memory, self.sender.target, self._machine.layout)
+        if self._post_copy is None:
+            self.comparison = compare(self._machine.memory, self.sender.target, self._machine.layout)
         self._remap(int(np.count_nonzero(self._machine.memory.marks & MAPPED)))
         self.sender.target.marks[:] = 0
         self._machine.move_to(self.sender.target)
+        if self._post_copy is not None:
+            self._post_copy.begin()
 
     def _vf(self) -> Backend:
         """The backend that can be unplugged."""

@@ -79,6 +79,11 @@ class ModelSender:
         """Pages known to be mapped for the device, where the strategy wants them to wait."""
         return int(np.count_nonzero(self._machine.memory.marks & MAPPED)) if self.skips_mapped else 0
 
+    def postpone_all(self) -> None:
+        """Everything is pending, and nobody need know what is written."""
+        self._set_pending(np.ones(len(self._pending), np.bool_))
+        self._transfer.cold_pages = self._machine.layout.cold_pages
+
     def start_log(self) -> None:
         self._pending[:] = 1
         self._transfer.pending_pages = len(self._pending)
@@ -86,6 +91,28 @@ class ModelSender:
         self._set_logging(1)
         self._timeline.advance(self.now_ps + self._log_start_ps())
         self._clear_log()
+
+    @property
+    def pending(self) -> npt.NDArray[np.uint8]:
+        """One for each backed page that is known to be dirty and was not sent since."""
+        return self._pending
+
+    @property
+    def page_ps(self) -> int:
+        """How long a page takes on its way."""
+        return int(self._transfer.page_ps)
+
+    def send_now(self, pages: npt.NDArray[np.bool_]) -> None:
+        """These pages go, as they are, and time passes as they do."""
+        self._timeline.advance(self.now_ps + self._send_at_once(pages))
+
+    def note_fetched(self) -> None:
+        """Pages that were asked for have gone: they took the line as well."""
+        left = int(np.count_nonzero(self._pending))
+        fetched = int(self._transfer.pending_pages) - left
+        self._transfer.sent_pages += fetched
+        self._transfer.pending_pages = left
+        self._timeline.advance(self.now_ps + fetched * self.page_ps)
 
     def stop_log(self) -> None:
         """The migration is over, one way or the other."""

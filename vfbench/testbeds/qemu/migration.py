@@ -168,6 +168,12 @@ class QemuMigration:
         self._server.call("deliver_to", place="target")
         self._part("announce")
 
+    def postpone_rest(self) -> None:
+        raise RunFailed("a real guest here has all its memory before it runs")
+
+    def fetch_rest(self) -> None:
+        raise RunFailed("a real guest here has all its memory before it runs")
+
     def switch_to(self, backend: str) -> None:
         raise RunFailed(f"{backend}: a real guest here has one device behind its driver")
 

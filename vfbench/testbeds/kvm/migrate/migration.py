@@ -144,6 +144,12 @@ class KvmMigration:
             self.vcpu_pause_ps = self.resumed_ps - self.part_ps["announce"] - self._paused_ps
         self._timeline.phase = "after"
 
+    def postpone_rest(self) -> None:
+        raise RunFailed("a real guest here has all its memory before it runs")
+
+    def fetch_rest(self) -> None:
+        raise RunFailed("a real guest here has all its memory before it runs")
+
     def switch_to(self, backend: str) -> None:
         raise RunFailed(f"{backend}: a real guest here has one device behind its driver")
 
