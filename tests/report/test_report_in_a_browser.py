@@ -80,3 +80,31 @@ def test_it_prints(page: Path) -> None:
     chromium(page, "--no-pdf-header-footer", f"--print-to-pdf={paper}")
     assert paper.read_bytes().startswith(b"%PDF")
     assert len(re.findall(rb"/Type\s*/Page\b", paper.read_bytes())) > 1
+
+
+FIRST_SCREEN = """
+<script>
+const bottoms = [".stamp", ".verdict-lines li:last-child", ".lead tbody tr", ".lead figure svg"].map(
+  each => Math.round(document.querySelector(each).getBoundingClientRect().bottom));
+parent.postMessage(`${innerWidth} ${innerHeight} ${bottoms.join(" ")}`, "*");
+</script>
+"""
+IN_A_FRAME = """<!doctype html><title></title><iframe src="{page}" width="{width}" height="{height}"></iframe>
+<script>addEventListener("message", said => document.title = said.data);</script>"""
+"""A window of the browser is no narrower than 500 pixels, whatever it is asked for; a frame is."""
+
+
+@pytest.mark.parametrize(("width", "height", "seen"), [(1280, 800, 4), (390, 844, 2)])
+def test_verdict_and_answer_are_in_the_first_screen_on_a_desktop_with_picture_and_ranking(
+    page: Path, width: int, height: int, seen: int
+) -> None:
+    measured, frame = page.with_name("first.html"), page.with_name("frame.html")
+    text = page.read_text(encoding="utf-8")
+    measured.write_text(text.replace("</body>", f"{FIRST_SCREEN}</body>"), encoding="utf-8")
+    frame.write_text(IN_A_FRAME.format(page=measured.name, width=width, height=height), encoding="utf-8")
+    dumped = chromium(frame, "--virtual-time-budget=5000", "--dump-dom", width=1400)
+    title = dumped.partition("<title>")[2].partition("</title>")[0]
+    inner_width, inner_height, *bottoms = map(int, title.split())
+    assert (inner_width, inner_height) == (width, height)
+    assert min(bottoms) > 0
+    assert max(bottoms[:seen]) < height

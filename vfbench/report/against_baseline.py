@@ -12,6 +12,7 @@ from vfbench.parameters import unknown
 from vfbench.records import Record
 from vfbench.records.damage import Damage
 from vfbench.report.groups import Group
+from vfbench.report.numbers import number
 from vfbench.report.scenarios import Scenario
 from vfbench.report.watched import DAMAGE, HEADLINE, Watched
 
@@ -116,7 +117,7 @@ def of_damaged(word: str, group: Group) -> str:
 def ratio_text(against: statistics.Comparison) -> str:
     """`1.23`; `from 0` where there is no ratio because the baseline is 0."""
     if not math.isnan(against.ratio.ratio):
-        return f"{against.ratio.ratio:.3g}"
+        return number(against.ratio.ratio)
     return "from 0" if against.direction else ""
 
 

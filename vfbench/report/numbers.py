@@ -13,6 +13,13 @@ def number(value: float) -> str:
     return f"{value:,.{max(0, 2 - exponent)}f}"
 
 
+def spread(reach: float, beside: float) -> str:
+    """How far the repeats reach, with the decimals of the figure that it stands beside; 0 where none of them shows."""
+    decimals = len(number(beside).partition(".")[2])
+    text = f"{reach:,.{decimals}f}"
+    return text if float(text.replace(",", "")) else "0"
+
+
 def whole(value: float) -> str:
     """A count in full; a median between two counts keeps its half."""
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"

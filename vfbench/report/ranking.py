@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from vfbench.records.damage import DAMAGED, WHOLE
 from vfbench.report.columns import BY_NAME, Shown
@@ -35,10 +37,13 @@ class Ranked:
 
 
 def ranking(groups: Sequence[Group]) -> tuple[tuple[str, ...], tuple[Ranked, ...]]:
-    """The titles of the columns that were measured, and the rows: whole ones first, the fastest of each kind first."""
+    """The titles of the columns that were measured, and the rows: whole ones first.
+
+    Among equals the faster one, by the digits that are shown; then the one with the shorter gap; then the cheaper one.
+    """
     shown = [each for each in COLUMNS if any(cell_text(group, each) != MISSING for group in groups)]
     rows = [Ranked(group.label, group, tuple(_cell(group, each) for each in shown)) for group in groups]
-    rows.sort(key=lambda row: (ORDER[row.group.damage.verdict], -_speed(row.group)))
+    rows.sort(key=lambda row: (ORDER[row.group.damage.verdict], *_merit(row.group)))
     return tuple(each.title.replace("\n", " ") for each in shown), tuple(rows)
 
 
@@ -48,5 +53,11 @@ def _cell(group: Group, shown: Shown) -> tuple[str, float | None]:
     return ("\u2013" if text == MISSING else text), (values[len(values) // 2] if values else None)
 
 
-def _speed(group: Group) -> float:
-    return group.median("gbps") or 0.0
+def _merit(group: Group) -> tuple[float, float, float]:
+    gbps, gap_ms = group.median("gbps"), group.median("service_gap_ms")
+    cycles = [value for record in group.measured if (value := CYCLES.value(record)) is not None]
+    return (
+        -float(f"{gbps or 0.0:.2e}"),
+        math.inf if gap_ms is None else gap_ms,
+        median(cycles) if cycles else math.inf,
+    )

@@ -16,7 +16,7 @@ from vfbench.report.groups import Group, grouped
 from vfbench.report.heading import heading, spans
 from vfbench.report.input_note import about_input
 from vfbench.report.load import overloaded
-from vfbench.report.numbers import number, percent, share, size, whole
+from vfbench.report.numbers import number, percent, share, size, spread, whole
 from vfbench.report.rounds_note import why_no_rounds
 from vfbench.untrusted import printable
 
@@ -116,11 +116,7 @@ def _with_spread(values: Sequence[float], shown: Shown) -> str:
 
     found = estimate(values)
     reach = max(found.median - found.low, found.high - found.median)
-    return f"{shown.text(found.median)} \u00b1{shown.text(reach) if reach >= _LEAST * abs(found.median) else '0'}"
-
-
-_LEAST = 5e-4
-"""Of three digits none changes below this share."""
+    return f"{shown.text(found.median)} \u00b1{spread(reach, found.median)}"
 
 
 def _notes(groups: Sequence[Group], width: int, *, brief: bool) -> Iterable[str]:

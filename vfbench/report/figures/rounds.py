@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MIB = 1 << 20
+DECADES = 30
+"""A line that stays below the highest one by so many times is not told from 0 on a linear axis."""
 MANY_ROUNDS = 10
 FEWEST_ROUNDS = 3
 """With fewer there is no course of rounds to be seen."""
@@ -39,6 +41,13 @@ def pre_copy_rounds(rounds: pandas.DataFrame) -> Figure:
     for axes in (dirty, resent):
         axes.set_xlabel("pre-copy round (0: all memory)")
         axes.set_ylim(0, max(1.04 * axes.get_ylim()[1], 1))
+    for axes, measure, unit in ((dirty, "dirty_pages", 1), (resent, "resent_bytes", MIB)):
+        if _spans_decades(series, measure, unit):
+            axes.set_yscale("symlog", linthresh=1)
+            axes.set_ylabel(f"{axes.get_ylabel()[:-1]}, logarithmic)")
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(6))
+    for axes in (dirty, resent):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter(thousands)
     legend(figure, dirty)
@@ -61,6 +70,12 @@ def _ends(series: Sequence[Series]) -> str:
         if never
         else f"{words}."
     )
+
+
+def _spans_decades(series: Sequence[Series], measure: str, unit: float) -> bool:
+    """Whether some lines would lie on the axis beside the highest one."""
+    highest = [float(each.rows[measure].max()) / unit for each in series]
+    return max(highest) > DECADES * max(1.0, min(highest))
 
 
 def _line(axes: Axes, series: Series, measure: str, unit: float) -> None:

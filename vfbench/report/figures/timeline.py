@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.patches import Patch
@@ -24,6 +25,9 @@ PHASES: dict[str, dict[str, Any]] = {
 }
 """How the background of a phase looks; no phase is told by its shade alone."""
 HEADROOM = 1.12
+MANY_STRIPS = 8
+LONGER = 1.5
+"""How much longer than those that completed a migration may be drawn before the axis is cut."""
 STILL_SENDING = 0.5
 """Less than this share of the usual packets at the end of a run is the peer ending, not the strategy."""
 """The axis reaches further than the fastest interval, so that no line lies on its edge."""
@@ -34,7 +38,7 @@ def migration_timeline(intervals: pandas.DataFrame) -> Figure:
     """Gb/s delivered per interval over the time from the end of the warm-up; each series' first run."""
     series = series_of(measured(intervals))
     shown = [_first_run(each) for each in series]
-    height = 1.6 + bar_height_in(series, 0.85)
+    height = 1.6 + bar_height_in(series, 0.85 if len(series) <= MANY_STRIPS else 0.55)
     figure, grid = paper(len(series), 1, height, sharex=True, sharey=True, squeeze=False)
     strips = grid[:, 0]
     for axes, each in zip(strips, shown, strict=True):
@@ -44,6 +48,7 @@ def migration_timeline(intervals: pandas.DataFrame) -> Figure:
     fastest = max(float(each.rows["gbps"].max()) for each in shown)
     strips[0].set_ylim(0, HEADROOM * fastest if fastest > 0 else 1)
     strips[0].margins(x=0)
+    _cut(strips, shown)
     figure.supylabel("throughput (Gb/s)", fontsize=9, color=INK)
     strips[-1].set_xlabel("time since the end of the warm-up (ms)")
     patches = [Patch(edgecolor=MUTED, linewidth=0.6, label=name, **look) for name, look in PHASES.items()]
@@ -57,6 +62,21 @@ def migration_timeline(intervals: pandas.DataFrame) -> Figure:
         f"shown is the run with seed {', '.join(map(str, seeds))}.",
     )
     return figure
+
+
+def _cut(strips: Sequence[Axes], shown: Sequence[Series]) -> None:
+    """End the axis where the last migration that completed ends; of what goes on longer, say for how long."""
+    ends = [float(each.rows["start_ms"].iloc[-1] + each.rows["length_ms"].iloc[-1]) for each in shown]
+    completed = [end for end, each in zip(ends, shown, strict=True) if each.rows["state"].iloc[0] == "ok"]
+    if not completed or max(ends) <= LONGER * max(completed):
+        return
+    strips[0].set_xlim(0, max(completed))
+    for axes, end in zip(strips, ends, strict=True):
+        if end > max(completed):
+            words = f"never completed; given up after {end:,.0f} ms"
+            axes.annotate(
+                words, (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color=MUTED
+            )
 
 
 def _first_run(series: Series) -> Series:
