@@ -14,6 +14,7 @@ from support import fakes
 
 import cli
 from vfbench.errors import UserError
+from vfbench.experiment import Experiment
 from vfbench.profiles import load_profile
 from vfbench.records import RECORD_FILES, Outcome, environment, read_records, read_runs, write
 from vfbench.sweeps import sweep, task
@@ -378,3 +379,26 @@ def test_outcomes_are_counted_by_state() -> None:
     tally = sweep.Tally(done=[DoneCell(cell, fakes.outcome()), DoneCell(cell, bad)])
     assert dict(tally.states()) == {"ok": 1, "not-converged": 0, "failed": 0, "timed-out": 1, "skipped": 0}
     assert [each.outcome for each in tally.bad()] == [bad]
+
+
+NINE = GRID.replace('["all"]', '["careful"]').replace("repeats = 2", "repeats = 9")
+
+
+def test_one_damaged_run_of_nine_is_in_the_summary_and_in_the_exit_code_that_was_asked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome_of(experiment: Experiment, profile: object, progress: object) -> Outcome:
+        found = {"pages_compared": 100, "stale_pages_payload": 12 if experiment.seed == 4 else 0}
+        return Outcome("ok", measures=found)
+
+    Path("g.toml").write_text(NINE)
+    pretended = fakes.pretend_testbed()
+    pretended.run = outcome_of
+    use(monkeypatch, pretended)
+    first = bench("--fail-on-damage")
+    assert "careful: DAMAGED in 1 of 9 runs (at worst 12 stale payload pages)" in first.out
+    assert first.code == 3
+    assert bench("--fail-on-damage").code == 3  # also when all were finished before
+    assert bench().code == 0
+    assert cli.main(["claims", "results/g", "--fail-on-damage"]) == 3
+    assert cli.main(["claims", "results/g"]) == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from vfbench.commands.display import damage_code, fail_on_damage_option
 from vfbench.commands.result_path import ResultPath
 
 
@@ -20,8 +21,9 @@ from vfbench.commands.result_path import ResultPath
     help="Only this claim, like C3; may be repeated. [default: all]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@fail_on_damage_option
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
-def claims(results: Path, ids: tuple[str, ...], as_json: bool) -> None:
+def claims(results: Path, ids: tuple[str, ...], as_json: bool, fail_on_damage: bool) -> int:
     """Say which claims of the argument hold.
 
     RESULTS is a result set or a folder of result sets. [default: results] Each claim holds, fails, holds within a
@@ -41,3 +43,4 @@ def claims(results: Path, ids: tuple[str, ...], as_json: bool) -> None:
         if as_json
         else "\n".join(verdict_lines(verdicts, width_of(sys.stdout))).rstrip()
     )
+    return damage_code(records, fail_on_damage)

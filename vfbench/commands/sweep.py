@@ -10,8 +10,10 @@ import click
 from vfbench import stopping
 from vfbench.commands import Registries, pass_registries
 from vfbench.commands.complete import complete_sweep
+from vfbench.commands.display import damage_code, fail_on_damage_option
 
 if TYPE_CHECKING:
+    from vfbench.records import Record
     from vfbench.sweeps.results import SweepResults
     from vfbench.sweeps.sweep import DoneCell, Plan
 
@@ -53,6 +55,7 @@ EXIT_FAILED_CELL = 1
 @click.option(
     "--time-limit", metavar="TIME", help="Wall time for each cell, like 90s, in place of what the grids say."
 )
+@fail_on_damage_option
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @pass_registries
 def sweep(
@@ -67,6 +70,7 @@ def sweep(
     results: Path,
     profile: str | None,
     time_limit: str | None,
+    fail_on_damage: bool,
 ) -> int:
     """Run every cell of the grids in FILE.
 
@@ -100,7 +104,16 @@ def sweep(
     if dry_run:
         click.echo("\n".join(describe_plan(plan, workers or default_workers())))
         return 0
-    return _run(plan, folder, workers or default_workers(), scheduler)
+    exit_code = _run(plan, folder, workers or default_workers(), scheduler)
+    return exit_code or (damage_code(_records_of(plan, folder), True) if fail_on_damage else 0)
+
+
+def _records_of(plan: Plan, folder: SweepResults) -> list[Record]:
+    """What there is of the plan's cells, those that were finished before as well."""
+    from vfbench.records import read_records
+
+    wanted = {cell.experiment.digest for cell in plan.cells}
+    return [record for record in read_records(folder.folder) if record.run["experiment"] in wanted]
 
 
 def _run(plan: Plan, folder: SweepResults, workers: int, scheduler: str | None) -> int:

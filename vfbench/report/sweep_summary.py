@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vfbench.options import command_line
+from vfbench.records.damage import damage
 
 if TYPE_CHECKING:
     from vfbench.sweeps.sweep import Plan, Tally
@@ -39,7 +40,20 @@ def summarise(tally: Tally, folder: Path) -> Iterator[str]:
     for done in tally.bad():
         yield f"{done.outcome.state}: {done.cell.label}: {done.outcome.reason}"
         yield f"  {command_line(done.cell.experiment)}"
+    yield from _damage(tally)
     yield f"Records: {folder}"
+
+
+def _damage(tally: Tally) -> Iterator[str]:
+    """A line for each strategy that was damaged, or one for all."""
+    by_strategy: dict[str, list[Mapping[str, Any]]] = {}
+    for done in tally.done:
+        by_strategy.setdefault(done.cell.experiment.strategy.name, []).append(done.outcome.measures)
+    found = {name: damage(rows) for name, rows in by_strategy.items()}
+    damaged = [f"{name}: {each}" for name, each in found.items() if each.damaged]
+    yield from damaged
+    if tally.done and not damaged:
+        yield f"No run is damaged: {damage(row for rows in by_strategy.values() for row in rows)}"
 
 
 def count(number: int, noun: str) -> str:
