@@ -125,8 +125,10 @@ class ModelSender:
         written = self._timeline.written_since_sync
         unwritten = int(self._machine.cpus.unwritten_unmaps.sum())
         self._set_pending(logged)
+        # Pages that nobody touches are not held here; a source that calls all memory dirty means them, too.
+        cold_pages = self._machine.layout.cold_pages if found.everything else 0
         result = (
-            int(np.count_nonzero(logged)),
+            int(np.count_nonzero(logged)) + cold_pages,
             int(np.count_nonzero(logged & (written & CPU_WROTE != 0))),
             int(np.count_nonzero(logged & (written & DEVICE_WROTE != 0))),
             unwritten - self.mapped_unwritten_pages,
