@@ -45,6 +45,12 @@ _debug_option = click.option(
     metavar="FILE",
     help="The page of `bench validate report`, to be linked. [default: results/validation/index.html, if there]",
 )
+@click.option(
+    "--ndr",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="What `bench ndr --json` printed, to be shown as a section. [default: none]",
+)
 @force_option
 @fail_on_damage_option
 @_debug_option
@@ -54,6 +60,7 @@ def report(
     format_: str | None,
     baseline: str | None,
     validation: Path | None,
+    ndr: Path | None,
     force: bool,
     fail_on_damage: bool,
 ) -> int:
@@ -62,17 +69,19 @@ def report(
     RESULTS is a run's folder, a result set, or a folder of result sets. [default: results]
     """
     from vfbench.records import read_records
+    from vfbench.report.ndr_section import read_ndr
     from vfbench.report.page import render
 
     kind = format_ or ("md" if output is not None and output.suffix == ".md" else "html")
+    rates = read_ndr(ndr) if ndr else ()
     target = output or Path("report.html" if kind == "html" else "-")
     if str(target) == "-":
         records = read_records(results)
-        click.echo(render(records, kind, baseline, _link(validation, target)), nl=False)
+        click.echo(render(records, kind, baseline, _link(validation, target), rates), nl=False)
     else:
         with Output(target, force=force) as place:
             records = read_records(results)
-            place.write(render(records, kind, baseline, _link(validation, target)))
+            place.write(render(records, kind, baseline, _link(validation, target), rates))
         click.echo(f"Report: {target}", err=True)
     return damage_code(records, fail_on_damage)
 

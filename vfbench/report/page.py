@@ -14,6 +14,8 @@ from vfbench.report.answer import Answer, answer, answer_of
 from vfbench.report.decision import decision_map
 from vfbench.report.families import Family, frame_size_families
 from vfbench.report.heading import heading
+from vfbench.report.ndr_section import COLUMNS as NDR_COLUMNS
+from vfbench.report.ndr_section import NdrRow
 from vfbench.report.overall import overall
 from vfbench.report.provenance import SURE, commands, environments, profiles, seeds
 from vfbench.report.ranking import Ranked, ranking
@@ -55,7 +57,13 @@ class Section:
     integrity: Picture | None = None
 
 
-def render(records: Sequence[Record], format_: str, baseline: str | None = None, validation: str = "") -> str:
+def render(
+    records: Sequence[Record],
+    format_: str,
+    baseline: str | None = None,
+    validation: str = "",
+    ndr: Sequence[NdrRow] = (),
+) -> str:
     """The page as text. UserError for an unknown baseline, or no runs. `validation`: where to link to."""
     chosen = choose_baseline(records, baseline)
     found = scenarios(records)
@@ -76,6 +84,8 @@ def render(records: Sequence[Record], format_: str, baseline: str | None = None,
         "verdicts": verdicts,
         "tally": tally(verdicts),
         "validation": validation,
+        "ndr": ndr,
+        "ndr_columns": NDR_COLUMNS,
         "environments": environments(records),
         "profiles": profiles(records),
         "sure": SURE,
