@@ -109,9 +109,16 @@ def test_a_strategy_says_what_the_guest_is_booted_with():
     assert wanted(experiment("standby-failover")).primary == "vf-with-standby"
 
 
+def test_a_guest_unplugs_by_native_hotplug_where_that_is_asked_for():
+    assert not wanted(experiment("standby-failover")).native_hotplug
+    assert wanted(experiment("standby-failover", "standby-failover.unplug=native")).native_hotplug
+
+
 def test_controls_are_added_to_what_the_strategy_wants():
     way = wanted(
         experiment("untracked", "qemu.device-log=true", "qemu.xdp-control=true", "qemu.rings=copied")
     )
     assert (way.device_log, way.xdp, way.copies_rings) == ("dma", "read", True)
     assert not wanted(experiment("dummy-write", "qemu.rings=left")).copies_rings
+    assert wanted(experiment("bounce-buffers")).copies_written
+    assert not wanted(experiment("bounce-buffers", "qemu.rings=left")).copies_written

@@ -28,6 +28,7 @@ VF_BUS = 1
 VF_DRIVER, VIRTIO_DRIVER = "ixgbevf", "virtio_net"
 GUEST_IOMMU = "intel-iommu,intremap=off,caching-mode=on"
 VF_ID = "vf0"
+NATIVE_HOTPLUG = ("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off")
 VF_PORT = "pcie-root-port,id=vfport,chassis=2,slot=2"
 STANDBY_ID = "standby0"
 DEFAULT_VIRTQUEUE = 256
@@ -59,7 +60,8 @@ def wanted(experiment: Experiment) -> LinuxGuest:
         way = replace(way, primary="vf-with-standby")
     if own.rings == "auto":
         return way
-    return replace(way, copies_rings=own.rings == "copied")
+    copied = own.rings == "copied"
+    return replace(way, copies_rings=copied, copies_written=copied and way.copies_written)
 
 
 def queue_size_of(experiment: Experiment) -> int:
@@ -106,6 +108,7 @@ def setup_of(
         cpu=accelerator.cpu,
         vcpus=experiment.guest.queues,
         shared_memory=True,
+        extra=NATIVE_HOTPLUG if way.native_hotplug else (),
         incoming=place.incoming,
         qtest=True,
     )

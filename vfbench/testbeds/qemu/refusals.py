@@ -36,6 +36,9 @@ def refusals(experiment: Experiment) -> list[str]:
         refused.append(
             "stop-order: 'undrained', but a stock driver can't be kept from taking what its device has done"
         )
+    way = linux_guest(experiment.strategy)
+    if way.guest_iommu and way.primary not in ("", "vf"):
+        refused.append("virtio-net behind the guest's IOMMU: the suite's vhost back end has no IOTLB")
     if experiment.qemu.xdp_control and linux_guest(experiment.strategy).xdp:
         refused.append("qemu.xdp-control: true, but the strategy has an XDP program of its own")
     refused += [
