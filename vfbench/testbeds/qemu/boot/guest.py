@@ -17,6 +17,7 @@ from vfbench.testbeds.qemu.boot.monitor import Monitor, Qtest
 from vfbench.testbeds.qemu.boot.setup import CONSOLE, QMP, QTEST, SAID, SHELL, GuestSetup
 
 TERMINATE_S, KILL_S = 3.0, 3.0
+ENDING_S = 0.5
 LAST_LINES = 6
 PANIC = "Kernel panic"
 _PR_SET_PDEATHSIG = 1
@@ -61,7 +62,7 @@ class Guest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        code = self.process.poll()
+        code = self._code_once_ended() if isinstance(error, RunFailed) else None
         self.close()
         if isinstance(error, RunFailed) and not getattr(error, "explained", False):
             failure = RunFailed(f"{error}{self._obituary(code)}")
@@ -96,6 +97,13 @@ class Guest:
         for each in ("console", "qmp", "qtest"):
             if each in self.__dict__:
                 self.__dict__.pop(each).close()
+
+    def _code_once_ended(self) -> int | None:
+        """Of a QEMU that is about to end: its sockets are closed before it can be waited for."""
+        try:
+            return self.process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            return None
 
     def last_words(self) -> str:
         """The last lines that QEMU and the guest's kernel wrote; of a kernel that panicked, why."""
