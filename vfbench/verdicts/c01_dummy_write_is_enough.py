@@ -34,7 +34,13 @@ def judge(evidence: Evidence) -> Judgement:
             "another order, or without draining"
         )
     axes = ("stop_order", "driver.page_reuse", "workload.rate_bps")
-    return Judgement(findings, axes, _orderly(orderly))
+    return Judgement(
+        findings,
+        axes,
+        _orderly(orderly),
+        besides="orderly" if orderly and all(each.holds for each in orderly) else "",
+        subject=len(evidence.cells(is_dummy_write, faults=only_faults_of_the_stop)),
+    )
 
 
 def _orderly(findings: list[Finding]) -> str:
@@ -62,4 +68,10 @@ CLAIM = Claim(
     source="linux-pci, October 2015: the dummy write as Lan Tianyu proposed it (21 October)",
     settled_by="the destination's memory against the source's at the stop; payload and descriptors apart",
     rule=judge,
+    advice={
+        "holds": "mark by dummy writes, whatever stops first.",
+        "fails": "do not migrate on dummy writes alone; give the VF up, or take a log in the device or the IOMMU.",
+        "holds-within": "do not rely on dummy writes alone: damage can come {fails}, in orderly stops as well.",
+        "holds-within, orderly": "with dummy writes stop the device first and drain the ring; damage can come {fails}.",
+    },
 )

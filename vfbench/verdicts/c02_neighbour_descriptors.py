@@ -35,7 +35,9 @@ def judge(evidence: Evidence) -> Judgement:
             "there is none"
         )
     axes = ("workload.rate_bps", "driver.rx_ring", "device.interrupt_interval_ns", "driver.page_reuse")
-    return Judgement(findings, axes, f"{hit} of {migrations} migrations were hit." + _with_draining(evidence))
+    remark = f"{hit} of {migrations} migrations were hit." + _with_draining(evidence)
+    subject = evidence.cells(is_dummy_write, stop_order="undrained", faults="3")
+    return Judgement(findings, axes, remark, subject=len(subject))
 
 
 def is_hit(cell: Cell) -> bool:
@@ -68,4 +70,9 @@ CLAIM = Claim(
     source="linux-pci, October 2015: the objection to the dummy write",
     settled_by="damage after a stop without draining, over packet rate, ring size, interrupt delay, page recycling",
     rule=judge,
+    advice={
+        "holds": "never stop without draining the ring.",
+        "fails": "draining the ring is not needed for this reason; drain it all the same, it costs microseconds.",
+        "holds-within": "drain the ring before the stop; without it a migration can be hit {holds}.",
+    },
 )

@@ -36,7 +36,10 @@ def judge(evidence: Evidence) -> Judgement:
             "downtime limit makes it run in rounds"
         )
     return Judgement(
-        findings, ("workload.rate_bps", "workload.frame_bytes"), _remark(evidence, findings, marked)
+        findings,
+        ("workload.rate_bps", "workload.frame_bytes"),
+        _remark(evidence, findings, marked),
+        subject=len(reusing),
     )
 
 
@@ -92,4 +95,9 @@ CLAIM = Claim(
     source="linux-pci, October 2015: the objection from ixgbevf's page reuse",
     settled_by="dirty pages per round and re-sent bytes, over packet size and the share of pages recycled",
     rule=judge,
+    advice={
+        "holds": "size the downtime limit for the ring's pages, which every round finds; more rounds do not help.",
+        "fails": "do not let page reuse keep you from dummy writes: the pages die out.",
+        "holds-within": "size the downtime limit for the ring's pages {holds}; {fails} they die out.",
+    },
 )

@@ -2,7 +2,8 @@
 
 "That" is re-sending. A cell that skips is held against the same strategy and work that doesn't skip: the two differ
 in that parameter and in nothing else. It holds if skipping sends at most half as many bytes again, over the whole
-migration with its final copy, and doesn't keep a migration from completing that completes without. What is left for
+migration with its final copy, and doesn't keep a migration from completing that completes without. Where neither
+completes the cell says nothing. What is left for
 the stop, and what guest stores send again of the same work, is told beside it.
 """
 
@@ -34,12 +35,15 @@ def judge(evidence: Evidence) -> Judgement:
         "the same strategy with such pages sent in every round",
     )
     pairs = one_parameter_apart(skipping, sending, "skip_mapped")
-    findings = [_finding(cell, other) for cell, other in pairs if other.median("resent_bytes") > 0]
+    telling = [
+        each for each in pairs if each[1].median("resent_bytes") > 0 and any(one.has_migrated for one in each)
+    ]
+    findings = [_finding(cell, other) for cell, other in telling]
     if not findings:
         raise NotEnough(
             "no two runs that differ in the skipping only and that send anything again without it"
         )
-    return Judgement(findings, AXES, _remark(evidence, findings))
+    return Judgement(findings, AXES, _remark(evidence, findings), subject=len(skipping))
 
 
 def _finding(cell: Cell, other: Cell) -> Finding:
@@ -51,7 +55,7 @@ def _finding(cell: Cell, other: Cell) -> Finding:
         ("final copy with skipping", "ms"): cell.median("final_copy_ms"),
         ("final copy without", "ms"): other.median("final_copy_ms"),
     }
-    holds = skipping <= AVOIDED * sending and not (is_stuck(cell) and not is_stuck(other))
+    holds = skipping <= AVOIDED * sending and not is_stuck(cell)
     return Finding(holds, (cell, other), measures)
 
 
@@ -83,4 +87,9 @@ CLAIM = Claim(
     source="linux-pci, October 2015: the emulated IOMMU as an answer to page reuse",
     settled_by="re-sent bytes saved; what is left for the stop-and-copy when recycled pages are never unmapped",
     rule=judge,
+    advice={
+        "holds": "skip mapped pages, and leave room in the downtime limit for them.",
+        "fails": "do not skip mapped pages: mark and send them.",
+        "holds-within": "skip mapped pages only {holds}; {fails} send them: what is kept back must fit the limit.",
+    },
 )

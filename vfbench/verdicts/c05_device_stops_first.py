@@ -37,7 +37,8 @@ def judge(evidence: Evidence) -> Judgement:
         raise NotEnough(
             "no run of both stop orders with the same work that is undamaged with the device first"
         )
-    return Judgement(findings, ("stop_order", "workload.rate_bps", "driver.page_reuse", "dma_visible_by"))
+    axes = ("stop_order", "workload.rate_bps", "driver.page_reuse", "dma_visible_by")
+    return Judgement(findings, axes, subject=len(later))
 
 
 _OF_THE_ORDER = ("stop_order", "faults", "strategy.stop_order")
@@ -53,4 +54,9 @@ CLAIM = Claim(
     source="linux-pci, October 2015: the order of the stop",
     settled_by="both stop orders; DMA that lands after the last dirty sync",
     rule=judge,
+    advice={
+        "holds": "stop the device before the guest, always.",
+        "fails": "either order will do; stop the device first all the same, no run speaks against it.",
+        "holds-within": "stop the device before the guest, always: {holds} the other order damages packets.",
+    },
 )

@@ -1,9 +1,10 @@
 """C8: an emulated IOMMU suits only static mappings.
 
-It suits where a VF behind it delivers at least 95 % of what the VF delivers without. Mappings are static where the
-hypervisor is told of fewer than one map per 100 packets received (counted in the steady state, not inferred): a
-driver that maps all packet memory once, or recycles its pages and sends nothing. A cell holds if it is static and
-suits, or is not static and doesn't. Cells that tell of mappings only during a migration have none to count.
+It suits where a VF behind it carries at least 95 % of what the VF carries without, in each direction. Mappings are
+static where the hypervisor is told of fewer than one map per 100 packets received (counted in the steady state, not
+inferred): a driver that maps all packet memory once, or recycles its pages and sends nothing. A cell holds if it is
+static and suits, or is not static and doesn't. Cells that tell of mappings only during a migration have none to count,
+and cells that never migrate say nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import math
 
 import pandas
 
+from vfbench.verdicts.directions import keeps_up
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
-from vfbench.verdicts.finding import Finding, Judgement, exceeds, share_of
+from vfbench.verdicts.finding import Finding, Judgement, share_of
 from vfbench.verdicts.kinds import is_emulated_iommu
 from vfbench.verdicts.verdict import Claim, NotEnough
 from vfbench.verdicts.yardstick import plain_vf
@@ -25,7 +27,7 @@ STATIC_MAPS_PER_PACKET = 0.01
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     mapped = needed(
-        evidence.timed(is_emulated_iommu, faults="", tracks_always=True),
+        evidence.completed(is_emulated_iommu, faults="", tracks_always=True),
         "a VF behind an IOMMU that the guest sees and that always tells of its mappings",
     )
     pairs = paired(mapped, needed(plain_vf(evidence), "the VF without an IOMMU"))
@@ -44,11 +46,12 @@ def judge(evidence: Evidence) -> Judgement:
         "entries_per_call",
         "workload.frame_bytes",
     )
-    return Judgement(findings, axes)
+    never = evidence.never_migrated(is_emulated_iommu, faults="", tracks_always=True)
+    return Judgement(findings, axes, never_migrated=never, subject=len(mapped) + never)
 
 
 def _finding(cell: Cell, free: Cell, maps: float) -> Finding:
-    suits = exceeds(cell.runs["gbps"], free.runs["gbps"], SUITS)
+    suits = keeps_up(cell, free, SUITS)
     kind = "static" if maps < STATIC_MAPS_PER_PACKET else "per packet"
     holds = None if suits is None else suits == (kind == "static")
     measures = {
@@ -76,4 +79,9 @@ CLAIM = Claim(
     source="linux-pci, October 2015: what guest-visible IOMMUs were used for",
     settled_by="throughput over maps per packet; Rx with recycling and Tx apart",
     rule=judge,
+    advice={
+        "holds": "put a VF behind an emulated IOMMU only if its mappings are static.",
+        "fails": "do not choose by whether mappings are static.",
+        "holds-within": "insist on static mappings {holds}; {fails} the rule misleads, so measure your own work.",
+    },
 )

@@ -3,7 +3,8 @@
 The VF kept until the stop against the VF given up for the migration's time. What is compared is what the user
 misses: bytes offered and not delivered over the same span from the start of the migration, blackout and changes of
 device included; the run that ended earlier is taken to go on as in its steady state. A cell holds if giving it up
-misses over 5 % more: a draw is not worth the trouble. The longest gap that the peer sees is told beside it.
+misses over 5 % more: a draw is not worth the trouble, nor is a VF whose guest sends less meanwhile. The longest gap
+that the peer sees is told beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from statistics import median
 
 import pandas
 
+from vfbench.verdicts.directions import sends_as_much
 from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
 from vfbench.verdicts.finding import Finding, Judgement, exceeds
 from vfbench.verdicts.kinds import is_given_up, is_kept_and_tracked
@@ -26,9 +28,9 @@ WORTH_IT = 1.05
 def judge(evidence: Evidence) -> Judgement:
     """The rule above, cell by cell."""
     tracked = evidence.timed(is_kept_and_tracked, faults="")
-    kept = [cell for cell in tracked if _completed(cell)]
+    kept = [cell for cell in tracked if cell.has_migrated]
     needed(kept, "a VF that is tracked and kept until the stop, and a migration that completes")
-    given_up = [cell for cell in evidence.timed(is_given_up, faults="") if _completed(cell)]
+    given_up = evidence.completed(is_given_up, faults="")
     pairs = paired(kept, needed(given_up, "a VF that is given up for the time of the migration"))
     findings = [_finding(evidence, cell, other) for cell, other in pairs]
     if not findings:
@@ -40,13 +42,9 @@ def judge(evidence: Evidence) -> Judgement:
         "guest.memory_bytes",
         "driver.page_reuse",
     )
-    stuck = len(paired([cell for cell in tracked if not _completed(cell)], given_up))
+    stuck = len(paired([cell for cell in tracked if not cell.has_migrated], given_up))
     remark = f"In {stuck} more cells only the VF given up ever completed its migration." if stuck else ""
-    return Judgement(findings, axes, remark)
-
-
-def _completed(cell: Cell) -> bool:
-    return bool((cell.runs["state"] == "ok").all())
+    return Judgement(findings, axes, remark, subject=len(tracked))
 
 
 def _finding(evidence: Evidence, cell: Cell, other: Cell) -> Finding:
@@ -59,7 +57,10 @@ def _finding(evidence: Evidence, cell: Cell, other: Cell) -> Finding:
         ("longest gap with the VF kept", "ms"): cell.median("service_gap_ms"),
         ("longest gap given up", "ms"): other.median("service_gap_ms"),
     }
-    return Finding(_loses_less(own, others), (cell, other), measures)
+    holds = _loses_less(own, others)
+    if holds and not sends_as_much(cell, other, 1 / WORTH_IT, "_migrating"):
+        holds = False
+    return Finding(holds, (cell, other), measures)
 
 
 def _loses_less(own: list[float], others: list[float]) -> bool | None:
@@ -118,4 +119,9 @@ CLAIM = Claim(
     source="linux-pci, October 2015: against unplugging the VF for the migration",
     settled_by="bytes delivered over the whole migration plus the blackout, against falling back to virtio-net",
     rule=judge,
+    advice={
+        "holds": "keep the VF up to the stop.",
+        "fails": "give the VF up for the migration: it is simpler and nothing is lost by it.",
+        "holds-within": "keep the VF up to the stop {holds}; {fails} give it up, which loses no more.",
+    },
 )

@@ -18,8 +18,8 @@ def is_damaged(cell: Cell) -> bool:
 
 
 def was_compared(cell: Cell) -> bool:
-    """Whether its migrations got as far as the comparison of the two memories."""
-    return cell.largest("pages_compared") > 0
+    """Whether all its migrations completed, and the two memories were compared."""
+    return cell.has_migrated and cell.largest("pages_compared") > 0
 
 
 def damage_per_migration(cell: Cell) -> Measures:

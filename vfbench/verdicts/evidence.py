@@ -71,6 +71,11 @@ class Cell:
         return numbers_of(self.runs[measure])
 
     @cached_property
+    def has_migrated(self) -> bool:
+        """Whether every repeat completed its migration; one that never does supports no claim about the way there."""
+        return bool((self.runs["state"] == "ok").all())
+
+    @cached_property
     def is_functional(self) -> bool:
         """Whether guest code was emulated in any repeat, so that times and throughput don't count."""
         return bool(self.runs["functional"].fillna(False).any())
@@ -101,6 +106,14 @@ class Evidence:
     def timed(self, kind: Callable[[Cell], bool], **wanted: object) -> list[Cell]:
         """The same without runs whose times and throughput don't count (their guest code was emulated)."""
         return [cell for cell in self.cells(kind, **wanted) if not cell.is_functional]
+
+    def completed(self, kind: Callable[[Cell], bool], **wanted: object) -> list[Cell]:
+        """Of those the ones that migrated, in every repeat."""
+        return [cell for cell in self.timed(kind, **wanted) if cell.has_migrated]
+
+    def never_migrated(self, kind: Callable[[Cell], bool], **wanted: object) -> int:
+        """How many of them did not."""
+        return sum(not cell.has_migrated for cell in self.timed(kind, **wanted))
 
     def rounds_of(self, cell: Cell) -> Iterator[pandas.DataFrame]:
         """The pre-copy rounds of each repeat, in order."""

@@ -36,6 +36,12 @@ class Judgement:
     findings: Sequence[Finding]
     axes: Sequence[str] = ()
     remark: str = ""
+    never_migrated: int = 0
+    """Cells of the claim's subject in which a repeat never completed its migration; they support nothing."""
+    subject: int = 0
+    """Cells of the claim's subject in the records, those included that say nothing of the claim."""
+    besides: str = ""
+    """What else the rule found, in a word, where that changes what to do."""
 
 
 def share_of(value: float, whole: float) -> float:
@@ -64,7 +70,15 @@ def conclude(claim: Claim, judgement: Judgement, testbed: str, profile: str) -> 
     turn = where_it_turns([(_axes(each), each.holds is True) for each in decided], judgement.axes)
     figures = tuple(_figures(decided))
     counts = {"holds": holding, "fails": len(decided) - holding, "unclear": unclear}
-    parts = [_in_words(counts, turn), _figure_sentence(figures), judgement.remark]
+    advice = claim.advised(outcome, *turn, judgement.besides)
+    parts = [
+        _in_words(counts, turn),
+        _of_the_grid(len({id(finding.cells[0]) for finding in judgement.findings}), judgement.subject),
+        _figure_sentence(figures),
+        judgement.remark,
+        _never(judgement.never_migrated),
+        advice and f"So: {advice}",
+    ]
     experiments = [name for each in decided for cell in each.cells for name in cell.experiments]
     return Verdict(
         claim=claim.id,
@@ -77,6 +91,8 @@ def conclude(claim: Claim, judgement: Judgement, testbed: str, profile: str) -> 
         holds_where=turn[0],
         fails_where=turn[1],
         cells=counts,
+        subject=judgement.subject,
+        advice=advice,
     )
 
 
@@ -87,14 +103,31 @@ def _axes(finding: Finding) -> dict[str, Any]:
 def _in_words(counts: dict[str, int], turn: tuple[str, str]) -> str:
     decided = counts["holds"] + counts["fails"]
     if counts["fails"] == 0:
-        words = f"Holds in {_cells(decided)}"
+        words = f"Holds in {_all(decided)}"
     elif counts["holds"] == 0:
-        words = f"Fails in {_cells(decided)}"
+        words = f"Fails in {_all(decided)}"
     else:
         words = f"Holds in {counts['holds']} of {_cells(decided)}: {turn[0]}; fails {turn[1]}"
     if counts["unclear"]:
         words += f" ({_cells(counts['unclear'])} more spread too wide to tell)"
     return words + "."
+
+
+def _of_the_grid(judged: int, subject: int) -> str:
+    """How much of what was run of the claim's subject the verdict rests on."""
+    if subject <= judged:
+        return ""
+    return f"Judged by {judged} of the {_cells(subject)} that were run of its subject; the others can't tell."
+
+
+def _never(count: int) -> str:
+    if not count:
+        return ""
+    return f"{_cells(count)} more never completed a migration and support{'s' if count == 1 else ''} nothing."
+
+
+def _all(count: int) -> str:
+    return "the 1 cell asked" if count == 1 else f"all {count} cells asked"
 
 
 def _cells(count: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from vfbench.verdicts.finding import Judgement
 
 OUTCOMES = ("holds", "fails", "holds-within", "not-enough-data")
+LONGEST_RANGE = 110
+"""Characters; of a range that takes more the advice names a part."""
 
 
 class NotEnough(Exception):  # noqa: N818 - an outcome, not an error
@@ -27,11 +29,31 @@ class Claim:
     settled_by: str
     rule: Callable[[Evidence], Judgement]
     """NotEnough where the records don't do."""
+    advice: Mapping[str, str] = field(default_factory=dict)
+    """What a reader should do, by outcome, or by outcome and what the rule found besides (``holds-within, orderly``);
+    ``{holds}`` and ``{fails}`` stand for where the claim does."""
 
     @property
     def command(self) -> str:
         """The line that gives the runs which the rule needs."""
         return f"bench sweep sweeps/argument.toml --filter '{self.id.lower()}/*'"
+
+    def advised(self, outcome: str, holds_where: str, fails_where: str, besides: str = "") -> str:
+        """The sentence for an outcome, with the verdict's own ranges in it; empty where nothing is advised."""
+        sentence = self.advice.get(f"{outcome}, {besides}", self.advice.get(outcome, ""))
+        return sentence.format(
+            holds=_as_told(holds_where, "where it holds"), fails=_as_told(fails_where, "elsewhere")
+        )
+
+
+def _as_told(where: str, instead: str) -> str:
+    """A range in words; of one that takes too many, its first part that has no exception."""
+    if len(where) <= LONGEST_RANGE:
+        return where or instead
+    whole = [
+        part for part in where.split(", or ") if part.startswith("where ") and len(part) <= LONGEST_RANGE
+    ]
+    return f"{whole[0]} (among others)" if whole else instead
 
 
 @dataclass(frozen=True)
@@ -58,7 +80,7 @@ class Verdict:
     outcome: str
     """One of ``OUTCOMES``."""
     text: str
-    """One to three sentences with figures; for ``not-enough-data`` what is missing."""
+    """Some sentences with figures, the last of them the advice; for ``not-enough-data`` what is missing."""
     figures: tuple[Figure, ...] = ()
     runs: tuple[str, ...] = ()
     """Digests of the experiments that it rests on, in the order in which they were run."""
@@ -68,6 +90,10 @@ class Verdict:
     fails_where: str = ""
     cells: dict[str, int] = field(default_factory=dict)
     """Cells by how they were judged: ``holds``, ``fails``, ``unclear``."""
+    subject: int = 0
+    """Cells of the claim's subject in these records, those included that say nothing of the claim."""
+    advice: str = ""
+    """What to do, as the outcome and its ranges say."""
 
     def to_json(self) -> dict[str, Any]:
         """Every field, in plain values."""

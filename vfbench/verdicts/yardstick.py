@@ -8,5 +8,5 @@ from vfbench.verdicts.kinds import is_plain_vf
 
 def plain_vf(evidence: Evidence) -> list[Cell]:
     """Cells of the plain VF, however it is stopped; the strategy that does nothing about DMA comes first."""
-    found = evidence.timed(is_plain_vf, faults=only_faults_of_the_stop)
+    found = evidence.completed(is_plain_vf, faults=only_faults_of_the_stop)
     return sorted(found, key=lambda cell: cell["dma_visible_by"] != "none")

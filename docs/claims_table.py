@@ -1,0 +1,58 @@
+"""Writes README's table of claims from a result set: `python docs/claims_table.py [RESULTS]`.
+
+What turns a verdict comes from what `bench claims RESULTS --sensitivity` stored, if it has been run. A test holds the
+table to `results/reference`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from vfbench.records import intervals_frame, read_records, rounds_frame, runs_frame
+from vfbench.report.verdicts import WORDS
+from vfbench.verdicts import CLAIMS, Verdict, evaluate
+
+README = Path(__file__).parents[1] / "README.md"
+REFERENCE = Path("results") / "reference"
+TABLE = re.compile(r"(?<=^\| --- \| --- \|\n)(?:\| C\d+ .*\n)+", re.MULTILINE)
+
+
+def table(verdicts: list[Verdict]) -> str:
+    """The rows, a claim each; of several profiles the one that settles it, the first if several do."""
+    return "".join(f"{_row(claim.id, claim.text, _chosen(verdicts, claim.id))}\n" for claim in CLAIMS)
+
+
+def _chosen(verdicts: list[Verdict], claim: str) -> Verdict:
+    own = [verdict for verdict in verdicts if verdict.claim == claim]
+    return min(own, key=lambda verdict: verdict.outcome == "not-enough-data")
+
+
+def _row(name: str, text: str, verdict: Verdict) -> str:
+    outcome = WORDS[verdict.outcome].removeprefix("holds ")
+    if verdict.outcome == "not-enough-data":
+        return f"| {name} {text.rstrip('.')} | {outcome}: {verdict.text} |"
+    decided = verdict.cells["holds"] + verdict.cells["fails"]
+    cells = f"{verdict.cells['holds']} of {decided} cells"
+    advice = f"{verdict.advice[:1].upper()}{verdict.advice[1:]}"
+    return f"| {name} {text.rstrip('.')} | {outcome}: {cells}. {advice} |"
+
+
+def readme(page: str, verdicts: list[Verdict]) -> str:
+    """`page` with its table written anew."""
+    renewed, count = TABLE.subn(lambda _: table(verdicts), page)
+    if count != 1:
+        raise ValueError("README.md has no table of claims, or several")
+    return renewed
+
+
+def verdicts_of(results: Path) -> list[Verdict]:
+    """Of a result set or a folder of them."""
+    records = read_records(results)
+    return evaluate(runs_frame(records), rounds_frame(records), intervals_frame(records))
+
+
+if __name__ == "__main__":
+    found = verdicts_of(Path(sys.argv[1]) if len(sys.argv) > 1 else REFERENCE)
+    README.write_text(readme(README.read_text(encoding="utf-8"), found), encoding="utf-8")
