@@ -3,6 +3,7 @@
 # make quick      the tests without the slow ones
 # make argument   the sweep for the twelve claims, its report (argument.html), the verdicts, and the notebooks
 # make reference  the same sweep kept as the small set results/reference, and the notebooks made from it
+# make today      all strategies on the machine of today: results/today, the pages and the notebook made from it
 # make notebooks  run the notebooks on results/reference and keep their outputs
 # make lint       ruff, mypy --strict, import-linter
 # make validate   predictions beside what was observed: every validation, its table, and one page of them all
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test quick argument reference notebooks lint validate linux-guest benchmark clean
+.PHONY: help setup bench test quick argument reference today notebooks lint validate linux-guest benchmark clean
 
 VALIDATIONS := published qemu linux model
 
@@ -66,6 +67,13 @@ reference: $(INSTALLED)
 	$(BIN)/bench sweep sweeps/argument.toml || [ $$? -eq 1 ]
 	$(BIN)/bench pack results/argument --thin -o results/reference --force
 	$(MAKE) notebooks
+
+# All strategies on the machine of today: records, pages made from them, notebook.
+today: $(INSTALLED)
+	$(BIN)/bench sweep sweeps/today.toml --results results/today-sweep || [ $$? -eq 1 ]
+	$(BIN)/bench pack results/today-sweep/today --thin -o results/today --force
+	$(BIN)/python docs/today_pages.py
+	$(BIN)/python notebooks/execute.py notebooks/04_today.ipynb
 
 notebooks: $(INSTALLED)
 	$(BIN)/python notebooks/execute.py

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vfbench.mechanism import Mechanism, Trait
-from vfbench.mechanisms.backends import Vf, VirtioNet
+from vfbench.mechanisms.backends import Standby, Vf
 from vfbench.parameters import parameter
 from vfbench.strategy import Migration, Strategy
 
@@ -43,7 +43,7 @@ class StandbyFailover(Strategy):
     def mechanisms(self) -> tuple[Mechanism, ...]:
         watch = "link_watch" if self.link_watch else ""
         vf = Vf(unplugs_by=UNPLUGS[self.unplug], link_watch=watch, kept=self.unplug == "refused")
-        return (vf, VirtioNet())
+        return (vf, Standby())
 
     @property
     def traits(self) -> Mapping[str, Trait]:

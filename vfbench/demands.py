@@ -29,6 +29,9 @@ DEMANDS: Final[Mapping[str, Demand]] = MappingProxyType(
         "guest-driver": Demand("guest-driver", "a changed VF driver in the guest", stock=False),
         "guest-dma-api": Demand("guest-kernel", "a changed DMA API in the guest's kernel", stock=False),
         "guest-swiotlb": Demand("guest-config", "swiotlb=force on the guest's command line", stock=True),
+        "guest-shared-table": Demand(
+            "guest-kernel", "a guest kernel that publishes its mappings in a shared table", stock=False
+        ),
         "guest-iommu": Demand("guest-config", "a virtual IOMMU that the guest uses for the VF", stock=True),
         "guest-virtio": Demand("guest-config", "a virtio-net device in the guest", stock=True),
         "guest-standby": Demand(
@@ -39,6 +42,9 @@ DEMANDS: Final[Mapping[str, Demand]] = MappingProxyType(
         ),
         "host-kernel": Demand("host-kernel", "a change to KVM or VFIO", stock=False),
         "host-qemu": Demand("host-config", "a change to QEMU", stock=False),
+        "host-forced": Demand(
+            "host-config", "enable-migration=on, by which QEMU takes a VF that nothing tracks", stock=True
+        ),
         "host-core": Demand("host-config", "a core of the host for the time of the migration", stock=True),
     }
 )

@@ -117,11 +117,23 @@ def _percentage(context: click.Context, parameter: click.Parameter, text: str | 
     callback=_percentage,
     help="Exit with code 1 if a measure is worse in B by more than this, like 5%.",
 )
+@click.option(
+    "--strategies",
+    metavar="A=B",
+    help="Hold this strategy of A against that of B, like dummy-write=emulated-iommu; A and B may be one set.",
+)
 @fail_on_damage_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @_debug_option
-def compare(before: Path, after: Path, fail_over: float | None, fail_on_damage: bool, as_json: bool) -> int:
-    """Set two result sets side by side: two machines, two versions.
+def compare(
+    before: Path,
+    after: Path,
+    fail_over: float | None,
+    strategies: str | None,
+    fail_on_damage: bool,
+    as_json: bool,
+) -> int:
+    """Set two result sets side by side: two machines, two versions, or two strategies on the same work.
 
     A and B: folders, names of sets in `results`, `latest`, `previous`. What is held against each other must agree in
     the work: strategy, workload, testbed and every setting; seeds and profiles may differ. What is in one set only is
@@ -129,9 +141,12 @@ def compare(before: Path, after: Path, fail_over: float | None, fail_on_damage: 
     """
     from vfbench.records import read_records
     from vfbench.report import two_sets
+    from vfbench.report.as_one import as_one
 
-    later = read_records(after)
-    found = two_sets.side_by_side(read_records(before), later, fail_over)
+    earlier, later = read_records(before), read_records(after)
+    if strategies is not None:
+        earlier, later = as_one(earlier, later, strategies)
+    found = two_sets.side_by_side(earlier, later, fail_over)
     text = two_sets.json_document(found) if as_json else "\n".join(two_sets.describe(found))
     click.echo(text)
     return damage_code(later, fail_on_damage) or (EXIT_WORSE if found.failing else 0)

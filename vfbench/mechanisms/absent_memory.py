@@ -23,6 +23,7 @@ class AbsentMemory(Postponing):
     """What of the guest's memory comes after it has begun to run, and how it is waited for."""
 
     name: ClassVar[str] = "absent-memory"
+    demands: ClassVar[tuple[str, ...]] = ("host-qemu",)
 
     device: str = "pre-sent"
     """A device that faults; one whose pages are sent ahead; or one that can't fault and is let loose all the same."""

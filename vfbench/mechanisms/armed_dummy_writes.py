@@ -48,6 +48,7 @@ class ArmedDummyWrites(Mechanism):
     """The first byte of each packet, and of each descriptor, is read and written back while the hypervisor tracks."""
 
     name: ClassVar[str] = "armed-dummy-writes"
+    demands: ClassVar[tuple[str, ...]] = ("guest-driver",)
     sync_for_cpu: ClassVar[Kernel | None] = rewrite_if_tracked
     descriptor_done: ClassVar[Kernel | None] = rewrite_descriptor_if_tracked
     armed: ClassVar[Kernel | None] = arm_writes

@@ -125,3 +125,14 @@ class VirtioNet(Backend):
                 "another driver's interrupts for sent frames: what virtio_net does is the guest kernel's"
             )
         return LinuxGuest(primary="virtio-net", refusals=tuple(refused))
+
+
+@dataclass(frozen=True)
+class Standby(VirtioNet):
+    """virtio-net with the address of a VF, to which a stock guest fails over by itself (net_failover)."""
+
+    demands: ClassVar[tuple[str, ...]] = ("guest-standby",)
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        return ("failover",)

@@ -164,6 +164,7 @@ class BouncePool(DirtySource):
     """DMA goes through a pool, from which and to which the CPU copies."""
 
     name: ClassVar[str] = "bounce-pool"
+    demands: ClassVar[tuple[str, ...]] = ("guest-swiotlb",)
     owns_iova: ClassVar[bool] = True
     map: ClassVar[Kernel | None] = bounce
     unmap: ClassVar[Kernel | None] = give_back

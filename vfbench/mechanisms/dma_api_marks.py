@@ -55,6 +55,7 @@ class DmaApiMarks(Mechanism):
     """Pages are marked where the DMA API hands them back to the CPU."""
 
     name: ClassVar[str] = "dma-api-marks"
+    demands: ClassVar[tuple[str, ...]] = ("guest-dma-api",)
     sync_for_cpu: ClassVar[Kernel | None] = mark_synced
     unmap: ClassVar[Kernel | None] = mark_unmapped
 

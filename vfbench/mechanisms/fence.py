@@ -94,6 +94,7 @@ class Fence(DirtySource):
     """What the device began and did not finish before the stop is undone."""
 
     name: ClassVar[str] = "fence"
+    demands: ClassVar[tuple[str, ...]] = ("guest-driver",)
     dma_written: ClassVar[Kernel | None] = count_writes
 
     resets: bool = True

@@ -22,6 +22,7 @@ class PinnedPages(DirtySource):
     """Every page that the device may write is dirty at every sync, or only at the last."""
 
     name: ClassVar[str] = "pinned-pages"
+    demands: ClassVar[tuple[str, ...]] = ("host-forced",)
 
     every_round: bool = True
     only_mapped: bool = False

@@ -189,6 +189,7 @@ class RingReader(DirtySource):
     """A host thread follows the receive rings while the hypervisor tracks; the guest is as it was."""
 
     name: ClassVar[str] = "ring-reader"
+    demands: ClassVar[tuple[str, ...]] = ("host-core", "host-qemu")
     work: ClassVar[Kernel | None] = read_rings
     dma_written: ClassVar[Kernel | None] = count_received
     costs: ClassVar[tuple[str, ...]] = ("ring_pass", "ring_inspect_descriptor")

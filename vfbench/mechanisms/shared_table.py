@@ -59,6 +59,7 @@ class SharedTable(DirtySource):
     """The guest publishes what is mapped for the device to write; the host reads it when it wants to know."""
 
     name: ClassVar[str] = "shared-table"
+    demands: ClassVar[tuple[str, ...]] = ("guest-shared-table", "host-qemu")
     map: ClassVar[Kernel | None] = publish_map
     unmap: ClassVar[Kernel | None] = publish_unmap
     costs: ClassVar[tuple[str, ...]] = ("shared_table_store",)

@@ -36,6 +36,7 @@ class WithheldBuffers(DirtySource):
     """Packet memory is sent last, and posted buffers at the stop."""
 
     name: ClassVar[str] = "withheld-buffers"
+    demands: ClassVar[tuple[str, ...]] = ("guest-driver", "host-qemu")
 
     @property
     def withholds_mapped(self) -> bool:
