@@ -67,7 +67,9 @@ def test_with_a_log_of_the_device_nothing_is_stale_and_every_frame_is_accounted_
     outcome = measured("untracked", qemu__device_log="true")
     assert outcome.measures["packets_corrupted"] == 0
     assert outcome.measures["stale_pages_payload"] == 0
-    assert outcome.measures["packets_lost"] == outcome.measures["packets_lost_blackout"]
+    # On a host that is too busy for it the guest may give the device no descriptor; nothing else goes missing.
+    elsewhere = outcome.measures["packets_lost_blackout"] + outcome.measures["packets_lost_descriptor"]
+    assert outcome.measures["packets_lost"] == elsewhere
 
 
 def test_dummy_writes_by_xdp_leave_nothing_stale_once_the_driver_has_drained_its_ring():

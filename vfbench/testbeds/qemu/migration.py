@@ -28,7 +28,7 @@ PAGE_BYTES = 4096
 LOOK_S = 0.002
 LONGEST_S = 120.0
 SWITCHOVER_S = 20.0
-DRAIN_S = 1.0
+DRAIN_S = 5.0
 PLUG_S = 30.0
 """The failover driver's link watch alone takes 2 s."""
 HELD_LIMIT_MS = 1
