@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vfbench.records import intervals_frame, read_records, rounds_frame, runs_frame
 from vfbench.report.verdicts import WORDS
+from vfbench.search.claim_turns import Store, with_turns
 from vfbench.verdicts import CLAIMS, Verdict, evaluate
 
 README = Path(__file__).parents[1] / "README.md"
@@ -36,7 +37,15 @@ def _row(name: str, text: str, verdict: Verdict) -> str:
     decided = verdict.cells["holds"] + verdict.cells["fails"]
     cells = f"{verdict.cells['holds']} of {decided} cells"
     advice = f"{verdict.advice[:1].upper()}{verdict.advice[1:]}"
-    return f"| {name} {text.rstrip('.')} | {outcome}: {cells}. {advice} |"
+    return f"| {name} {text.rstrip('.')} | {outcome}: {cells}. {advice}{_turned_by(verdict)} |"
+
+
+def _turned_by(verdict: Verdict) -> str:
+    """The costs, without their figures; nothing where none was varied."""
+    if not verdict.varied:
+        return ""
+    costs = dict.fromkeys(f"`{turn.partition(' ')[0]}`" for turn in verdict.turned_by)
+    return f" Turned by {', '.join(costs)}." if costs else " No cost within its range turns it."
 
 
 def readme(page: str, verdicts: list[Verdict]) -> str:
@@ -50,7 +59,8 @@ def readme(page: str, verdicts: list[Verdict]) -> str:
 def verdicts_of(results: Path) -> list[Verdict]:
     """Of a result set or a folder of them."""
     records = read_records(results)
-    return evaluate(runs_frame(records), rounds_frame(records), intervals_frame(records))
+    found = evaluate(runs_frame(records), rounds_frame(records), intervals_frame(records))
+    return with_turns(found, Store.beside(results))
 
 
 if __name__ == "__main__":

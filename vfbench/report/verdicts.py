@@ -11,6 +11,7 @@ from vfbench.verdicts import CLAIMS, Verdict
 
 WIDTH = 100
 SHOWN_RUNS = 6
+SHOWN_TURNS = 4
 WORDS = {
     "holds": "holds",
     "fails": "fails",
@@ -54,10 +55,23 @@ def _lines(verdict: Verdict, width: int) -> Iterable[str]:
     lead = f"{verdict.claim:<4}"
     yield from textwrap.wrap(claim.text, width, initial_indent=lead, subsequent_indent=" " * 4)
     yield from _indented(f"{WORDS[verdict.outcome].upper()}. {verdict.text}", width)
+    if verdict.varied:
+        yield from _indented(turns_in_words(verdict), width)
     if verdict.command:
         yield from _indented(f"To get it: {verdict.command}", width)
     if verdict.runs:
         yield from _indented(f"Runs: {_runs(verdict.runs)}", width)
+
+
+def turns_in_words(verdict: Verdict) -> str:
+    """What turns it, of the costs at the ends of their plausible ranges, one at a time."""
+    tried = f"{verdict.varied} ends tried on some of its cells"
+    if not verdict.turned_by:
+        moved = f"; {len(verdict.moved_by)} move its range" if verdict.moved_by else ""
+        return f"Turned by no cost within its plausible range ({tried}{moved})."
+    shown = "; ".join(verdict.turned_by[:SHOWN_TURNS])
+    more = len(verdict.turned_by) - SHOWN_TURNS
+    return f"Turned by {shown}{f' and {more} more' if more > 0 else ''} ({tried})."
 
 
 def _runs(runs: Sequence[str]) -> str:

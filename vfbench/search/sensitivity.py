@@ -112,7 +112,7 @@ def plan(
     if len(digests) > 1:
         raise UserError(f"the runs have {len(digests)} profiles: name a result set that has one")
     if only_what_they_rest_on:
-        verdicts = _verdicts(counted, claims)
+        verdicts = judged_by(counted, claims)
         needed = {name for verdict in verdicts for name in verdict.runs}
         counted = [record for record in counted if record.run["experiment"] in needed]
         if not counted:
@@ -130,16 +130,21 @@ def plan(
 
 def sensitivity(plan: Plan, progress: Progress) -> list[Turn]:
     """Run the plan; the turns in the order of the variations."""
-    verdicts, order = _evaluated(plan, plan.profile, _from(progress, 0))
+    verdicts, order = _evaluated(plan, plan.profile, starting_at(progress, 0))
     turns = []
     for number, variation in enumerate(plan.variations):
         begun = (1 + number) * len(plan.experiments)
-        now, order_now = _evaluated(plan, variation.of(plan.profile), _from(progress, begun))
+        now, order_now = _evaluated(plan, variation.of(plan.profile), starting_at(progress, begun))
         turns += [
-            *_turned_verdicts(variation, verdicts, now),
+            *_turnedjudged_by(variation, verdicts, now),
             *(Turn(variation, "order", *pair) for pair in turned_pairs(order, order_now)),
         ]
     return turns
+
+
+def evaluated_claims(plan: Plan, profile: Profile, progress: Progress) -> list[Verdict]:
+    """The plan's claims, judged by its experiments at the costs of ``profile``; nothing else is kept."""
+    return _evaluated(plan, profile, progress)[0]
 
 
 def _evaluated(plan: Plan, profile: Profile, progress: Progress) -> tuple[list[Verdict], Ranking]:
@@ -147,24 +152,26 @@ def _evaluated(plan: Plan, profile: Profile, progress: Progress) -> tuple[list[V
         for _ in run_all(plan.experiments, profile, ResultSet(Path(folder) / "runs"), progress):
             pass
         records = read_records(folder)
-    return _verdicts(records, plan.claims), ranking(runs_frame(records))
+    return judged_by(records, plan.claims), ranking(runs_frame(records))
 
 
-def _verdicts(records: Sequence[Record], claims: Sequence[Claim]) -> list[Verdict]:
+def judged_by(records: Sequence[Record], claims: Sequence[Claim]) -> list[Verdict]:
+    """What the records say of the claims."""
     return evaluate(runs_frame(records), rounds_frame(records), intervals_frame(records), claims)
 
 
-def _turned_verdicts(
+def _turnedjudged_by(
     variation: Variation, before: Sequence[Verdict], after: Sequence[Verdict]
 ) -> Iterator[Turn]:
     for old, new in zip(before, after, strict=True):
         if old.outcome != new.outcome:
             yield Turn(variation, "outcome", old.claim, old.outcome, new.outcome)
         elif old.holds_where != new.holds_where or old.cells != new.cells:
-            yield Turn(variation, "range", old.claim, _range(old), _range(new))
+            yield Turn(variation, "range", old.claim, range_in_words(old), range_in_words(new))
 
 
-def _range(verdict: Verdict) -> str:
+def range_in_words(verdict: Verdict) -> str:
+    """How many of its cells hold, and where."""
     cells = verdict.cells
     return (
         f"holds in {cells['holds']} of {cells['holds'] + cells['fails']} cells, {verdict.holds_where}".rstrip(
@@ -200,7 +207,7 @@ def _variations(profile: Profile, globs: Sequence[str]) -> Iterator[Variation]:
                 yield Variation(name, end, figure)
 
 
-def _from(progress: Progress, begun: int) -> Progress:
+def starting_at(progress: Progress, begun: int) -> Progress:
     """The same progress with ``begun`` runs before it."""
     return lambda number, experiment, fraction, phase: progress(begun + number, experiment, fraction, phase)
 

@@ -94,8 +94,15 @@ class Verdict:
     """Cells of the claim's subject in these records, those included that say nothing of the claim."""
     advice: str = ""
     """What to do, as the outcome and its ranges say."""
+    varied: int = 0
+    """Ends of plausible ranges of costs at which the verdict was looked at again; 0 if it was not."""
+    turned_by: tuple[str, ...] = ()
+    """Of those, each that changes the outcome, with what it then is."""
+    moved_by: tuple[str, ...] = ()
+    """Of those, each that moves only the range in which it holds."""
 
     def to_json(self) -> dict[str, Any]:
         """Every field, in plain values."""
         figures = [vars(figure) for figure in self.figures]
-        return {**vars(self), "figures": figures, "runs": list(self.runs)}
+        lists = {name: list(getattr(self, name)) for name in ("runs", "turned_by", "moved_by")}
+        return {**vars(self), "figures": figures, **lists}

@@ -1,0 +1,158 @@
+"""`bench claims --sensitivity`: a few works of each verdict, one cost at a time, stored and taken up again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.fakes import STRATEGIES, WORKLOADS, Careful, Steady
+
+from vfbench import runner
+from vfbench.errors import UserError
+from vfbench.experiment import Experiment
+from vfbench.mechanism import Trait
+from vfbench.profiles import Profile, load_profile
+from vfbench.records import (
+    Outcome,
+    Record,
+    ResultSet,
+    intervals_frame,
+    read_records,
+    rounds_frame,
+    runs_frame,
+)
+from vfbench.report.verdicts import turns_in_words
+from vfbench.runner import run_all
+from vfbench.search.claim_turns import Store, missing_runs, plans_of, run_plan, with_turns
+from vfbench.settings import Guest
+from vfbench.verdicts import Verdict, chosen_claims, evaluate
+
+
+@dataclasses.dataclass(frozen=True)
+class Marking(Careful):
+    """Marks by guest stores."""
+
+    @property
+    def traits(self) -> dict[str, Trait]:
+        return {"dma_visible_by": "guest-store"}
+
+
+RAN: list[str] = []
+KNOWN: Any = ({**STRATEGIES, "careful": Marking}, WORKLOADS)
+C12 = chosen_claims(["C12"])
+
+
+def gap_of_page_header(experiment: Experiment, profile: Profile, progress: Any) -> Outcome:
+    """The longest gap is ten ms for each byte of `page_header` (8, at most 64)."""
+    RAN.append(experiment.digest)
+    return Outcome(state="ok", measures={"service_gap_ms": 10 * profile.value("page_header")}, wall_s=0.5)
+
+
+@pytest.fixture(autouse=True)
+def _pretend(monkeypatch: pytest.MonkeyPatch) -> None:
+    testbed = SimpleNamespace(run=gap_of_page_header, refusals=lambda _: [])
+    monkeypatch.setattr(runner, "load_testbed", lambda name: testbed)
+
+
+def recorded(results: Path, works: int = 5) -> list[Record]:
+    made = [
+        Experiment(Marking(), Steady(), guest=Guest(memory_bytes=(each + 1) << 28)) for each in range(works)
+    ]
+    result_set = ResultSet.create(results, ["any"], "steady", datetime.now(UTC))
+    list(run_all(made, load_profile("xeon-82599"), result_set, lambda *_: None))
+    RAN.clear()
+    return read_records(results)
+
+
+def varied(results: Path, records: list[Record], costs: str = "page_header") -> Store:
+    store = Store.beside(results)
+    for profile, plan in plans_of(records, *KNOWN, C12, (costs,)):
+        run_plan(store, profile, plan, lambda *_: None)
+    return store
+
+
+def shown(records: list[Record], store: Store) -> Verdict:
+    frames = (runs_frame(records), rounds_frame(records), intervals_frame(records))
+    (verdict,) = with_turns(evaluate(*frames, C12), store)
+    return verdict
+
+
+def test_the_end_of_a_range_that_turns_a_verdict_stands_beside_it(tmp_path: Path) -> None:
+    records = recorded(tmp_path / "set")
+    verdict = shown(records, varied(tmp_path / "set", records))
+    assert verdict.outcome == "holds"
+    assert verdict.turned_by == ("page_header at 64 bytes (high): fails",)
+    assert "Turned by page_header at 64 bytes (high): fails (1 ends tried" in turns_in_words(verdict)
+    assert verdict.to_json()["turned_by"] == ["page_header at 64 bytes (high): fails"]
+
+
+def test_a_cost_that_changes_nothing_turns_nothing_and_that_is_said(tmp_path: Path) -> None:
+    records = recorded(tmp_path / "set")
+    verdict = shown(records, varied(tmp_path / "set", records, "exit_kernel"))
+    assert (verdict.varied, verdict.turned_by) == (2, ())
+    assert "Turned by no cost within its plausible range (2 ends" in turns_in_words(verdict)
+
+
+def test_only_some_of_the_works_run_again(tmp_path: Path) -> None:
+    records = recorded(tmp_path / "set", works=5)
+    varied(tmp_path / "set", records)
+    assert len(set(RAN)) == 2
+    assert len(RAN) == 2 * 2
+
+
+def test_what_is_stored_is_not_run_again_and_the_rest_is(tmp_path: Path) -> None:
+    records = recorded(tmp_path / "set")
+    varied(tmp_path / "set", records)
+    RAN.clear()
+    varied(tmp_path / "set", records)
+    assert RAN == []
+    store = Store.beside(tmp_path / "set")
+    ((profile, plan),) = plans_of(records, *KNOWN, C12, ("page_header",))
+    assert missing_runs(store, profile, plan) == 0
+    del store.plans[profile]["judged"]["page_header at 64 bytes (high)"]
+    assert missing_runs(store, profile, plan) == 2
+    store.save()
+    varied(tmp_path / "set", records)
+    assert len(RAN) == 2
+
+
+def test_an_interrupted_run_keeps_what_was_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = recorded(tmp_path / "set")
+
+    def interrupted(experiment: Experiment, profile: Profile, progress: Any) -> Outcome:
+        if profile.value("page_header") != 8:
+            raise KeyboardInterrupt
+        return gap_of_page_header(experiment, profile, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            runner, "load_testbed", lambda _: SimpleNamespace(run=interrupted, refusals=lambda _: [])
+        )
+        with pytest.raises(KeyboardInterrupt):
+            varied(tmp_path / "set", records)
+    RAN.clear()
+    varied(tmp_path / "set", records)
+    assert len(RAN) == 2
+
+
+def test_what_was_stored_of_other_runs_counts_for_nothing(tmp_path: Path) -> None:
+    records = recorded(tmp_path / "set")
+    store = varied(tmp_path / "set", records)
+    document = json.loads(store.path.read_text(encoding="utf-8"))
+    for known in document["plans"].values():
+        known["key"] = "of-other-code"
+    store.path.write_text(json.dumps(document), encoding="utf-8")
+    RAN.clear()
+    varied(tmp_path / "set", records)
+    assert len(RAN) == 4
+
+
+def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "set.sensitivity.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(UserError, match="is no result of `bench claims --sensitivity`"):
+        Store.beside(tmp_path / "set")
