@@ -9,10 +9,11 @@ from vfbench.machine.driver.state import (
     HELD_ENTRY_BYTES,
     HELD_PACKETS,
 )
+from vfbench.machine.memory.block_pool import BLOCK_PAGES, SEND_BLOCK_BYTES
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT, Allocator, Region
 from vfbench.machine.port import PATH_VF
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES
-from vfbench.machine.virtio.virtqueue import virtqueue_bytes
+from vfbench.machine.virtio.virtqueue import MOST_CHAIN_ENTRIES, virtqueue_bytes
 from vfbench.mechanism import QueueSizes
 from vfbench.strategy import backends
 
@@ -41,11 +42,19 @@ class QueueLayout:
     free_pages: Region
     rx_queue: Region
     tx_queue: Region
+    tx_indirect: Region
     packets: Region
     mechanisms: tuple[dict[str, Region], ...]
     """For each slot, its mechanism's structures by name, payload structures last."""
     dma_end: int
     """The device may be pointed at packets and at what follows them up to here: mechanisms' payload structures."""
+    blocks: int = 0
+    """At the end of packet memory, runs of eight pages for the bytes of large sends."""
+
+    @property
+    def first_block(self) -> int:
+        """Guest-physical address of the first of them."""
+        return self.packets.end - self.blocks * SEND_BLOCK_BYTES
 
     @property
     def rings(self) -> tuple[Region, ...]:
@@ -89,7 +98,23 @@ def _structure_sizes(experiment: Experiment, packet_pages: int) -> dict[str, int
         "free_pages": 8 * packet_pages,
         "rx_queue": virtqueue,
         "tx_queue": virtqueue,
+        "tx_indirect": _indirect_bytes(experiment) if virtqueue else 0,
     }
+
+
+def _indirect_bytes(experiment: Experiment) -> int:
+    """A table for each slot of the transmit virtqueue, where large sends go down it."""
+    if experiment.driver.segmentation == "off":
+        return 0
+    return virtqueue_size(experiment.strategy) * 16 * MOST_CHAIN_ENTRIES
+
+
+def send_blocks(experiment: Experiment) -> int:
+    """Blocks of a queue: a quarter of its packet memory, where large sends lie in runs of pages."""
+    driver = experiment.driver
+    if driver.segmentation == "off" or driver.send_pages == "order-0":
+        return 0
+    return queue_sizes(experiment).packet_pages // 4 // BLOCK_PAGES
 
 
 def virtqueue_size(strategy: Strategy) -> int:
@@ -118,6 +143,7 @@ def room_refusals(experiment: Experiment, base: int = PAGE_BYTES) -> list[str]:
     """A line for what does not fit: buffers into packet memory, or what lies from ``base`` upwards into the guest."""
     given_bytes, queues = experiment.guest.packet_memory_bytes, experiment.guest.queues
     pages, driver = (given_bytes >> PAGE_SHIFT) // queues, experiment.driver
+    pages -= BLOCK_PAGES * send_blocks(experiment)
     # Half of them are held by packets that the application keeps and by buffers that were just returned.
     wanted = 2 * (driver.rx_ring + driver.tx_ring)
     if pages < wanted:
@@ -152,7 +178,15 @@ def lay_out(experiment: Experiment, base: int = PAGE_BYTES) -> GuestLayout:
         packets = allocator.take(available.packet_pages << PAGE_SHIFT)
         pools = _take(allocator, payload)
         by_slot = tuple({**words, **pool} for words, pool in zip(area, pools, strict=True))
-        parts.append(QueueLayout(**structure, packets=packets, mechanisms=by_slot, dma_end=allocator.end))
+        parts.append(
+            QueueLayout(
+                **structure,
+                packets=packets,
+                mechanisms=by_slot,
+                dma_end=allocator.end,
+                blocks=send_blocks(experiment),
+            )
+        )
     # An application that wants more than there is makes do with half of what is left.
     left_bytes = experiment.guest.memory_bytes - allocator.end - experiment.workload.working_set_bytes
     heap_bytes = min(experiment.workload.heap_bytes, max(0, left_bytes // 2)) // queues

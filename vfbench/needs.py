@@ -16,6 +16,8 @@ def needs_of(experiment: Experiment) -> tuple[Need, ...]:
     needs += [(each, experiment.guest.queues) for each in _counted(experiment)]
     if experiment.guest.dirty_log == "pml":
         needs.append("pml")
+    if experiment.driver.segmentation == "on":
+        needs.append("segmentation")
     return tuple(dict.fromkeys(needs))
 
 

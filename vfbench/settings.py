@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vfbench.errors import UserError
-from vfbench.parameters import parameter, validate
+from vfbench.parameters import changed, parameter, validate
 from vfbench.units import format_quantity
 
 PAGE_BYTES = 4096
+KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
 TIB = 1 << 40
@@ -82,6 +83,14 @@ class Link(Settings):
     peer_turnaround_ns: int = parameter(
         20 * US, unit="ns", high=S, help="time the peer takes from a response to its next request"
     )
+    mtu_bytes: int = parameter(
+        1500,
+        unit="bytes",
+        low=576,
+        high=2030,
+        in_identity_at_default=False,
+        help="largest IP packet: what a send over it is cut to",
+    )
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,26 @@ class Driver(Settings):
         choices=("lifo", "fifo"),
         help="which free packet page is taken next: the one freed last, or the one freed longest ago",
     )
+    segmentation: str = parameter(
+        "off",
+        choices=("off", "on"),
+        in_identity_at_default=False,
+        help="a send over the MTU is cut into frames by the card (TSO), or by the stack before the driver sees it",
+    )
+    segment_bytes: int = parameter(
+        64 * KIB,
+        unit="bytes",
+        low=2 * KIB,
+        high=64 * KIB,
+        in_identity_at_default=False,
+        help="with segmentation: the largest send that the stack hands over at once (gso_max_size)",
+    )
+    send_pages: str = parameter(
+        "order-3",
+        choices=("order-3", "order-0"),
+        in_identity_at_default=False,
+        help="with segmentation: a send's bytes lie in runs of 32 KiB, or in pages of 4 KiB; each is mapped once",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,6 +151,15 @@ class Driver(Settings):
             raise UserError(
                 f"driver.refill-batch: {self.refill_batch} is not below driver.rx-ring ({self.rx_ring})"
             )
+        if self.segmentation == "off":
+            self._refuse_without_segmentation()
+
+    def _refuse_without_segmentation(self) -> None:
+        """What shapes large sends does nothing where there are none."""
+        given = changed(self)
+        for name in ("segment", "send-pages"):
+            if name in given:
+                raise UserError(f"driver.{name}: {given[name]} cannot act without driver.segmentation=on")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from vfbench.kernels import Kernel, kernel
 from vfbench.machine.wire import (
     APPLICATION,
     BATCH_FRAMES,
+    FRAME_OVERHEAD_BYTES,
     FRAMES,
     NEVER_PS,
     PENDING_ANSWERS,
@@ -126,8 +127,23 @@ def put_evenly(source: Any, frames: Any, horizon_ps: int, length: int) -> None:
 
 
 @kernel
+def answer_in_writes(application: Any, length: int) -> int:
+    """Save the share of each packet's bytes up for a write of ``write_bytes``."""
+    application.send_credit_65536 += application.send_share_65536 * length
+    if application.send_credit_65536 < application.write_bytes << 16:
+        return 0
+    application.send_credit_65536 -= application.write_bytes << 16
+    return application.write_bytes + FRAME_OVERHEAD_BYTES
+
+
+@kernel
 def answer_a_share(cpu: Any, application: Any, length: int, tag: int) -> int:
-    """The default ``delivered``: answer the share of packets that ``send_ratio`` says, at the same length."""
+    """The default ``delivered``: answer the share of packets that ``send_ratio`` says, at the same length.
+
+    With ``write_bytes`` the share counts in bytes, and goes out once there is enough for a write.
+    """
+    if application.write_bytes != 0:
+        return answer_in_writes(application, length)
     application.send_credit_65536 += application.send_share_65536
     if application.send_credit_65536 < 65536:
         return 0
@@ -160,6 +176,13 @@ class Workload:
     )
     flows: int = parameter(64, unit="count", low=1, high=1 << 20, help="flows, spread over the queues")
     send_ratio: float = parameter(0.0, unit="ratio", low=0.0, high=1.0, help="frames sent per frame received")
+    write_bytes: int = parameter(
+        0,
+        unit="bytes",
+        high=1 << 20,
+        in_identity_at_default=False,
+        help="what the guest sends it writes so much at a time (0: frames as long as those received)",
+    )
     hold_ns: int = parameter(
         20_000, unit="ns", low=0, high=10**10, help="how long the application holds a packet"
     )
@@ -178,6 +201,9 @@ class Workload:
             if getattr(self, field) != known.default:
                 given = known.format(getattr(self, field))
                 raise UserError(f"{self.name}.{known.name}: {given} cannot act: {reason}; leave it out")
+        if self.write_bytes and not self.send_ratio:
+            given = format_quantity(self.write_bytes, "bytes")
+            raise UserError(f"{self.name}.write: {given} cannot act without {self.name}.send-ratio")
 
     @property
     def heap_bytes(self) -> int:

@@ -87,7 +87,10 @@ class KeyValue(Workload):
     name: ClassVar[str] = "key-value"
     arrivals = arrivals
     delivered = delivered
-    cannot_act: ClassVar[dict[str, str]] = {"send_ratio": "every request is answered once"}
+    cannot_act: ClassVar[dict[str, str]] = {
+        "send_ratio": "every request is answered once",
+        "write_bytes": "an answer's length is given",
+    }
 
     keys: int = parameter(100_000, unit="count", low=1, high=1 << 20, help="number of keys")
     zipf: float = parameter(0.99, unit="number", low=0.0, high=4.0, help="Zipf exponent; 0: all keys alike")

@@ -169,7 +169,10 @@ class RequestResponse(Workload):
     arrivals = arrivals
     delivered = delivered
     peer_received = peer_received
-    cannot_act: ClassVar[dict[str, str]] = {"send_ratio": "every request is answered once"}
+    cannot_act: ClassVar[dict[str, str]] = {
+        "send_ratio": "every request is answered once",
+        "write_bytes": "an answer's length is given",
+    }
 
     rate_bps: int = parameter(
         0,

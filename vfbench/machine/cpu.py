@@ -52,6 +52,7 @@ GUEST_FIELDS = [
     ("held", "i8"),
     ("rx_queue", "i8"),
     ("tx_queue", "i8"),
+    ("tx_indirect", "i8"),  # descriptor tables of large sends over virtio-net, one for each of its slots
     # sizes
     ("rx_size", "i8"),
     ("tx_size", "i8"),
@@ -69,6 +70,12 @@ GUEST_FIELDS = [
     ("transmit_interrupts", "i8"),
     ("mirror_registers", "i8"),
     ("hold_ps", "i8"),
+    # large sends
+    ("frame_bytes", "i8"),  # the longest frame by the MTU, FCS included
+    ("cut_over_bytes", "i8"),  # what is longer is cut into frames; 0: nothing is
+    ("send_payload_bytes", "i8"),  # what the driver takes at once; 0: frames only
+    ("fragment_bytes", "i8"),  # how much of it lies together
+    ("first_block", "i8"),  # from here packet memory is handed out in blocks of 32 KiB; 0: nowhere
     # the strategy's mechanisms, by slot
     ("word", "i8", (SLOTS * WORDS,)),
     ("area", "i8", (SLOTS * AREAS,)),  # guest-physical addresses
@@ -288,6 +295,8 @@ def model_copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
     for block in range((length_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT):
         store_word(cpu.words, to + block, load_word(cpu.words, begin + block))
     mark_stored(cpu, target)
+    for page in range((target >> PAGE_SHIFT) + 1, ((target + length_bytes - 1) >> PAGE_SHIFT) + 1):
+        mark_stored(cpu, page << PAGE_SHIFT)
     model_spend_copy(cpu, length_bytes)
 
 
@@ -351,7 +360,7 @@ def spend_copy(cpu: Any, length_bytes: int) -> None:
 
 @primitive
 def copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
-    """Copy a packet of ``length_bytes`` from ``source`` to ``target``, both in packet memory and within one page."""
+    """Copy a packet of ``length_bytes`` from ``source`` to ``target``, both in packet memory and each in one piece."""
     model_copy(cpu, target, source, length_bytes)
 
 

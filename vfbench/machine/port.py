@@ -110,6 +110,14 @@ PORT = np.dtype(
         ("tx_head", "i8"),
         ("tx_free_ps", "i8"),
         ("tx_ready_ps", "i8"),
+        # a send that the card cuts into frames
+        ("tx_left", "i8"),  # bytes of it not on the wire yet; 0: none is under way
+        ("tx_sent", "i8"),  # bytes of it on the wire
+        ("tx_frames", "i8"),  # of it, on the wire
+        ("tx_mss", "i8"),
+        ("tx_first", "i8"),  # the content word of its first block; -1 where the device can't read it
+        ("tx_slot", "i8"),  # the descriptor that the next byte is in
+        ("tx_taken", "i8"),  # bytes of that descriptor on the wire
         ("ps_per_byte", "i8"),
         ("line_ps_per_byte", "i8"),
         (

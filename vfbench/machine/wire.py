@@ -10,6 +10,12 @@ PENDING_ANSWERS = 4096
 WIRE_OVERHEAD_BYTES = 20
 """Preamble, start delimiter and inter-frame gap: what a frame takes on the wire beyond itself."""
 LEAST_FRAME_BYTES = 64
+FCS_BYTES = 4
+ETHERNET_BYTES = 18
+"""Header and FCS: what a frame has beside its IP packet."""
+HEADER_BYTES = 66
+"""Ethernet (14), IPv4 (20) and TCP with timestamps (32): what each frame of a send over the MTU begins with."""
+FRAME_OVERHEAD_BYTES = HEADER_BYTES + FCS_BYTES
 FULL_FRAME_BYTES = 1518 + WIRE_OVERHEAD_BYTES
 """A frame of Ethernet's MTU, as long as it takes the wire."""
 LONGEST_FRAME_BYTES = 2048
@@ -53,6 +59,7 @@ APPLICATION = np.dtype(
         ("random", "u8"),
         ("send_share_65536", "i8"),  # answers per packet received, in 1/65536
         ("send_credit_65536", "i8"),
+        ("write_bytes", "i8"),  # what it sends at a time; 0: a frame as long as the one received
         ("heap", "i8"),  # guest-physical address of the application's own pages
         ("heap_pages", "i8"),
         ("scratch", "i8", (16,)),  # the workload's own

@@ -75,12 +75,12 @@ def map_all_packet_memory(cpu: Any, slot: int) -> None:
 
 @hook
 def map_strictly(cpu: Any, slot: int, page: int, length_bytes: int, direction: int) -> int:
-    return map_one(cpu, slot, page, direction, IOVA_ALLOC)
+    return map_one(cpu, slot, page, length_bytes, direction, IOVA_ALLOC)
 
 
 @hook
 def map_after_a_flush(cpu: Any, slot: int, page: int, length_bytes: int, direction: int) -> int:
-    return map_one(cpu, slot, page, direction, IOVA_ALLOC_DEFERRED)
+    return map_one(cpu, slot, page, length_bytes, direction, IOVA_ALLOC_DEFERRED)
 
 
 @hook
@@ -90,12 +90,12 @@ def look_up(cpu: Any, slot: int, page: int, length_bytes: int, direction: int) -
 
 @hook
 def unmap_strictly(cpu: Any, slot: int, iova: int, page: int, length_bytes: int, direction: int) -> None:
-    unmap_one(cpu, slot, iova, page, direction)
+    unmap_one(cpu, slot, iova, page, length_bytes, direction)
 
 
 @hook
 def unmap_lazily(cpu: Any, slot: int, iova: int, page: int, length_bytes: int, direction: int) -> None:
-    unmap_one_later(cpu, slot, iova, page, direction)
+    unmap_one_later(cpu, slot, iova, page, length_bytes, direction)
 
 
 @hook

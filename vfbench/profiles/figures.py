@@ -63,6 +63,7 @@ FIGURES: Final[tuple[tuple[str, Dimension], ...]] = (
     ("iova_alloc_deferred", "time"),
     ("iova_free", "time"),
     ("page_table_map", "time"),
+    ("page_table_map_next", "time"),
     ("page_table_unmap", "time"),
     ("iotlb_invalidate", "time"),
     ("deferred_queue", "time"),

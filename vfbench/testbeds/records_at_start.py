@@ -60,6 +60,7 @@ def prepare_application(application: Any, experiment: Experiment, stream: int) -
     """Fill the application's record, but for its memory."""
     application.random = random_state(experiment.seed, stream)
     application.send_share_65536 = round(65536 * experiment.workload.send_ratio)
+    application.write_bytes = experiment.workload.write_bytes
     experiment.workload.prepare_application(application)
 
 

@@ -5,9 +5,47 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import call_hook, kernel
+from vfbench.machine.driver.send_memory import mss_bytes
+from vfbench.machine.driver.vf_segmentation import send_large
 from vfbench.machine.driver.vf_transmit import send_one
+from vfbench.machine.driver.virtio_segmentation import virtio_send_large
 from vfbench.machine.driver.virtio_transmit import virtio_send_one
 from vfbench.machine.port import MOST_DESCRIPTORS, PATH_VF
+from vfbench.machine.wire import FRAME_OVERHEAD_BYTES
+
+
+@kernel
+def send_frame(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
+    """Send one frame."""
+    if port.path == PATH_VF:
+        send_one(cpu, port, length_bytes, flow)
+    else:
+        virtio_send_one(cpu, port, length_bytes, flow)
+
+
+@kernel
+def send_payload(cpu: Any, port: Any, payload_bytes: int, flow: int) -> None:
+    """Send more than a frame holds: as much at a time as the driver takes, or else frame by frame."""
+    mss = mss_bytes(cpu)
+    most = max(mss, cpu.send_payload_bytes)
+    while payload_bytes > 0:
+        part = min(most, payload_bytes)
+        if part <= mss:
+            send_frame(cpu, port, part + FRAME_OVERHEAD_BYTES, flow)
+        elif port.path == PATH_VF:
+            send_large(cpu, port, part, flow)
+        else:
+            virtio_send_large(cpu, port, part, flow)
+        payload_bytes -= part
+
+
+@kernel
+def send(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
+    """Send what makes a frame of ``length_bytes``, headers and FCS counted once, or several frames over the MTU."""
+    if cpu.cut_over_bytes != 0 and length_bytes > cpu.cut_over_bytes:
+        send_payload(cpu, port, length_bytes - FRAME_OVERHEAD_BYTES, flow)
+    else:
+        send_frame(cpu, port, length_bytes, flow)
 
 
 @kernel
@@ -15,9 +53,5 @@ def answer(cpu: Any, port: Any, application: Any, slot: int, length_bytes: int) 
     """Run the workload's ``delivered`` on the packet of ``slot`` and send the answer that it asks for."""
     received = port.slot[slot & (MOST_DESCRIPTORS - 1)]
     answer_bytes = call_hook(cpu.hook_delivered, cpu, application, length_bytes, received.tag)
-    if answer_bytes == 0:
-        return
-    if port.path == PATH_VF:
-        send_one(cpu, port, answer_bytes, received.flow)
-    else:
-        virtio_send_one(cpu, port, answer_bytes, received.flow)
+    if answer_bytes != 0:
+        send(cpu, port, answer_bytes, received.flow)

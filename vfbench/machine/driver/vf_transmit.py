@@ -1,5 +1,8 @@
 """The VF driver's transmit side: one map and one unmap for each frame, as a real driver does it.
 
+What the card cuts into frames is in ``vf_segmentation.py``. A slot's entry is two words: the guest-physical address of
+what is mapped, 0 for nothing, with its pages (0: one) and the further descriptors of its send above it; and the IOVA.
+
 The tail is bumped once for the frames of a poll (``xmit_more``). The device writes back nothing but DD.
 """
 
@@ -13,12 +16,13 @@ from vfbench.machine.cpu import load_field, spend, spend_copy, store, store_fiel
 from vfbench.machine.driver.state import TX_NEXT_TO_CLEAN, TX_NEXT_TO_USE, TX_SEQUENCE, TX_TAIL_WRITTEN
 from vfbench.machine.hooks import MAP_FAILED, descriptor_done, map_page, run_hooks, unmap_page
 from vfbench.machine.iommu.table import READ
+from vfbench.machine.memory.block_pool import release_send_memory
 from vfbench.machine.memory.guest_memory import (
     BLOCK_BYTES,
     BLOCK_SHIFT,
     BLOCKS_SHIFT,
     CONTENT,
-    PAGE_BYTES,
+    PAGE_SHIFT,
     SENT,
 )
 from vfbench.machine.memory.page_pool import alloc_page, release_page
@@ -28,6 +32,9 @@ from vfbench.machine.slots import BEFORE_DOORBELL
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT, tx_command, tx_is_done
 from vfbench.machine.vf.register_access import write_register
 from vfbench.machine.vf.registers import TDT
+
+PAGES_SHIFT, EXTRA_SHIFT = 48, 52
+ADDRESS_MASK, PAGES_MASK = (1 << PAGES_SHIFT) - 1, 0xF
 
 
 @primitive
@@ -112,25 +119,30 @@ def ring_transmit_doorbell(cpu: Any, port: Any) -> None:
 
 @kernel
 def release_frame(cpu: Any, entry: int) -> None:
-    """Unmap a frame and free its page."""
-    page = load_field(cpu, entry)
-    unmap_page(cpu, load_field(cpu, entry + 8), page, PAGE_BYTES, READ)
-    release_page(cpu, page)
+    """Unmap a frame, or a part of a send, and free its memory; nothing for a slot that has none of its own."""
+    word = load_field(cpu, entry)
+    address, pages = word & ADDRESS_MASK, (word >> PAGES_SHIFT) & PAGES_MASK
+    if address != 0:
+        unmap_page(cpu, load_field(cpu, entry + 8), address, max(1, pages) << PAGE_SHIFT, READ)
+        release_send_memory(cpu, address)
 
 
 @kernel
 def clean_transmitted(cpu: Any) -> None:
-    """Unmap and free the frames that the device has sent."""
+    """Unmap and free the frames that the device has sent, and the sends that it has cut: each as a whole."""
+    mask = cpu.tx_size - 1
     slot = load_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN)
     end = load_field(cpu, cpu.driver + TX_TAIL_WRITTEN)
     started = slot
     while slot != end:
-        descriptor = cpu.tx_ring + (slot << DESCRIPTOR_SHIFT)
+        last = slot + (load_field(cpu, cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT)) >> EXTRA_SHIFT) & mask
+        descriptor = cpu.tx_ring + (last << DESCRIPTOR_SHIFT)
         if not tx_is_done(load_field(cpu, descriptor + 8)):
             break
         descriptor_done(cpu, descriptor, DESCRIPTOR_BYTES)
-        entry = cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT)
-        release_frame(cpu, entry)
-        slot = (slot + 1) & (cpu.tx_size - 1)
+        after = (last + 1) & mask
+        while slot != after:
+            release_frame(cpu, cpu.tx_buffers + (slot << DESCRIPTOR_SHIFT))
+            slot = (slot + 1) & mask
     if slot != started:
         store_field(cpu, cpu.driver + TX_NEXT_TO_CLEAN, slot)

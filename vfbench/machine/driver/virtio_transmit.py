@@ -19,9 +19,11 @@ from vfbench.machine.cpu import load_field, spend, store_field
 from vfbench.machine.driver.state import VIRTIO_TX_ADDED, VIRTIO_TX_KICKED, VIRTIO_TX_SEEN
 from vfbench.machine.driver.vf_transmit import new_frame
 from vfbench.machine.driver.virtio_notify import TX, interrupt_after, kick_if_wanted
+from vfbench.machine.memory.block_pool import release_send_memory
 from vfbench.machine.memory.page_pool import release_page
 from vfbench.machine.oracle.oracle import note_refused
 from vfbench.machine.virtio.virtqueue import (
+    DESCRIPTOR_INDIRECT,
     INDEX_MASK,
     available_index,
     load16,
@@ -90,6 +92,17 @@ def virtio_arm_after_kick(cpu: Any) -> None:
 
 
 @kernel
+def release_sent(cpu: Any, descriptor: int) -> None:
+    """Free a frame, or all parts of a large send."""
+    address, second = load_field(cpu, descriptor), load_field(cpu, descriptor + 8)
+    if second & DESCRIPTOR_INDIRECT == 0:
+        release_page(cpu, address)
+        return
+    for offset in range(0, second & INDEX_MASK, 16):
+        release_send_memory(cpu, load_field(cpu, address + offset))
+
+
+@kernel
 def virtio_clean_transmitted(cpu: Any) -> None:
     """Free the frames that vhost has sent."""
     queue, size = cpu.tx_queue, cpu.virtqueue_size
@@ -98,7 +111,7 @@ def virtio_clean_transmitted(cpu: Any) -> None:
     if seen & INDEX_MASK == used:
         return
     while seen & INDEX_MASK != used:
-        release_page(cpu, load_field(cpu, queue + 16 * (seen & (size - 1))))
+        release_sent(cpu, queue + 16 * (seen & (size - 1)))
         seen += 1
     store_field(cpu, cpu.driver + VIRTIO_TX_SEEN, seen)
 

@@ -10,7 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.costs import DEFERRED_QUEUE, IOVA_FREE, PAGE_TABLE_MAP, PAGE_TABLE_UNMAP
+from vfbench.machine.costs import (
+    DEFERRED_QUEUE,
+    IOVA_FREE,
+    PAGE_TABLE_MAP,
+    PAGE_TABLE_MAP_NEXT,
+    PAGE_TABLE_UNMAP,
+)
 from vfbench.machine.cpu import area, load_field, now_ps, spend, store_field, word
 from vfbench.machine.driver.state import FLUSH_TIMEOUT_JIFFIES, JIFFY_PS
 from vfbench.machine.host import INVALIDATE_ALL, exit_to_hypervisor
@@ -20,11 +26,14 @@ from vfbench.machine.iommu.hypervisor import (
     EXIT_CALLS,
     EXIT_FLUSH,
     invalidate,
+    invalidate_run,
 )
 from vfbench.machine.iommu.table import (
     CALL_COUNT,
     CALL_ENTRY_BYTES,
     CALL_LIST,
+    CALL_PAGES_MASK,
+    CALL_PAGES_SHIFT,
     FLUSH_COUNT,
     FLUSH_QUEUE,
     FLUSH_QUEUE_ENTRIES,
@@ -39,6 +48,7 @@ from vfbench.machine.iommu.table import (
     WRITE,
     entry_address,
 )
+from vfbench.machine.memory.block_pool import is_block
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT
 
 ENTRIES = 0
@@ -108,8 +118,54 @@ def queue_call(cpu: Any, slot: int, kind: int, iova: int, page: int) -> None:
 
 
 @kernel
-def map_page(cpu: Any, slot: int, page: int, access: int, search: int) -> int:
-    """Map one page for the device, ``dma_map_page``; returns its IOVA. ``search`` as for ``alloc_iova``."""
+def pages_of(length_bytes: int) -> int:
+    """Pages that a mapping of so many bytes from a page's begin on covers."""
+    return (length_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT
+
+
+@kernel
+def map_run(cpu: Any, slot: int, block: int, length_bytes: int, access: int, search: int) -> int:
+    """Map pages in a row with one address and one call, ``dma_map_page`` of a compound page.
+
+    A block's addresses are its own, as a magazine of that size keeps them (``iova_rcache``): only the search is paid.
+    """
+    spend(cpu, search)
+    spend(cpu, PAGE_TABLE_MAP)
+    iova, pages = in_place_iova(cpu, block), pages_of(length_bytes)
+    for i in range(pages):
+        if i > 0:
+            spend(cpu, PAGE_TABLE_MAP_NEXT)
+        store_field(cpu, entry_address(cpu, slot, iova + i * PAGE_BYTES), block + i * PAGE_BYTES | access)
+    if is_armed(cpu, slot):
+        queue_call(cpu, slot, CALL_MAP | pages << CALL_PAGES_SHIFT, iova, block & PAGE_MASK | access)
+    return iova
+
+
+@kernel
+def clear_run(cpu: Any, slot: int, iova: int, pages: int) -> None:
+    """Take the translations of pages in a row out of the table."""
+    spend(cpu, PAGE_TABLE_UNMAP)
+    for i in range(pages):
+        store_field(cpu, entry_address(cpu, slot, iova + i * PAGE_BYTES), 0)
+
+
+@kernel
+def unmap_run(cpu: Any, slot: int, iova: int, block: int, length_bytes: int, access: int) -> None:
+    """Unmap pages in a row strictly, with one invalidation of all (page-selective, with an address mask)."""
+    pages = pages_of(length_bytes)
+    clear_run(cpu, slot, iova, pages)
+    if is_armed(cpu, slot):
+        queue_call(cpu, slot, CALL_UNMAP | pages << CALL_PAGES_SHIFT, iova, block & PAGE_MASK | access)
+    else:
+        invalidate_run(cpu, iova, pages)
+    spend(cpu, IOVA_FREE)
+
+
+@kernel
+def map_page(cpu: Any, slot: int, page: int, length_bytes: int, access: int, search: int) -> int:
+    """Map a page, or a block, for the device, ``dma_map_page``; returns its IOVA. ``search`` as for ``alloc_iova``."""
+    if is_block(cpu, page):
+        return map_run(cpu, slot, page, length_bytes, access, search)
     iova = alloc_iova(cpu, slot, search)
     set_entry(cpu, slot, iova, page & PAGE_MASK, access)
     if is_armed(cpu, slot):
@@ -118,8 +174,11 @@ def map_page(cpu: Any, slot: int, page: int, access: int, search: int) -> int:
 
 
 @kernel
-def unmap_page(cpu: Any, slot: int, iova: int, page: int, access: int) -> None:
-    """Unmap one page strictly: translation and IOTLB entry are gone before the address is used again."""
+def unmap_page(cpu: Any, slot: int, iova: int, page: int, length_bytes: int, access: int) -> None:
+    """Unmap strictly: translation and IOTLB entry are gone before the address is used again."""
+    if is_block(cpu, page):
+        unmap_run(cpu, slot, iova, page, length_bytes, access)
+        return
     clear_entry(cpu, slot, iova)
     if is_armed(cpu, slot):
         queue_call(cpu, slot, CALL_UNMAP, iova, page & PAGE_MASK | access)
@@ -129,13 +188,18 @@ def unmap_page(cpu: Any, slot: int, iova: int, page: int, access: int) -> None:
 
 
 @kernel
-def unmap_page_later(cpu: Any, slot: int, iova: int, page: int, access: int) -> None:
-    """Unmap one page lazily: the IOTLB is flushed for many at once, and until then the device can still write.
+def unmap_page_later(cpu: Any, slot: int, iova: int, page: int, length_bytes: int, access: int) -> None:
+    """Unmap lazily: the IOTLB is flushed for many at once, and until then the device can still write.
 
     Source: ``queue_iova`` and ``fq_flush_timeout`` (drivers/iommu/dma-iommu.c): 256 entries, or a timer that the
     first of them starts. The timer's flush is done at the first unmap after it was due, without that unmap.
     """
-    clear_entry(cpu, slot, iova)
+    kind = CALL_UNMAP
+    if is_block(cpu, page):
+        clear_run(cpu, slot, iova, pages_of(length_bytes))
+        kind |= pages_of(length_bytes) << CALL_PAGES_SHIFT
+    else:
+        clear_entry(cpu, slot, iova)
     spend(cpu, DEFERRED_QUEUE)
     if (
         now_ps(cpu) // JIFFY_PS
@@ -146,7 +210,7 @@ def unmap_page_later(cpu: Any, slot: int, iova: int, page: int, access: int) -> 
     if count == 0:
         store_field(cpu, area(cpu, slot, STATE) + FLUSH_SINCE, now_ps(cpu))
     entry = area(cpu, slot, FLUSH_QUEUE) + count * CALL_ENTRY_BYTES
-    store_field(cpu, entry, iova | CALL_UNMAP)
+    store_field(cpu, entry, iova | kind)
     store_field(cpu, entry + 8, page & PAGE_MASK | access)
     store_field(cpu, area(cpu, slot, STATE) + FLUSH_COUNT, count + 1)
     if count + 1 >= FLUSH_QUEUE_ENTRIES:
@@ -165,7 +229,11 @@ def flush_unmaps(cpu: Any, slot: int) -> None:
     else:
         invalidate(cpu, INVALIDATE_ALL)
     for i in range(count):
-        free_iova(cpu, slot, load_field(cpu, area(cpu, slot, FLUSH_QUEUE) + i * CALL_ENTRY_BYTES) & PAGE_MASK)
+        call = load_field(cpu, area(cpu, slot, FLUSH_QUEUE) + i * CALL_ENTRY_BYTES)
+        if (call >> CALL_PAGES_SHIFT) & CALL_PAGES_MASK:
+            spend(cpu, IOVA_FREE)
+        else:
+            free_iova(cpu, slot, call & PAGE_MASK)
 
 
 @kernel

@@ -35,6 +35,7 @@ from vfbench.machine.iommu.table import (
     RING_IOVA_PAGES,
     TABLE,
     WRITE,
+    pages_in_call,
 )
 from vfbench.machine.memory.guest_memory import PAGE_SHIFT
 from vfbench.machine.memory.words import load_word
@@ -61,6 +62,14 @@ def invalidate(cpu: Any, iova: int) -> None:
     spend(cpu, IOTLB_INVALIDATE)
     cpu.invalidation_used_ps += cpu.cost[INVALIDATION_LOCKED]
     cpu.clock_ps += cpu.invalidation_wait_ps
+
+
+@kernel
+def invalidate_run(cpu: Any, iova: int, pages: int) -> None:
+    """One invalidation of pages in a row (an address mask), and one wait."""
+    for i in range(1, pages):
+        queue_invalidation(cpu, iova + (i << PAGE_SHIFT))
+    invalidate(cpu, iova)
 
 
 @primitive
@@ -90,28 +99,36 @@ def end_mapping(host: Any, slot: int, page: int) -> None:
 def carry_out_call(host: Any, slot: int, entry: int) -> None:
     """One entry of the call list: mirror it to the host's table and note what it means for tracking."""
     call, target = host_load(host, entry), host_load(host, entry + 8)
+    pages = pages_in_call(call)
     if call & CALL_MAP:
         host.maps += 1
-        charge(host, slot, IOMMU_SHADOW_MAP)
-        if target & WRITE and load_word(host_area(host, slot, NOTES_MAPS), 0):
-            note_mapped(host, target >> PAGE_SHIFT)
-    else:
-        host.unmaps += 1
+        for i in range(pages):
+            charge(host, slot, IOMMU_SHADOW_MAP)
+            if target & WRITE and load_word(host_area(host, slot, NOTES_MAPS), 0):
+                note_mapped(host, (target >> PAGE_SHIFT) + i)
+        return
+    host.unmaps += 1
+    for i in range(1, pages):
+        queue_invalidation(host, (call & PAGE_MASK) + (i << PAGE_SHIFT))
+    for _ in range(pages):
         charge(host, slot, IOMMU_SHADOW_UNMAP)
-        invalidate_for_guest(host, call & PAGE_MASK)
-        if target & WRITE:
-            end_mapping(host, slot, target >> PAGE_SHIFT)
+    invalidate_for_guest(host, call & PAGE_MASK)
+    if target & WRITE:
+        for i in range(pages):
+            end_mapping(host, slot, (target >> PAGE_SHIFT) + i)
 
 
 @kernel
 def carry_out_flush(host: Any, slot: int, count: int) -> None:
     """All queued unmaps, with one invalidation of everything."""
     for i in range(count):
-        target = host_load(host, area(host, slot, FLUSH_QUEUE) + i * CALL_ENTRY_BYTES + 8)
+        entry = area(host, slot, FLUSH_QUEUE) + i * CALL_ENTRY_BYTES
+        call, target = host_load(host, entry), host_load(host, entry + 8)
         host.unmaps += 1
-        charge(host, slot, IOMMU_SHADOW_UNMAP)
-        if target & WRITE:
-            end_mapping(host, slot, target >> PAGE_SHIFT)
+        for page in range(pages_in_call(call)):
+            charge(host, slot, IOMMU_SHADOW_UNMAP)
+            if target & WRITE:
+                end_mapping(host, slot, (target >> PAGE_SHIFT) + page)
     invalidate_for_guest(host, INVALIDATE_ALL)
 
 

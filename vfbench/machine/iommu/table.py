@@ -32,6 +32,16 @@ FLUSH_QUEUE_ENTRIES = 256
 """``IOVA_FQ_SIZE`` of the kernel's deferred unmapping (drivers/iommu/dma-iommu.c)."""
 
 
+CALL_PAGES_SHIFT, CALL_PAGES_MASK = 4, 0x1F
+"""In a call, or in an entry of the flush queue: how many pages in a row it is about; 0 stands for one."""
+
+
+@kernel
+def pages_in_call(call: int) -> int:
+    """How many pages in a row an entry is about."""
+    return max(1, (call >> CALL_PAGES_SHIFT) & CALL_PAGES_MASK)
+
+
 @kernel
 def entry_address(cpu: Any, slot: int, iova: int) -> int:
     """Guest-physical address of the table's entry for ``iova``."""

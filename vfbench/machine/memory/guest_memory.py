@@ -40,7 +40,8 @@ TORN = 1 << 61
 """Part of the block's bytes are another packet's."""
 SENT = 1 << 60
 """The packet was sent by the guest, not received."""
-BLOCKS_SHIFT = 3
+BLOCKS_SHIFT = 8
+"""A frame, or what a card cuts into frames, has at most 256 blocks: 64 KiB and its headers are 129."""
 
 
 @dataclass(frozen=True)

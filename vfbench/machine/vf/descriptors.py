@@ -31,6 +31,14 @@ TX_COMMAND = (
     | TX_COMMAND_ADVANCED
 )
 LENGTH_MASK = 0xFFFF
+TX_DTYPE_CONTEXT = 2 << 20
+TX_DTYPE_MASK = 0xF << 20
+TX_COMMAND_SEGMENT = 1 << 31
+TX_PAYLOAD_SHIFT = 46
+TX_PAYLOAD_MASK = (1 << 18) - 1
+TX_MSS_SHIFT = 48
+MOST_BYTES_PER_DESCRIPTOR = 1 << 14
+"""IXGBE_MAX_DATA_PER_TXD: a mapping that is longer takes several descriptors (ixgbevf_tx_map)."""
 
 
 @kernel
@@ -55,6 +63,35 @@ def rx_length(status: int) -> int:
 def tx_command(length_bytes: int) -> int:
     """Second word of a transmit descriptor: one frame in one buffer, status wanted."""
     return TX_COMMAND | length_bytes
+
+
+@kernel
+def tx_context(mss_bytes: int) -> int:
+    """Second word of a context descriptor for a send that the card cuts into frames (7.2.3.2.3)."""
+    return TX_DTYPE_CONTEXT | TX_COMMAND_ADVANCED | mss_bytes << TX_MSS_SHIFT
+
+
+@kernel
+def tx_part(length_bytes: int, payload_bytes: int, last: bool) -> int:
+    """Second word of one of the data descriptors of such a send; the last one wants status."""
+    command = TX_DTYPE_DATA | TX_COMMAND_INSERT_FCS | TX_COMMAND_ADVANCED | TX_COMMAND_SEGMENT
+    if last:
+        command |= TX_COMMAND_END_OF_PACKET | TX_COMMAND_REPORT_STATUS
+    return command | payload_bytes << TX_PAYLOAD_SHIFT | length_bytes
+
+
+@kernel
+def tx_mss(command: int) -> int:
+    """The payload of each frame that a context descriptor asks for; 0 for any other."""
+    if command & TX_DTYPE_MASK != TX_DTYPE_CONTEXT:
+        return 0
+    return (command >> TX_MSS_SHIFT) & LENGTH_MASK
+
+
+@kernel
+def tx_payload(command: int) -> int:
+    """Payload of a whole send, in each of its data descriptors; 0 where the card is to cut nothing."""
+    return (command >> TX_PAYLOAD_SHIFT) & TX_PAYLOAD_MASK if command & TX_COMMAND_SEGMENT else 0
 
 
 @kernel

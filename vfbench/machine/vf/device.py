@@ -10,51 +10,33 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.costs import DESCRIPTOR_WRITE_BACK_TIMEOUT, DMA_LATENCY, DMA_PACKET, DMA_RATE, IOTLB_MISS
-from vfbench.machine.cpu import after_races, word_index
+from vfbench.machine.cpu import word_index
 from vfbench.machine.hooks import dma_written
 from vfbench.machine.iommu.iotlb import is_packet_memory, translate
 from vfbench.machine.iommu.table import READ, WRITE
 from vfbench.machine.memory.absent import device_waits
-from vfbench.machine.memory.faults import check_structure
 from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, CONTENT, SENT
-from vfbench.machine.memory.words import load_word, store_word
+from vfbench.machine.memory.words import load_word
 from vfbench.machine.oracle.oracle import (
     blocks_of,
-    mark_device_write,
     note_at_peer,
     note_written,
     write_content,
 )
 from vfbench.machine.port import DMA, FIFO_FRAMES, WIRE
 from vfbench.machine.sides import primitive
-from vfbench.machine.vf.descriptors import DESCRIPTOR_SHIFT, TX_STATUS_DONE, rx_write_back, tx_length
+from vfbench.machine.vf.descriptors import (
+    DESCRIPTOR_SHIFT,
+    TX_STATUS_DONE,
+    rx_write_back,
+    tx_length,
+    tx_mss,
+    tx_payload,
+)
+from vfbench.machine.vf.dma import dma_load, dma_store, write_back_descriptor
 from vfbench.machine.vf.registers import QUEUE_ENABLE, RDT, RXDCTL, TDT, TXDCTL
+from vfbench.machine.vf.segmentation import begin_send, last_of_send, segment_bytes, send_segment
 from vfbench.machine.wire import NEVER_PS, WIRE_OVERHEAD_BYTES
-
-
-@primitive
-def dma_store(cpu: Any, address: int, value: int, time_ps: int) -> None:
-    """The device writes a word of a structure in guest memory at ``time_ps``."""
-    check_structure(cpu, address)
-    store_word(cpu.words + address, 0, after_races(cpu, address >> 3, value, time_ps))
-    mark_device_write(cpu, address)
-
-
-@primitive
-def dma_load(cpu: Any, address: int) -> int:
-    """The device reads a word of a structure in guest memory."""
-    check_structure(cpu, address)
-    return load_word(cpu.words + address, 0)
-
-
-@primitive
-def write_back_descriptor(cpu: Any, address: int, status: int, time_ps: int) -> None:
-    """The device writes back both words of a receive descriptor."""
-    check_structure(cpu, address)
-    word = address >> 3
-    store_word(cpu.words, word, after_races(cpu, word, 0, time_ps))
-    store_word(cpu.words, word + 1, after_races(cpu, word + 1, status, time_ps))
-    mark_device_write(cpu, address)
 
 
 @kernel
@@ -300,12 +282,40 @@ def frame_is_whole(cpu: Any, address: int, length_bytes: int, first: int) -> boo
     return True
 
 
+@kernel
+def finish_send(cpu: Any, port: Any, last: int, time_ps: int) -> None:
+    """All that the descriptors up to ``last`` describe is on the wire; DD is written back to that one."""
+    descriptor = port.tx_base + (last << DESCRIPTOR_SHIFT)
+    dma_store(cpu, descriptor + 8, TX_STATUS_DONE, time_ps)
+    port.tx_free_ps += dma_written(cpu, descriptor, time_ps)
+    port.tx_head = (last + 1) & (cpu.tx_size - 1)
+    request_interrupt(cpu, port, time_ps)
+
+
+@kernel
+def send_cut(cpu: Any, port: Any, mss_bytes: int, time_ps: int) -> None:
+    """The next frame of what the card cuts is on the wire."""
+    misses = port.iotlb_misses
+    port.tx_free_ps = time_ps
+    if port.tx_left == 0 and not begin_send(cpu, port, mss_bytes):
+        return
+    length_bytes = send_segment(cpu, port, time_ps)
+    port.busy_ps[WIRE] += (length_bytes + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
+    port.moderated_bytes += length_bytes
+    port.tx_free_ps += (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
+    if port.tx_left == 0:
+        finish_send(cpu, port, last_of_send(cpu, port), time_ps)
+
+
 @primitive
 def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
     """The frame of the descriptor at the head is on the wire; DD is written back."""
     descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
     iova = dma_load(cpu, descriptor)
     command = dma_load(cpu, descriptor + 8)
+    if port.tx_left != 0 or tx_mss(command) != 0:
+        send_cut(cpu, port, tx_mss(command), time_ps)
+        return
     misses = port.iotlb_misses
     address = translate(cpu, port, iova, READ)
     waits_ps = device_waits(cpu, address)
@@ -319,24 +329,33 @@ def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
         note_at_peer(port, sequence, whole, tx_length(command), time_ps)
     else:
         port.dma_faults += 1
-    dma_store(cpu, descriptor + 8, TX_STATUS_DONE, time_ps)
-    port.tx_free_ps += dma_written(cpu, descriptor, time_ps)
-    port.tx_head = (port.tx_head + 1) & (cpu.tx_size - 1)
-    request_interrupt(cpu, port, time_ps)
+    finish_send(cpu, port, port.tx_head, time_ps)
+
+
+@kernel
+def next_length(cpu: Any, port: Any) -> int:
+    """How long the frame is that the descriptor at the head has sent next."""
+    if port.tx_left != 0:
+        return segment_bytes(port.tx_mss, port.tx_left)
+    descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
+    command = dma_load(cpu, descriptor + 8)
+    if tx_mss(command) == 0:
+        return tx_length(command)
+    after = port.tx_base + (((port.tx_head + 1) & (cpu.tx_size - 1)) << DESCRIPTOR_SHIFT)
+    return segment_bytes(tx_mss(command), tx_payload(dma_load(cpu, after + 8)))
 
 
 @kernel
 def next_sent_ps(cpu: Any, port: Any) -> int:
     """When the last bit of the frame at the head will be on the wire."""
-    if port.tx_head == port.register[TDT] or port.register[TXDCTL] & QUEUE_ENABLE == 0:
-        return NEVER_PS
-    if not port.enabled or cpu.dma_held:
-        return NEVER_PS
-    descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
-    port.tx_free_ps += device_waits(cpu, descriptor)
-    length_bytes = tx_length(dma_load(cpu, descriptor + 8))
+    if port.tx_left == 0:
+        if port.tx_head == port.register[TDT] or port.register[TXDCTL] & QUEUE_ENABLE == 0:
+            return NEVER_PS
+        if not port.enabled or cpu.dma_held:
+            return NEVER_PS
+        port.tx_free_ps += device_waits(cpu, port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT))
     begin_ps = max(port.tx_free_ps, port.tx_ready_ps + cpu.cost[DMA_LATENCY])
-    return begin_ps + (length_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
+    return begin_ps + (next_length(cpu, port) + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
 
 
 @kernel

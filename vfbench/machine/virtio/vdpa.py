@@ -26,12 +26,12 @@ from vfbench.machine.port import DMA, FIFO_FRAMES, PATH_RELAY, WIRE
 from vfbench.machine.vf.device import (
     admit,
     dma_occupancy_ps,
-    dma_store,
     frame_is_whole,
     next_arrival_ps,
     request_interrupt,
     take_oldest,
 )
+from vfbench.machine.vf.dma import dma_store
 from vfbench.machine.virtio.vhost import (
     has_available,
     host_load,

@@ -20,20 +20,21 @@ from vfbench.machine.costs import (
 )
 from vfbench.machine.cpu import model_load, word_index
 from vfbench.machine.iommu.iotlb import is_packet_memory
-from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, LOGGED, PAGE_SHIFT, SENT
+from vfbench.machine.memory.guest_memory import BLOCK_SHIFT, BLOCKS_SHIFT, CONTENT, LOGGED, PAGE_SHIFT, SENT
 from vfbench.machine.memory.words import load_byte, load_word, store_byte
-from vfbench.machine.oracle.oracle import note_at_peer, note_written, write_content
+from vfbench.machine.oracle.oracle import blocks_of, note_at_peer, note_written, write_content
 from vfbench.machine.port import FIFO_FRAMES, WIRE
 from vfbench.machine.sides import primitive
 from vfbench.machine.vf.device import (
     admit,
-    dma_store,
     frame_is_whole,
     next_arrival_ps,
     request_interrupt,
     take_oldest,
 )
+from vfbench.machine.vf.dma import dma_store
 from vfbench.machine.virtio.virtqueue import (
+    DESCRIPTOR_INDIRECT,
     INDEX_MASK,
     available_event,
     available_index,
@@ -45,7 +46,7 @@ from vfbench.machine.virtio.virtqueue import (
     used_event,
     used_index,
 )
-from vfbench.machine.wire import NEVER_PS, WIRE_OVERHEAD_BYTES
+from vfbench.machine.wire import FRAME_OVERHEAD_BYTES, NEVER_PS, WIRE_OVERHEAD_BYTES
 
 
 @kernel
@@ -217,6 +218,13 @@ def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
 
 
 @kernel
+def put_on_wire(port: Any, length_bytes: int) -> None:
+    """A frame takes the wire as soon as the one before it is through."""
+    port.busy_ps[WIRE] += (length_bytes + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
+    port.tx_free_ps += (length_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
+
+
+@kernel
 def put_on_host_nic(cpu: Any, port: Any, length_bytes: int) -> None:
     """The host's own card sends the frame: a softirq of one processor, then the wire. The worker goes on meanwhile.
 
@@ -224,10 +232,69 @@ def put_on_host_nic(cpu: Any, port: Any, length_bytes: int) -> None:
     """
     port.host_send_ps = max(port.host_send_ps, port.vhost_ps) + cpu.cost[HOST_NIC_SEND]
     cpu.host_ps += cpu.cost[HOST_NIC_SEND]
-    begin_ps = max(port.tx_free_ps, port.host_send_ps)
-    wire_ps = (length_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
-    port.busy_ps[WIRE] += (length_bytes + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
-    port.tx_free_ps = begin_ps + wire_ps
+    port.tx_free_ps = max(port.tx_free_ps, port.host_send_ps)
+    put_on_wire(port, length_bytes)
+
+
+@kernel
+def put_frames_on_host_nic(cpu: Any, port: Any, first: int, whole: bool, payload_bytes: int) -> None:
+    """The host's card cuts one large skb into frames: its softirq has it once, the wire each frame."""
+    mss_bytes, frames = cpu.frame_bytes - FRAME_OVERHEAD_BYTES, 0
+    while payload_bytes > 0:
+        length_bytes = min(mss_bytes, payload_bytes) + FRAME_OVERHEAD_BYTES
+        if frames == 0:
+            put_on_host_nic(cpu, port, length_bytes)
+        else:
+            put_on_wire(port, length_bytes)
+        note_at_peer(
+            port, ((first & (SENT - 1)) >> BLOCKS_SHIFT) + frames, whole, length_bytes, port.tx_free_ps
+        )
+        payload_bytes -= mss_bytes
+        frames += 1
+
+
+@kernel
+def vhost_send_large(cpu: Any, port: Any, table: int, entries: int) -> None:
+    """Copy all parts of a send out, and hand them to the host's card as one."""
+    payload_bytes, readable, whole, first = 0, True, True, 0
+    for i in range(entries):
+        address = model_load(cpu, table + 16 * i)
+        length_bytes = model_load(cpu, table + 16 * i + 8) & INDEX_MASK
+        if not (is_packet_memory(cpu, address) and is_packet_memory(cpu, address + length_bytes - 1)):
+            readable = False
+        elif i == 0:
+            first = load_word(cpu.words, word_index(cpu, address))
+            whole = first & (CONTENT | SENT) == CONTENT | SENT
+        elif whole:
+            whole = blocks_follow(cpu, address, length_bytes, first + 1 + (payload_bytes >> BLOCK_SHIFT))
+        if i > 0:
+            payload_bytes += length_bytes
+    work(cpu, port, cpu.cost[VHOST_SEND] + copy_ps(cpu, payload_bytes))
+    if readable:
+        put_frames_on_host_nic(cpu, port, first, whole, payload_bytes)
+    else:
+        port.dma_faults += 1
+
+
+@kernel
+def blocks_follow(cpu: Any, address: int, length_bytes: int, first: int) -> bool:
+    """Whether the blocks at ``address`` hold the content words from ``first`` on."""
+    word = word_index(cpu, address)
+    for block in range(blocks_of(length_bytes)):
+        if load_word(cpu.words, word + block) != first + block:
+            return False
+    return True
+
+
+@kernel
+def vhost_send_frame(cpu: Any, port: Any, address: int, length_bytes: int) -> None:
+    """Copy one frame out, and hand it to the host's card."""
+    work(cpu, port, cpu.cost[VHOST_SEND] + copy_ps(cpu, length_bytes))
+    put_on_host_nic(cpu, port, length_bytes)
+    if is_packet_memory(cpu, address) and is_packet_memory(cpu, address + length_bytes - 1):
+        first = load_word(cpu.words, word_index(cpu, address))
+        whole = frame_is_whole(cpu, address, length_bytes, first)
+        note_at_peer(port, (first & (SENT - 1)) >> BLOCKS_SHIFT, whole, length_bytes, port.tx_free_ps)
 
 
 @primitive
@@ -237,13 +304,11 @@ def vhost_send_one(cpu: Any, port: Any, start_ps: int) -> None:
     slot = take_available(cpu, cpu.tx_queue, port.vhost_tx_seen)
     port.vhost_tx_seen += 1
     address = model_load(cpu, cpu.tx_queue + 16 * slot)
-    length_bytes = model_load(cpu, cpu.tx_queue + 16 * slot + 8) & INDEX_MASK
-    work(cpu, port, cpu.cost[VHOST_SEND] + copy_ps(cpu, length_bytes))
-    put_on_host_nic(cpu, port, length_bytes)
-    if is_packet_memory(cpu, address) and is_packet_memory(cpu, address + length_bytes - 1):
-        first = load_word(cpu.words, word_index(cpu, address))
-        whole = frame_is_whole(cpu, address, length_bytes, first)
-        note_at_peer(port, (first & (SENT - 1)) >> BLOCKS_SHIFT, whole, length_bytes, port.tx_free_ps)
+    second = model_load(cpu, cpu.tx_queue + 16 * slot + 8)
+    if second & DESCRIPTOR_INDIRECT:
+        vhost_send_large(cpu, port, address, (second & INDEX_MASK) >> 4)
+    else:
+        vhost_send_frame(cpu, port, address, second & INDEX_MASK)
     put_used(cpu, port, cpu.tx_queue, port.vhost_tx_used, slot, 0)
     port.vhost_tx_used += 1
     if wants_interrupt(cpu, cpu.tx_queue, port.vhost_tx_used):

@@ -14,6 +14,10 @@ from vfbench.machine.cpu import load_field, store_field
 
 DESCRIPTOR_WRITE = 2 << 32
 """VIRTQ_DESC_F_WRITE in a descriptor's second word: the device may write the buffer."""
+DESCRIPTOR_INDIRECT = 4 << 32
+"""VIRTQ_DESC_F_INDIRECT: what is described is a table of descriptors, in order."""
+MOST_CHAIN_ENTRIES = 18
+"""Headers and ``MAX_SKB_FRAGS`` fragments."""
 INDEX_MASK = 0xFFFF
 ALIGNMENT = 64
 
@@ -101,6 +105,12 @@ def used_index(queue: int, size: int) -> int:
 def used_entry(queue: int, size: int, count: int) -> int:
     """Address of the used ring's entry number ``count``: descriptor, then length."""
     return queue + used_offset(size) + 4 + 8 * (count & (size - 1))
+
+
+@kernel
+def indirect_table(cpu: Any, count: int) -> int:
+    """Address of the table that the large send number ``count`` has to itself."""
+    return cpu.tx_indirect + (count & (cpu.virtqueue_size - 1)) * (16 * MOST_CHAIN_ENTRIES)
 
 
 @kernel

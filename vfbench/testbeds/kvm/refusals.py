@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vfbench.layout import room_refusals
 from vfbench.mechanism import hook_of
 from vfbench.testbeds.kvm.sys import boot
+from vfbench.testbeds.offloads import offload_refusals
 from vfbench.units import format_quantity
 
 if TYPE_CHECKING:
@@ -44,4 +45,5 @@ def refusals(experiment: Experiment) -> list[str]:
         refused.append(
             "device.moderation: 'adaptive', but the device here has one interval, interrupt-interval"
         )
+    refused += offload_refusals(experiment, "the guest here sends one frame at a time")
     return refused or room_refusals(experiment, boot.FREE_BASE)

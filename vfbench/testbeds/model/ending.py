@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed
+from vfbench.machine.port import PATH_VF
+from vfbench.machine.vf.registers import TDT
 from vfbench.machine.wire import LONGEST_FRAME_BYTES, NEVER_PS, WIRE_OVERHEAD_BYTES
 from vfbench.testbeds.model.timeline import Counters
 from vfbench.workload import ignore_answers
@@ -63,8 +65,20 @@ def settle(machine: Machine, timeline: Timeline) -> None:
 
 
 def _is_under_way(machine: Machine) -> bool:
-    """Whether a packet offered is neither delivered nor lost yet, or a wire is taken."""
-    return _open_packets(machine) > 0 or _wires_free_ps(machine) > machine.now_ps
+    """Whether a packet offered is neither delivered nor lost yet, a wire is taken, or the card has sends to cut."""
+    return (
+        _open_packets(machine) > 0
+        or _wires_free_ps(machine) > machine.now_ps
+        or (machine.experiment.driver.segmentation == "on" and _has_sends(machine))
+    )
+
+
+def _has_sends(machine: Machine) -> bool:
+    """Whether a VF that works has descriptors to send, or is amid a send."""
+    return any(
+        port.tx_left or (port.enabled and port.path == PATH_VF and port.tx_head != port.register[TDT])
+        for port in machine.ports
+    )
 
 
 def _is_moving(machine: Machine, timeline: Timeline) -> bool:

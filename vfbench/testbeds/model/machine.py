@@ -14,14 +14,25 @@ from vfbench.experiment import Experiment
 from vfbench.kernels import Kernel, address_of, kernel
 from vfbench.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out, virtqueue_size
 from vfbench.machine.cpu import CPU
-from vfbench.machine.driver.state import FREE_TAIL, WATCHDOG_PS
+from vfbench.machine.driver.state import FREE_BLOCK, FREE_TAIL, WATCHDOG_PS
 from vfbench.machine.driver.vf_open import open_vf
 from vfbench.machine.driver.virtio_receive import virtio_refill
+from vfbench.machine.memory.block_pool import BLOCK_PAGES, SEND_BLOCK_BYTES
 from vfbench.machine.memory.faults import OutsideMemoryError, explain_fault
 from vfbench.machine.memory.guest_memory import MAPPED, PAGE_BYTES, Memory
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
-from vfbench.machine.wire import APPLICATION, FRAMES, NEVER_PS, SOURCE
+from vfbench.machine.wire import (
+    APPLICATION,
+    ETHERNET_BYTES,
+    FRAME_OVERHEAD_BYTES,
+    FRAMES,
+    HEADER_BYTES,
+    LONGEST_FRAME_BYTES,
+    NEVER_PS,
+    SOURCE,
+)
 from vfbench.mechanism import Backend
+from vfbench.parameters import changed
 from vfbench.profiles import Profile
 from vfbench.strategy import backends
 from vfbench.testbeds.binding import (
@@ -186,10 +197,24 @@ class Machine:
         cpu.rx_size, cpu.tx_size = driver.rx_ring, driver.tx_ring
         cpu.virtqueue_size = virtqueue_size(experiment.strategy)
         prepare_driver(cpu, experiment)
+        self._fill_offloads(cpu, layout)
         bind_driver(cpu, experiment.strategy)
         self._fill_costs(cpu)
         self._bind_mechanisms(cpu, layout)
         self.memory.attach(cpu)
+
+    def _fill_offloads(self, cpu: Any, layout: QueueLayout) -> None:
+        driver, mtu_bytes = self.experiment.driver, self.experiment.link.mtu_bytes
+        cpu.frame_bytes = mtu_bytes + ETHERNET_BYTES
+        # At the usual MTU a workload's frame may be any that one buffer holds.
+        cpu.cut_over_bytes = (
+            cpu.frame_bytes if "mtu" in changed(self.experiment.link) else LONGEST_FRAME_BYTES
+        )
+        if driver.segmentation == "on":
+            mss_bytes = int(cpu.frame_bytes) - FRAME_OVERHEAD_BYTES
+            cpu.send_payload_bytes = max(1, (driver.segment_bytes - HEADER_BYTES) // mss_bytes) * mss_bytes
+            cpu.fragment_bytes = SEND_BLOCK_BYTES if layout.blocks else PAGE_BYTES
+            cpu.first_block = layout.first_block if layout.blocks else 0
 
     def _fill_costs(self, cpu: Any) -> None:
         cpu.cost[:] = costs_ps(self.profile)
@@ -244,11 +269,20 @@ class Machine:
 
     def _fill_memory(self, layout: QueueLayout) -> None:
         """What the guest's kernel set up before the driver opened: free pages, free addresses."""
-        pages = layout.packets.base + np.arange(layout.packets.pages, dtype=np.int64) * PAGE_BYTES
+        count = layout.packets.pages - BLOCK_PAGES * layout.blocks
+        pages = layout.packets.base + np.arange(count, dtype=np.int64) * PAGE_BYTES
         self._words(layout.free_pages.base, len(pages))[:] = pages[::-1]
         self._words(layout.driver.base + FREE_TAIL, 1)[:] = len(pages)
+        self._free_blocks(layout, count)
         mechanisms = self.experiment.strategy.mechanisms
         fill_guest_structures(mechanisms, layout, lambda r: self._words(r.base, r.size_bytes >> 3))
+
+    def _free_blocks(self, layout: QueueLayout, first_page: int) -> None:
+        """Chain the blocks behind the single pages: each one's second count word names the next."""
+        counts = self._words(layout.page_refcounts.base, layout.packets.pages)
+        blocks = layout.first_block + np.arange(layout.blocks, dtype=np.int64) * SEND_BLOCK_BYTES
+        counts[first_page + 1 :: BLOCK_PAGES] = np.append(blocks[1:], 0)[: len(blocks)]
+        self._words(layout.driver.base + FREE_BLOCK, 1)[:] = blocks[0] if len(blocks) else 0
 
     def _start_clocks(self) -> None:
         """The run begins with the driver open; what opening it took and did is not part of it."""

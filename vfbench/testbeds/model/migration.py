@@ -114,6 +114,8 @@ class ModelMigration:
             for port in self._machine.ports:
                 port.enabled = 0
                 self._machine.empty_fifo(port)
+            self._finish_sends()
+            for port in self._machine.ports:
                 if port.unwritten:
                     # A descriptor that was never written back is nobody's: its packet is gone with the device.
                     self._forget_unwritten(port)
@@ -207,6 +209,7 @@ class ModelMigration:
         for port in self._machine.ports:
             port.enabled = 0
             self._machine.empty_fifo(port)
+        self._finish_sends()
         self._drain()
         self._close_vf()
         self._machine.set_path(PATH_VIRTIO)
@@ -273,6 +276,12 @@ class ModelMigration:
         port.rx_head = (int(port.rx_head) - int(port.unwritten)) % size
         port.unwritten = 0
         port.write_back_due_ps = np.iinfo(np.int64).max // 2
+
+    def _finish_sends(self) -> None:
+        """The card cuts to its end what it has begun to cut, told to stop or not (datasheet 4.6.8)."""
+        limit_ps = self.now_ps + LONGEST_DRAIN_PS
+        while any(self._machine.ports.tx_left) and self.now_ps < limit_ps:
+            self._spend(DRAIN_STEP_PS)
 
     def _drain(self) -> None:
         """The driver polls until it finds nothing more; the device is stopped, so that is soon."""

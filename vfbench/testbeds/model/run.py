@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from vfbench.kernels import when_compiling
 from vfbench.layout import room_refusals
+from vfbench.machine.port import PATH_RELAY, PATH_VDPA
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
 from vfbench.migration.script import carry_out
 from vfbench.parameters import changed
 from vfbench.records import Outcome
+from vfbench.strategy import backends
 from vfbench.testbeds.model.ending import run_until_offered, settle
 from vfbench.testbeds.model.machine import Machine
 from vfbench.testbeds.model.measures import interval_rows, measures
@@ -35,7 +37,15 @@ def refusals(experiment: Experiment) -> list[str]:
         f"kvm.{name}: {value!r}, but the model has neither a clock of the host nor a port"
         for name, value in changed(experiment.kvm).items()
     ]
-    return refused
+    return refused + _cutting_refusals(experiment)
+
+
+def _cutting_refusals(experiment: Experiment) -> list[str]:
+    """The vDPA device of the model reads one descriptor a frame."""
+    paths = {each.path for each in backends(experiment.strategy)}
+    if experiment.driver.segmentation == "off" or not paths & {PATH_VDPA, PATH_RELAY}:
+        return []
+    return ["driver.segmentation: on, but a vDPA device is modelled without it"]
 
 
 def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vfbench.parameters import changed
 from vfbench.strategy import linux_guest, recorded_traits
+from vfbench.testbeds.offloads import offload_refusals
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -32,6 +33,7 @@ def refusals(experiment: Experiment) -> list[str]:
         refused += [
             f"{group}.{name}: {given[name]!r}, but that {why}" for name, why in fixed.items() if name in given
         ]
+    refused += offload_refusals(experiment, "that is for the guest's own kernel and program to decide")
     if recorded_traits(experiment.strategy).get("stop_order") == "undrained":
         refused.append(
             "stop-order: 'undrained', but a stock driver can't be kept from taking what its device has done"

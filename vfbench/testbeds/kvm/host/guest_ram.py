@@ -19,6 +19,7 @@ from vfbench.machine.memory.guest_memory import PAGE_SHIFT
 from vfbench.machine.oracle import oracle
 from vfbench.machine.sides import HOST, implementation
 from vfbench.machine.vf import device as vf
+from vfbench.machine.vf import dma
 from vfbench.machine.virtio import vhost
 from vfbench.machine.virtio.virtqueue import passes, used_event
 from vfbench.testbeds.kvm.guest.payload import holds_sent_frame, write_payload
@@ -70,14 +71,14 @@ def sent_frame_is_whole(host: Any, address: int, length_bytes: int, first: int) 
     return holds_sent_frame(host.memory + address, length_bytes, first)
 
 
-@on_host(vf.dma_load)
+@on_host(dma.dma_load)
 def load_structure_word(host: Any, address: int) -> int:
     """The device reads a word of a structure."""
     check_address(host, address)
     return load_i64(host.memory + address)
 
 
-@on_host(vf.dma_store)
+@on_host(dma.dma_store)
 def store_structure_word(host: Any, address: int, value: int, time_ps: int) -> None:
     """The device writes a word of a structure."""
     check_address(host, address)
@@ -85,7 +86,7 @@ def store_structure_word(host: Any, address: int, value: int, time_ps: int) -> N
     note_device_write(host, address)
 
 
-@on_host(vf.write_back_descriptor)
+@on_host(dma.write_back_descriptor)
 def write_back_rx_descriptor(host: Any, address: int, status: int, time_ps: int) -> None:
     """Both words of a receive descriptor, status last."""
     check_address(host, address)

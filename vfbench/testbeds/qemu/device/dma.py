@@ -19,7 +19,7 @@ from vfbench.machine.memory.words import load_byte, load_word, store_byte, store
 from vfbench.machine.oracle import oracle
 from vfbench.machine.sides import DEVICE as DEVICE_SIDE
 from vfbench.machine.sides import implementation
-from vfbench.machine.vf import device as vf
+from vfbench.machine.vf import dma as vf
 from vfbench.testbeds.qemu.device.capture import write_captured
 from vfbench.testbeds.qemu.device.payload import FCS_BYTES, write_frame
 from vfbench.testbeds.qemu.device.records import (

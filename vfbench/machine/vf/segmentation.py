@@ -1,0 +1,112 @@
+"""How the card cuts a send into frames (TSO, datasheet 7.2.4): headers once, then so much of the payload a frame.
+
+The frames leave one after the other as the wire takes them; the descriptors are the driver's again when the last one is
+out. A send that has begun is finished, even when the queue is told to stop (datasheet 4.6.8).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.cpu import word_index
+from vfbench.machine.iommu.iotlb import is_packet_memory, translate
+from vfbench.machine.iommu.table import READ
+from vfbench.machine.memory.absent import device_waits
+from vfbench.machine.memory.guest_memory import BLOCK_SHIFT, BLOCKS_SHIFT, CONTENT, PAGE_BYTES, SENT
+from vfbench.machine.memory.words import load_word
+from vfbench.machine.oracle.oracle import note_at_peer
+from vfbench.machine.vf.descriptors import DESCRIPTOR_SHIFT, tx_length, tx_payload
+from vfbench.machine.vf.dma import dma_load
+from vfbench.machine.vf.registers import TDT
+from vfbench.machine.wire import FRAME_OVERHEAD_BYTES
+
+UNREADABLE = -1
+"""In place of the first block's word: a descriptor led nowhere."""
+
+
+@kernel
+def segment_bytes(mss_bytes: int, left_bytes: int) -> int:
+    """Length of the next frame, headers and FCS included."""
+    return min(mss_bytes, left_bytes) + FRAME_OVERHEAD_BYTES
+
+
+@kernel
+def begin_send(cpu: Any, port: Any, mss_bytes: int) -> bool:
+    """Read the headers behind the context at the head; False, and the context passed over, where nothing is to cut."""
+    slot = (port.tx_head + 1) & (cpu.tx_size - 1)
+    descriptor = port.tx_base + (slot << DESCRIPTOR_SHIFT)
+    port.tx_free_ps += device_waits(cpu, descriptor)
+    payload_bytes = tx_payload(dma_load(cpu, descriptor + 8))
+    if payload_bytes == 0 or slot == port.register[TDT]:
+        port.tx_head = slot
+        return False
+    address = translate(cpu, port, dma_load(cpu, descriptor), READ)
+    port.tx_free_ps += device_waits(cpu, address)
+    readable = is_packet_memory(cpu, address)
+    port.tx_first = load_word(cpu.words, word_index(cpu, address)) if readable else UNREADABLE
+    port.tx_left, port.tx_mss = payload_bytes, mss_bytes
+    port.tx_sent = port.tx_frames = port.tx_taken = 0
+    port.tx_slot = (slot + 1) & (cpu.tx_size - 1)
+    return True
+
+
+@kernel
+def holds_blocks(cpu: Any, port: Any, address: int, offset: int, length_bytes: int) -> bool:
+    """Whether the blocks at ``address`` are the send's own, from ``offset`` of its payload on."""
+    word, first_block = word_index(cpu, address), offset >> BLOCK_SHIFT
+    for block in range(first_block, ((offset + length_bytes - 1) >> BLOCK_SHIFT) + 1):
+        if load_word(cpu.words, word + block - first_block) != port.tx_first + 1 + block:
+            return False
+    return True
+
+
+@kernel
+def read_piece(cpu: Any, port: Any, most_bytes: int, whole: bool) -> bool:
+    """Read on in the descriptor under way, within a page; whether what was read so far is still whole."""
+    descriptor = port.tx_base + (port.tx_slot << DESCRIPTOR_SHIFT)
+    port.tx_free_ps += device_waits(cpu, descriptor)
+    length_bytes = tx_length(dma_load(cpu, descriptor + 8))
+    iova = dma_load(cpu, descriptor) + port.tx_taken
+    if port.tx_slot == port.register[TDT] or length_bytes <= port.tx_taken:
+        # The descriptors end before the send does: what is left of it can't be read.
+        port.tx_first = UNREADABLE
+        port.tx_sent += most_bytes
+        return False
+    piece = min(min(most_bytes, length_bytes - port.tx_taken), PAGE_BYTES - (iova & (PAGE_BYTES - 1)))
+    address = translate(cpu, port, iova, READ)
+    port.tx_free_ps += device_waits(cpu, address)
+    if not is_packet_memory(cpu, address):
+        port.tx_first = UNREADABLE
+    elif whole and port.tx_first != UNREADABLE:
+        whole = holds_blocks(cpu, port, address, port.tx_sent, piece)
+    port.tx_sent += piece
+    port.tx_taken += piece
+    if port.tx_taken == length_bytes:
+        port.tx_slot = (port.tx_slot + 1) & (cpu.tx_size - 1)
+        port.tx_taken = 0
+    return whole
+
+
+@kernel
+def send_segment(cpu: Any, port: Any, time_ps: int) -> int:
+    """The next frame of the send is on the wire; returns its length."""
+    payload_bytes = min(port.tx_mss, port.tx_left)
+    whole = port.tx_first & (CONTENT | SENT) == CONTENT | SENT
+    end = port.tx_sent + payload_bytes
+    while port.tx_sent < end:
+        whole = read_piece(cpu, port, end - port.tx_sent, whole)
+    port.tx_left -= payload_bytes
+    if port.tx_first == UNREADABLE:
+        port.dma_faults += 1
+    else:
+        sequence = ((port.tx_first & (SENT - 1)) >> BLOCKS_SHIFT) + port.tx_frames
+        note_at_peer(port, sequence, whole, payload_bytes + FRAME_OVERHEAD_BYTES, time_ps)
+    port.tx_frames += 1
+    return payload_bytes + FRAME_OVERHEAD_BYTES
+
+
+@kernel
+def last_of_send(cpu: Any, port: Any) -> int:
+    """The slot of the send's last descriptor, once all of it is on the wire."""
+    return port.tx_slot if port.tx_taken != 0 else (port.tx_slot - 1) & (cpu.tx_size - 1)
