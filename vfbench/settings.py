@@ -124,6 +124,12 @@ class Driver(Settings):
         choices=("lifo", "fifo"),
         help="which free packet page is taken next: the one freed last, or the one freed longest ago",
     )
+    gro: str = parameter(
+        "off",
+        choices=("off", "on"),
+        in_identity_at_default=False,
+        help="full frames of a flow that follow one another in a poll pass through the stack as one",
+    )
     segmentation: str = parameter(
         "off",
         choices=("off", "on"),

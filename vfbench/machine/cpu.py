@@ -70,6 +70,7 @@ GUEST_FIELDS = [
     ("transmit_interrupts", "i8"),
     ("mirror_registers", "i8"),
     ("hold_ps", "i8"),
+    ("gro", "i8"),
     # large sends
     ("frame_bytes", "i8"),  # the longest frame by the MTU, FCS included
     ("cut_over_bytes", "i8"),  # what is longer is cut into frames; 0: nothing is
@@ -290,7 +291,8 @@ def model_copy(cpu: Any, target: int, source: int, length_bytes: int) -> None:
     for first in (target, source):
         check_address(cpu, first)
         check_address(cpu, first + length_bytes - 1)
-        await_page(cpu, first)
+        for page in range(first >> PAGE_SHIFT, ((first + length_bytes - 1) >> PAGE_SHIFT) + 1):
+            await_page(cpu, page << PAGE_SHIFT)
     to, begin = word_index(cpu, target), word_index(cpu, source)
     for block in range((length_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT):
         store_word(cpu.words, to + block, load_word(cpu.words, begin + block))

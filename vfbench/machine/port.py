@@ -56,7 +56,14 @@ SLOT = np.dtype(
 )
 """What was sent for one descriptor."""
 
-HELD = np.dtype([("sequence", "i8"), ("length", "i8")])
+HELD = np.dtype(
+    [
+        ("sequence", "i8"),
+        ("length", "i8"),
+        ("arrival_ps", "i8"),
+        ("flow", "i8"),
+    ]
+)
 """What was sent for a packet that the application keeps."""
 
 PORT = np.dtype(

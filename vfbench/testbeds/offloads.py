@@ -9,7 +9,11 @@ from vfbench.parameters import changed
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
 
-SHAPES = {"driver": ("segmentation", "segment", "send-pages"), "link": ("mtu",), "workload": ("write",)}
+SHAPES = {
+    "driver": ("gro", "segmentation", "segment", "send-pages"),
+    "link": ("mtu",),
+    "workload": ("write",),
+}
 """Parameters by the part of an experiment that has them."""
 
 

@@ -71,6 +71,7 @@ def prepare_driver(cpu: Any, experiment: Experiment) -> None:
     cpu.reuse = driver.page_reuse == "flip"
     cpu.pages_fifo = driver.page_order == "fifo"
     cpu.refill_batch, cpu.poll_budget = driver.refill_batch, driver.poll_budget
+    cpu.gro = driver.gro == "on"
     cpu.mirror_registers = experiment.migration.vf_state == "self-emulated"
     cpu.hold_ps = experiment.workload.hold_ns * 1000
 

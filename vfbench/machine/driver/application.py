@@ -15,7 +15,9 @@ from vfbench.machine.memory.page_pool import release_page
 from vfbench.machine.oracle.oracle import note_consumed, note_handed_over, note_socket_full
 
 LENGTH_SHIFT = 48
-ADDRESS_MASK = (1 << LENGTH_SHIFT) - 1
+MERGED = 1
+"""In a packet's address, which is even: GRO joined it to another, and it is let go with that one's skb."""
+ADDRESS_MASK = (1 << LENGTH_SHIFT) - 1 - MERGED
 
 
 @kernel
@@ -25,13 +27,20 @@ def held_entry(cpu: Any, position: int) -> int:
 
 
 @kernel
+def socket_is_full(cpu: Any) -> bool:
+    """Whether the socket takes no more packets."""
+    kept = load_field(cpu, cpu.driver + HELD_TAIL) - load_field(cpu, cpu.driver + HELD_HEAD)
+    return kept >= HELD_PACKETS
+
+
+@kernel
 def hand_over(cpu: Any, port: Any, slot: int, address: int, length_bytes: int) -> bool:
     """Queue a received packet on the socket; False, and the packet's page let go, when the socket is full."""
-    tail = load_field(cpu, cpu.driver + HELD_TAIL)
-    if tail - load_field(cpu, cpu.driver + HELD_HEAD) >= HELD_PACKETS:
+    if socket_is_full(cpu):
         note_socket_full(port, slot)
         release_page(cpu, address)
         return False
+    tail = load_field(cpu, cpu.driver + HELD_TAIL)
     spend(cpu, APP_PACKET)
     note_handed_over(port, slot, tail & (HELD_PACKETS - 1), now_ps(cpu))
     store_field(cpu, held_entry(cpu, tail), now_ps(cpu) + cpu.hold_ps)
@@ -60,7 +69,8 @@ def consume_due(cpu: Any, port: Any) -> None:
         packet = load_field(cpu, held_entry(cpu, head) + 8)
         address = packet & ADDRESS_MASK
         note_consumed(cpu, port, head & (HELD_PACKETS - 1), address, packet >> LENGTH_SHIFT)
-        spend(cpu, RX_RELEASE)
+        if packet & MERGED == 0:
+            spend(cpu, RX_RELEASE)
         release_page(cpu, address)
         head += 1
     store_field(cpu, cpu.driver + HELD_HEAD, head)

@@ -12,6 +12,7 @@ from vfbench.kernels import kernel
 from vfbench.machine.costs import INTERRUPT_ENTRY_HOST, INTERRUPT_INJECTION, POLL_START
 from vfbench.machine.cpu import sleep_until, spend
 from vfbench.machine.driver.application import consume_due, next_due_ps
+from vfbench.machine.driver.gro import gro_flush
 from vfbench.machine.driver.halt import halt_until
 from vfbench.machine.driver.moderation import adapt_interval
 from vfbench.machine.driver.state import WATCHDOG_PS
@@ -63,9 +64,11 @@ def receive_next(cpu: Any, port: Any, application: Any) -> int:
 
 
 @kernel
-def end_poll(cpu: Any, port: Any) -> None:
-    """A poll ends: tell the device of the frames that were queued meanwhile."""
+def end_poll(cpu: Any, port: Any, application: Any) -> None:
+    """A poll ends: what GRO holds goes up, and the device is told of the frames that were queued meanwhile."""
     port.poll_left = 0
+    if cpu.gro:
+        gro_flush(cpu, port, application)
     if port.path == PATH_VF:
         ring_transmit_doorbell(cpu, port)
     else:
@@ -98,7 +101,7 @@ def poll_one(cpu: Any, port: Any, application: Any) -> None:
         received = receive_next(cpu, port, application)
     port.poll_left -= received
     if not received or port.poll_left == 0:
-        end_poll(cpu, port)
+        end_poll(cpu, port, application)
     if not received:
         complete(cpu, port)
 

@@ -52,6 +52,12 @@ def send(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
 def answer(cpu: Any, port: Any, application: Any, slot: int, length_bytes: int) -> None:
     """Run the workload's ``delivered`` on the packet of ``slot`` and send the answer that it asks for."""
     received = port.slot[slot & (MOST_DESCRIPTORS - 1)]
-    answer_bytes = call_hook(cpu.hook_delivered, cpu, application, length_bytes, received.tag)
+    answer_to(cpu, port, application, length_bytes, received.flow, received.tag)
+
+
+@kernel
+def answer_to(cpu: Any, port: Any, application: Any, length_bytes: int, flow: int, tag: int) -> None:
+    """The same for a packet of ``flow``, or for several that came as one of ``length_bytes``."""
+    answer_bytes = call_hook(cpu.hook_delivered, cpu, application, length_bytes, tag)
     if answer_bytes != 0:
-        send(cpu, port, answer_bytes, received.flow)
+        send(cpu, port, answer_bytes, flow)

@@ -24,6 +24,7 @@ VIRTIO_TX_SEEN = 184
 VIRTIO_RX_KICKED = 192
 VIRTIO_TX_KICKED = 200
 FREE_BLOCK = 208
+GRO_TABLE = 256
 
 REGISTER_MIRROR = 2048
 """Where the driver keeps each register value that it wrote (S2, MMIO self-emulation)."""

@@ -14,8 +14,7 @@ from typing import Any
 from vfbench.kernels import kernel
 from vfbench.machine.costs import DESCRIPTOR_READ, DOORBELL_WRITE, RX_PACKET, SKB_COPY_FIXED
 from vfbench.machine.cpu import copy, load_field, spend, store_field
-from vfbench.machine.driver.application import hand_over
-from vfbench.machine.driver.reply import answer
+from vfbench.machine.driver.gro import receive_packet
 from vfbench.machine.driver.state import NEXT_TO_CLEAN, NEXT_TO_USE
 from vfbench.machine.hooks import (
     MAP_FAILED,
@@ -99,11 +98,12 @@ def receive_one(cpu: Any, port: Any, application: Any) -> int:
     descriptor_done(cpu, descriptor, DESCRIPTOR_BYTES)
     length_bytes = rx_length(status)
     sync_for_cpu(cpu, device_address(cpu, entry), load_field(cpu, entry), length_bytes)
-    spend(cpu, RX_PACKET)
+    if not cpu.gro:
+        spend(cpu, RX_PACKET)
     packet = take_packet(cpu, entry, length_bytes)
     store_field(cpu, cpu.driver + NEXT_TO_CLEAN, (slot + 1) & (cpu.rx_size - 1))
-    if packet != 0 and hand_over(cpu, port, slot, packet, length_bytes):
-        answer(cpu, port, application, slot, length_bytes)
+    if packet != 0:
+        receive_packet(cpu, port, application, slot, packet, length_bytes)
     return 1
 
 

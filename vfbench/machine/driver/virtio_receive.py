@@ -7,8 +7,7 @@ from typing import Any
 from vfbench.kernels import kernel
 from vfbench.machine.costs import RX_PACKET, VIRTIO_QUEUE_PACKET
 from vfbench.machine.cpu import load_field, spend, store_field
-from vfbench.machine.driver.application import hand_over
-from vfbench.machine.driver.reply import answer
+from vfbench.machine.driver.gro import receive_packet
 from vfbench.machine.driver.state import VIRTIO_RX_ADDED, VIRTIO_RX_SEEN
 from vfbench.machine.driver.virtio_notify import RX, interrupt_after, kick_if_wanted
 from vfbench.machine.memory.guest_memory import HALF_PAGE_BYTES
@@ -36,11 +35,11 @@ def virtio_receive_one(cpu: Any, port: Any, application: Any) -> int:
     entry = used_entry(queue, size, seen)
     slot, length_bytes = load32(cpu, entry), load32(cpu, entry + 4)
     buffer = load_field(cpu, queue + 16 * (slot & (size - 1)))
-    spend(cpu, RX_PACKET)
+    if not cpu.gro:
+        spend(cpu, RX_PACKET)
     spend(cpu, VIRTIO_QUEUE_PACKET)
     store_field(cpu, cpu.driver + VIRTIO_RX_SEEN, seen + 1)
-    if hand_over(cpu, port, slot, buffer, length_bytes):
-        answer(cpu, port, application, slot, length_bytes)
+    receive_packet(cpu, port, application, slot, buffer, length_bytes)
     return 1
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.cpu import after_races, word_index
+from vfbench.machine.driver.state import HELD_PACKETS
 from vfbench.machine.memory.absent import await_page
 from vfbench.machine.memory.faults import check_address
 from vfbench.machine.memory.guest_memory import (
@@ -27,7 +28,7 @@ from vfbench.machine.memory.guest_memory import (
 )
 from vfbench.machine.memory.words import bit_length, load_byte, load_word, store_byte, store_word
 from vfbench.machine.port import LATENCY_BITS, LATENCY_BUCKETS, LATENCY_SUB_BUCKETS, MOST_DESCRIPTORS
-from vfbench.machine.sides import primitive
+from vfbench.machine.sides import GUEST, implementation, primitive
 from vfbench.machine.wire import LONGEST_FRAME_BYTES, WIRE_OVERHEAD_BYTES
 
 NOTHING = -1
@@ -134,6 +135,55 @@ def note_handed_over(port: Any, slot: int, position: int, now_ps: int) -> None:
         port.latency[latency_bucket((now_ps - sent.arrival_ps) // 1000)] += 1
     if not port.seen_by_answers:
         note_seen_by_peer(port, now_ps)
+
+
+@primitive
+def note_held(port: Any, slot: int, position: int) -> None:
+    """GRO holds the packet of ``slot``, at ``position`` of the application's queue, and has not handed it over yet."""
+    held, sent = port.held[position & (HELD_PACKETS - 1)], port.slot[slot & (MOST_DESCRIPTORS - 1)]
+    held.flow = sent.flow
+    held.sequence = NOTHING
+    if sent.pending == 0:
+        return
+    sent.pending = 0
+    held.sequence = sent.sequence
+    held.length = sent.length
+    held.arrival_ps = sent.arrival_ps
+
+
+@primitive
+def held_flow(port: Any, position: int) -> int:
+    """The flow of the packet at ``position``, as its headers say."""
+    return port.held[position & (HELD_PACKETS - 1)].flow
+
+
+@primitive
+def note_passed_up(port: Any, position: int, now_ps: int) -> None:
+    """The packet that GRO held at ``position`` is the application's."""
+    port.rx_handed_over += 1
+    held = port.held[position & (HELD_PACKETS - 1)]
+    if held.sequence == NOTHING:
+        return
+    if port.measures_latency:
+        port.latency[latency_bucket((now_ps - held.arrival_ps) // 1000)] += 1
+    if not port.seen_by_answers:
+        note_seen_by_peer(port, now_ps)
+
+
+@implementation(note_held, GUEST)
+def note_held_nowhere(port: Any, slot: int, position: int) -> None:
+    """A real guest of the suite has no GRO: it is refused before it starts."""
+
+
+@implementation(held_flow, GUEST)
+def no_flow(port: Any, position: int) -> int:
+    """As above."""
+    return 0
+
+
+@implementation(note_passed_up, GUEST)
+def note_passed_up_nowhere(port: Any, position: int, now_ps: int) -> None:
+    """As above."""
 
 
 @primitive

@@ -20,6 +20,7 @@ from vfbench.machine.costs import (
 )
 from vfbench.machine.cpu import model_load, word_index
 from vfbench.machine.iommu.iotlb import is_packet_memory
+from vfbench.machine.memory.absent import await_page
 from vfbench.machine.memory.guest_memory import BLOCK_SHIFT, BLOCKS_SHIFT, CONTENT, LOGGED, PAGE_SHIFT, SENT
 from vfbench.machine.memory.words import load_byte, load_word, store_byte
 from vfbench.machine.oracle.oracle import blocks_of, note_at_peer, note_written, write_content
@@ -279,6 +280,8 @@ def vhost_send_large(cpu: Any, port: Any, table: int, entries: int) -> None:
 @kernel
 def blocks_follow(cpu: Any, address: int, length_bytes: int, first: int) -> bool:
     """Whether the blocks at ``address`` hold the content words from ``first`` on."""
+    for page in range(address >> PAGE_SHIFT, ((address + length_bytes - 1) >> PAGE_SHIFT) + 1):
+        await_page(cpu, page << PAGE_SHIFT)
     word = word_index(cpu, address)
     for block in range(blocks_of(length_bytes)):
         if load_word(cpu.words, word + block) != first + block:

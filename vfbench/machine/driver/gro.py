@@ -1,0 +1,181 @@
+"""GRO: full frames of one flow that follow one another pass through the stack as one.
+
+A poll hands each frame to ``napi_gro_receive``, which joins it to what it holds of its flow, up to 64 KiB; a frame that
+does not fill the MTU ends a message (PSH) and takes what is held along. At the end of the poll all goes up. Who is
+joined to another costs ``gro_merge``; each pass costs ``rx_packet``, and the application is told once.
+
+Frames keep their pages and their places in the socket's queue, and each is compared by itself; until its flow goes up
+it is due never. The tag of a frame says whether it follows the one before it: a gap in a stream ends what is held.
+
+Sources: ``dev_gro_receive``, ``tcp_gro_receive``, ``napi_gro_flush`` (net/core, net/ipv4), MAX_GRO_SKBS 8.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vfbench.kernels import kernel
+from vfbench.machine.costs import APP_PACKET, GRO_MERGE, RX_PACKET
+from vfbench.machine.cpu import load_field, now_ps, spend, store_field
+from vfbench.machine.driver.application import LENGTH_SHIFT, MERGED, hand_over, held_entry, socket_is_full
+from vfbench.machine.driver.reply import answer, answer_to
+from vfbench.machine.driver.state import GRO_TABLE, HELD_TAIL
+from vfbench.machine.memory.page_pool import release_page
+from vfbench.machine.oracle.oracle import held_flow, note_held, note_passed_up, note_socket_full
+from vfbench.machine.port import MOST_DESCRIPTORS
+from vfbench.machine.wire import FRAME_OVERHEAD_BYTES, NEVER_PS
+
+FLOWS = 8
+"""Of as many flows frames are held; one more sends the oldest up."""
+MOST_BYTES = 1 << 16
+FLOW, FRAMES, LENGTH, FIRST_LENGTH, FIRST_TAG, LAST_TAG, POSITION = range(0, 56, 8)
+"""A held flow: its number plus one (0: none), frames, length as one packet's, and where its first frame is queued."""
+ENTRY_BYTES = 64
+
+
+@kernel
+def get(cpu: Any, entry: int, field: int) -> int:
+    """A word of a held flow."""
+    return load_field(cpu, cpu.driver + GRO_TABLE + entry * ENTRY_BYTES + field)
+
+
+@kernel
+def put(cpu: Any, entry: int, field: int, value: int) -> None:
+    """Set one."""
+    store_field(cpu, cpu.driver + GRO_TABLE + entry * ENTRY_BYTES + field, value)
+
+
+@kernel
+def find_flow(cpu: Any, flow: int) -> int:
+    """The entry of a flow of which frames are held, or -1; for flow -1 one that is free."""
+    for entry in range(FLOWS):
+        if get(cpu, entry, FLOW) == flow + 1:
+            return entry
+    return -1
+
+
+@kernel
+def oldest_flow(cpu: Any) -> int:
+    """The entry of the flow whose first frame came first."""
+    oldest = 0
+    for entry in range(1, FLOWS):
+        if get(cpu, entry, POSITION) < get(cpu, oldest, POSITION):
+            oldest = entry
+    return oldest
+
+
+@kernel
+def pass_up(cpu: Any, port: Any, application: Any, entry: int) -> None:
+    """One pass through the stack for all that is held of a flow; the application gets it as one."""
+    flow, first, length_bytes = get(cpu, entry, FLOW) - 1, get(cpu, entry, POSITION), get(cpu, entry, LENGTH)
+    left = get(cpu, entry, FRAMES)
+    put(cpu, entry, FLOW, 0)
+    spend(cpu, RX_PACKET)
+    spend(cpu, APP_PACKET)
+    tag = get(cpu, entry, FIRST_TAG)
+    position, due_ps = first, now_ps(cpu) + cpu.hold_ps
+    while left > 0:
+        held = held_entry(cpu, position)
+        if held_flow(port, position) == flow and load_field(cpu, held) == NEVER_PS:
+            store_field(cpu, held, due_ps)
+            if position != first:
+                store_field(cpu, held + 8, load_field(cpu, held + 8) | MERGED)
+            note_passed_up(port, position, now_ps(cpu))
+            left -= 1
+        position += 1
+    answer_to(cpu, port, application, length_bytes, flow, tag)
+
+
+@kernel
+def joins(cpu: Any, entry: int, length_bytes: int, tag: int) -> bool:
+    """Whether a frame follows what is held of its flow, and fits."""
+    step = tag - get(cpu, entry, LAST_TAG)
+    if step < 0 or step > 1 or length_bytes > get(cpu, entry, FIRST_LENGTH):
+        return False
+    return get(cpu, entry, LENGTH) + length_bytes - FRAME_OVERHEAD_BYTES <= MOST_BYTES
+
+
+@kernel
+def join(cpu: Any, entry: int, length_bytes: int, tag: int) -> None:
+    """Join a frame's payload to what is held."""
+    spend(cpu, GRO_MERGE)
+    put(cpu, entry, FRAMES, get(cpu, entry, FRAMES) + 1)
+    put(cpu, entry, LENGTH, get(cpu, entry, LENGTH) + length_bytes - FRAME_OVERHEAD_BYTES)
+    put(cpu, entry, LAST_TAG, tag)
+
+
+@kernel
+def begin(
+    cpu: Any, port: Any, application: Any, flow: int, length_bytes: int, tag: int, position: int
+) -> int:
+    """Hold the first frame of a flow; returns its entry."""
+    entry = find_flow(cpu, -1)
+    if entry < 0:
+        entry = oldest_flow(cpu)
+        pass_up(cpu, port, application, entry)
+    put(cpu, entry, FLOW, flow + 1)
+    put(cpu, entry, FRAMES, 1)
+    put(cpu, entry, LENGTH, length_bytes)
+    put(cpu, entry, FIRST_LENGTH, length_bytes)
+    put(cpu, entry, FIRST_TAG, tag)
+    put(cpu, entry, LAST_TAG, tag)
+    put(cpu, entry, POSITION, position)
+    return entry
+
+
+@kernel
+def queue_held(cpu: Any, port: Any, slot: int, address: int, length_bytes: int) -> int:
+    """Queue a frame on the socket, due never; returns its place, or -1, and its page let go, when that is full."""
+    if socket_is_full(cpu):
+        note_socket_full(port, slot)
+        release_page(cpu, address)
+        return -1
+    tail = load_field(cpu, cpu.driver + HELD_TAIL)
+    note_held(port, slot, tail)
+    store_field(cpu, held_entry(cpu, tail), NEVER_PS)
+    store_field(cpu, held_entry(cpu, tail) + 8, address | length_bytes << LENGTH_SHIFT)
+    store_field(cpu, cpu.driver + HELD_TAIL, tail + 1)
+    return tail
+
+
+@kernel
+def gro_receive(cpu: Any, port: Any, application: Any, slot: int, address: int, length_bytes: int) -> None:
+    """A frame out of the ring: joined to others, held for others, or passed up at once."""
+    received = port.slot[slot & (MOST_DESCRIPTORS - 1)]
+    flow, tag = received.flow, received.tag
+    position = queue_held(cpu, port, slot, address, length_bytes)
+    if position < 0:
+        return
+    entry = find_flow(cpu, flow)
+    if entry >= 0 and joins(cpu, entry, length_bytes, tag):
+        join(cpu, entry, length_bytes, tag)
+    else:
+        if entry >= 0:
+            pass_up(cpu, port, application, entry)
+        entry = begin(cpu, port, application, flow, length_bytes, tag, position)
+    if length_bytes < cpu.frame_bytes:
+        pass_up(cpu, port, application, entry)
+
+
+@kernel
+def receive_packet(cpu: Any, port: Any, application: Any, slot: int, address: int, length_bytes: int) -> None:
+    """A packet out of the ring goes to GRO, or to the application by itself, which may answer."""
+    if cpu.gro:
+        gro_receive(cpu, port, application, slot, address, length_bytes)
+    elif hand_over(cpu, port, slot, address, length_bytes):
+        answer(cpu, port, application, slot, length_bytes)
+
+
+@kernel
+def gro_flush(cpu: Any, port: Any, application: Any) -> None:
+    """The poll ends: all that is held goes up, the oldest first."""
+    for _ in range(FLOWS):
+        oldest = -1
+        for entry in range(FLOWS):
+            if get(cpu, entry, FLOW) == 0:
+                continue
+            if oldest < 0 or get(cpu, entry, POSITION) < get(cpu, oldest, POSITION):
+                oldest = entry
+        if oldest < 0:
+            return
+        pass_up(cpu, port, application, oldest)
