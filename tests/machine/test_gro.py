@@ -28,7 +28,7 @@ def busy_ps(found):
 
 @pytest.mark.parametrize("strategy", [Untracked(), VirtioNet()], ids=str)
 def test_a_pass_is_paid_once_for_what_was_joined_and_a_merge_for_each_further_frame(strategy):
-    """What rx_packet and gro_merge take is told apart by their prices: all else costs the same at any of them."""
+    """A nanosecond more for a pass, or for a merge, shows how many there are: it moves nothing else."""
 
     def at(rx_packet, gro_merge, driver):
         prices = costs(rx_packet=rx_packet, gro_merge=gro_merge)
@@ -36,12 +36,12 @@ def test_a_pass_is_paid_once_for_what_was_joined_and_a_merge_for_each_further_fr
         return busy_ps(found), int(found.ports[0].rx_handed_over)
 
     alone, frames = at(0, 0, DRIVER)
-    passes = (at(2100, 0, DRIVER)[0] - alone) / 1e6
+    passes = (at(2.1, 0, DRIVER)[0] - alone) / 1e3
     assert passes == pytest.approx(frames, rel=0.01)
     joined, frames = at(0, 0, JOINED)
-    passes, merges = (at(2100, 0, JOINED)[0] - joined) / 1e6, (at(0, 2100, JOINED)[0] - joined) / 1e6
+    passes, merges = (at(2.1, 0, JOINED)[0] - joined) / 1e3, (at(0, 2.1, JOINED)[0] - joined) / 1e3
     assert passes + merges == pytest.approx(frames, rel=0.02)
-    assert passes < frames / 4
+    assert passes < frames / 2
 
 
 def test_flows_in_turn_are_joined_while_no_more_than_eight_are_held():

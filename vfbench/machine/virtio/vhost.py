@@ -25,7 +25,7 @@ from vfbench.machine.memory.guest_memory import BLOCK_SHIFT, BLOCKS_SHIFT, CONTE
 from vfbench.machine.memory.words import load_byte, load_word, store_byte
 from vfbench.machine.oracle.oracle import blocks_of, note_at_peer, note_written, write_content
 from vfbench.machine.port import FIFO_FRAMES, WIRE
-from vfbench.machine.sides import primitive
+from vfbench.machine.sides import HOST, implementation, primitive
 from vfbench.machine.vf.device import (
     admit,
     frame_is_whole,
@@ -277,7 +277,7 @@ def vhost_send_large(cpu: Any, port: Any, table: int, entries: int) -> None:
         port.dma_faults += 1
 
 
-@kernel
+@primitive
 def blocks_follow(cpu: Any, address: int, length_bytes: int, first: int) -> bool:
     """Whether the blocks at ``address`` hold the content words from ``first`` on."""
     for page in range(address >> PAGE_SHIFT, ((address + length_bytes - 1) >> PAGE_SHIFT) + 1):
@@ -287,6 +287,12 @@ def blocks_follow(cpu: Any, address: int, length_bytes: int, first: int) -> bool
         if load_word(cpu.words, word + block) != first + block:
             return False
     return True
+
+
+@implementation(blocks_follow, HOST)
+def holds_nothing(host: Any, address: int, length_bytes: int, first: int) -> bool:
+    """Beside a real guest there are no large sends: they are refused before it starts."""
+    return False
 
 
 @kernel
