@@ -50,11 +50,16 @@ def fault(cpu: Any, page: int) -> None:
         cpu.idle_ps += cpu.absent_wait_ps
 
 
-@kernel
+@primitive
 def await_page(cpu: Any, address: int) -> None:
     """A processor is about to read or write ``address``."""
     if cpu.absent != 0:
         fault(cpu, address >> PAGE_SHIFT)
+
+
+@implementation(await_page, HOST)
+def await_nothing(cpu: Any, address: int) -> None:
+    """A real guest here has all its memory before it runs."""
 
 
 @rare_kernel
