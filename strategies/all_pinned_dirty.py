@@ -10,16 +10,22 @@ unless it is forced (enable-migration=on).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanism import Mechanism
 from vfbench.mechanisms.backends import Vf
 from vfbench.mechanisms.guest_iommu import BELOW_A_TRACKER, behind_guest_iommu
 from vfbench.mechanisms.pinned_pages import PinnedPages
 from vfbench.parameters import parameter
-from vfbench.strategy import HOST_STOP_ORDERS, Migration, Strategy, faults_of_host_stop, stop_and_copy
+from vfbench.strategy import (
+    HOST_STOP_ORDERS,
+    Migration,
+    Strategy,
+    faults_of_host_stop,
+    move_tracked,
+    stop_order,
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,7 @@ class AllPinnedDirty(Strategy):
         choices=BELOW_A_TRACKER,
         help="an IOMMU that the guest sees, by how long it maps; only what it maps counts",
     )
-    stop_order: str = parameter(
-        "guest-first", choices=HOST_STOP_ORDERS, help="what stops first; device-last is fault 1"
-    )
+    stop_order: str = stop_order("guest-first", HOST_STOP_ORDERS)
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
@@ -48,18 +52,8 @@ class AllPinnedDirty(Strategy):
         return (Vf(), *behind_guest_iommu(self.guest_iommu, unmaps_are_writes=True), pinned)
 
     @property
-    def traits(self) -> Mapping[str, Trait]:
-        return {"stop_order": self.stop_order}
-
-    @property
     def faults(self) -> tuple[int, ...]:
         return faults_of_host_stop(self.stop_order)
 
     def migrate(self, migration: Migration) -> None:
-        migration.arm_tracking()
-        migration.pre_copy()
-        stop_and_copy(migration, self.stop_order)
-        migration.transfer_vf_state()
-        migration.restore_rings()
-        migration.resume()
-        migration.disarm_tracking()
+        move_tracked(migration, self.stop_order)

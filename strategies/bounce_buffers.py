@@ -1,31 +1,29 @@
 """Bounce buffers.
 
 The device never sees the guest's buffers: it is given memory of a pool, and the CPU copies each packet on. So all
-that reaches a buffer is a store, which the dirty log shows, at the price of a copy a packet and a search for room in
-the pool. A pool that is full fails the mapping, and the driver goes without. The pool itself and the rings, which the
-device still writes, are copied at the stop. The pool may be used always, as with ``swiotlb=force``, or only during a
-migration; then what was mapped before is not bounced, and its pages are marked instead when they come back.
+that reaches a buffer is a store, which the dirty log shows, at the price of a copy a packet and a search for room. A
+full pool fails the mapping, and the driver goes without. Pool and rings, which the device still writes, are copied at
+the stop. With a pool for the migration only, pages mapped before it are marked when they come back.
 
 Sources: Linux, kernel/dma/swiotlb.c; proposed for this purpose on linux-pci, October 2015.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanism import Mechanism
 from vfbench.mechanisms.backends import Vf
 from vfbench.mechanisms.bounce_pool import BouncePool
 from vfbench.parameters import parameter
 from vfbench.strategy import (
     FAULT_OF_STOP_ORDER,
-    STOP_ORDERS,
     Migration,
     Strategy,
     faults_of_host_stop,
-    stop_and_copy,
+    move_tracked,
+    stop_order,
 )
 
 MIB = 1 << 20
@@ -38,22 +36,15 @@ class BounceBuffers(Strategy):
     name: ClassVar[str] = "bounce-buffers"
 
     pool_bytes: int = parameter(
-        64 * MIB,
-        unit="bytes",
-        low=MIB,
-        high=1 << 30,
-        multiple_of=MIB,
-        help="the pool, of which each queue has a share",
+        64 * MIB, unit="bytes", low=MIB, high=1 << 30, multiple_of=MIB, help="the pool, shared by the queues"
     )
     when: str = parameter(
-        "always",
-        choices=("always", "migrating"),
-        help="bounce always (swiotlb=force), or only while migrating",
+        "always", choices=("always", "migrating"), help="always (swiotlb=force), or while migrating"
     )
     old_mappings: str = parameter(
         "marked",
         choices=("marked", "forgotten"),
-        help="buffers mapped before the pool was armed: their pages are marked when they come back, or not (fault 13)",
+        help="pages mapped before it was armed; forgotten is fault 13",
     )
     copy_in: bool = parameter(
         True, help="a map copies the buffer into the pool whatever its direction (Linux 5.18 on)"
@@ -61,26 +52,12 @@ class BounceBuffers(Strategy):
     pool_at_stop: str = parameter(
         "copied", choices=("copied", "left-out"), help="pool and rings at the stop; left out is fault 8"
     )
-    stop_order: str = parameter(
-        "device-first",
-        choices=STOP_ORDERS,
-        help="what stops first; device-last is fault 1, and while migrating only undrained is 3, guest-first 4",
-    )
+    stop_order: str = stop_order("device-first")
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
-        pool = BouncePool(
-            pool_bytes=self.pool_bytes,
-            always=self.when == "always",
-            marks_old_mappings=self.old_mappings == "marked",
-            copies_in=self.copy_in,
-            copied_at_stop=self.pool_at_stop == "copied",
-        )
-        return (Vf(), pool)
-
-    @property
-    def traits(self) -> Mapping[str, Trait]:
-        return {"stop_order": self.stop_order}
+        marked, copied = self.old_mappings == "marked", self.pool_at_stop == "copied"
+        return (Vf(), BouncePool(self.pool_bytes, self.when == "always", marked, self.copy_in, copied))
 
     @property
     def faults(self) -> tuple[int, ...]:
@@ -90,10 +67,4 @@ class BounceBuffers(Strategy):
         return FAULT_OF_STOP_ORDER[self.stop_order]
 
     def migrate(self, migration: Migration) -> None:
-        migration.arm_tracking()
-        migration.pre_copy()
-        stop_and_copy(migration, self.stop_order)
-        migration.transfer_vf_state()
-        migration.restore_rings()
-        migration.resume()
-        migration.disarm_tracking()
+        move_tracked(migration, self.stop_order)

@@ -10,15 +10,21 @@ Source: Tian, Li, Guan, coIOMMU, USENIX ATC 2020.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanism import Mechanism
 from vfbench.mechanisms.backends import Vf
 from vfbench.mechanisms.shared_table import SharedTable
 from vfbench.parameters import parameter
-from vfbench.strategy import HOST_STOP_ORDERS, Migration, Strategy, faults_of_host_stop, stop_and_copy
+from vfbench.strategy import (
+    HOST_STOP_ORDERS,
+    Migration,
+    Strategy,
+    faults_of_host_stop,
+    stop_and_copy,
+    stop_order,
+)
 
 
 @dataclass(frozen=True)
@@ -30,17 +36,11 @@ class CooperativeIommu(Strategy):
     remember: bool = parameter(
         True, help="a page mapped and unmapped between two syncs counts as dirty; off is fault 14"
     )
-    stop_order: str = parameter(
-        "guest-first", choices=HOST_STOP_ORDERS, help="what stops first; device-last is fault 1"
-    )
+    stop_order: str = stop_order("guest-first", HOST_STOP_ORDERS)
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
         return (Vf(), SharedTable(self.remember))
-
-    @property
-    def traits(self) -> Mapping[str, Trait]:
-        return {"stop_order": self.stop_order}
 
     @property
     def faults(self) -> tuple[int, ...]:

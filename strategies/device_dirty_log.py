@@ -10,15 +10,21 @@ Sources: Linux 7.3, VFIO_DEVICE_FEATURE_DMA_LOGGING_START; drivers/vfio/pci/mlx5
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanism import Mechanism
 from vfbench.mechanisms.backends import Vf
 from vfbench.mechanisms.device_log import COVERS, MOST_RANGES, DeviceLog
 from vfbench.parameters import parameter
-from vfbench.strategy import HOST_STOP_ORDERS, Migration, Strategy, faults_of_host_stop, stop_and_copy
+from vfbench.strategy import (
+    HOST_STOP_ORDERS,
+    Migration,
+    Strategy,
+    faults_of_host_stop,
+    move_tracked,
+    stop_order,
+)
 
 
 @dataclass(frozen=True)
@@ -28,17 +34,10 @@ class DeviceDirtyLog(Strategy):
     name: ClassVar[str] = "device-dirty-log"
 
     page_bytes: int = parameter(
-        4096,
-        unit="bytes",
-        choices=(4096, 65536, 2 << 20),
-        help="page size of the log; a bit stands for so much",
+        4096, unit="bytes", choices=(4096, 65536, 2 << 20), help="page of the log: what a bit stands for"
     )
     ranges: int = parameter(
-        MOST_RANGES,
-        unit="count",
-        low=1,
-        high=MOST_RANGES,
-        help="ranges that the log takes; surplus ones merge",
+        MOST_RANGES, unit="count", low=1, high=MOST_RANGES, help="ranges that it takes; surplus ones merge"
     )
     covers: str = parameter(
         "memory",
@@ -46,19 +45,13 @@ class DeviceDirtyLog(Strategy):
         help="what is logged: all memory as QEMU asks for, only memory for DMA, or that without the rings (fault 8)",
     )
     ring_entries: int = parameter(
-        262_144,
-        unit="count",
-        low=64,
-        high=1 << 24,
-        help="entries that the host has not read before the device waits",
+        262_144, unit="count", low=64, high=1 << 24, help="unread entries at which the device waits"
     )
     fails_at: int = parameter(
         0, unit="count", high=1 << 40, help="after so many entries the device reports an error (0: never)"
     )
     heeds_errors: bool = parameter(True, help="after an error everything is dirty; off is fault 9")
-    stop_order: str = parameter(
-        "guest-first", choices=HOST_STOP_ORDERS, help="what stops first; device-last is fault 1"
-    )
+    stop_order: str = stop_order("guest-first", HOST_STOP_ORDERS)
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
@@ -68,18 +61,8 @@ class DeviceDirtyLog(Strategy):
         return (Vf(), log)
 
     @property
-    def traits(self) -> Mapping[str, Trait]:
-        return {"stop_order": self.stop_order}
-
-    @property
     def faults(self) -> tuple[int, ...]:
         return faults_of_host_stop(self.stop_order)
 
     def migrate(self, migration: Migration) -> None:
-        migration.arm_tracking()
-        migration.pre_copy()
-        stop_and_copy(migration, self.stop_order)
-        migration.transfer_vf_state()
-        migration.restore_rings()
-        migration.resume()
-        migration.disarm_tracking()
+        move_tracked(migration, self.stop_order)

@@ -10,15 +10,14 @@ Source: Alexander Duyck, linux-kernel, 13 December 2015.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanism import Mechanism
 from vfbench.mechanisms.backends import Vf
 from vfbench.mechanisms.dma_api_marks import DmaApiMarks
 from vfbench.parameters import parameter
-from vfbench.strategy import FAULT_OF_STOP_ORDER, STOP_ORDERS, Migration, Strategy, stop_and_copy
+from vfbench.strategy import FAULT_OF_STOP_ORDER, Migration, Strategy, stop_and_copy, stop_order
 
 
 @dataclass(frozen=True)
@@ -32,19 +31,11 @@ class DmaApiMarking(Strategy):
         choices=("at-stop", "left-out"),
         help="rings are never synced: the driver marks them at the stop, or nobody does (fault 8)",
     )
-    stop_order: str = parameter(
-        "device-first",
-        choices=STOP_ORDERS,
-        help="what stops first; undrained is fault 3, guest-first fault 4, device-last fault 1",
-    )
+    stop_order: str = stop_order("device-first")
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
         return (Vf(), DmaApiMarks(self.rings == "at-stop"))
-
-    @property
-    def traits(self) -> Mapping[str, Trait]:
-        return {"stop_order": self.stop_order}
 
     @property
     def faults(self) -> tuple[int, ...]:

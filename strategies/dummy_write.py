@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanism import Mechanism
 from vfbench.mechanisms.backends import Vf
 from vfbench.mechanisms.dummy_writes import BYTES, DummyWrites
 from vfbench.parameters import parameter
-from vfbench.strategy import FAULT_OF_STOP_ORDER, STOP_ORDERS, Migration, Strategy, stop_and_copy
+from vfbench.strategy import FAULT_OF_STOP_ORDER, Migration, Strategy, stop_and_copy, stop_order
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,11 @@ class DummyWrite(Strategy):
         choices=("synced", "given"),
         help="rewrite a buffer when it is back from the device, or already when it is given to it (fault 2)",
     )
-    stop_order: str = parameter(
-        "device-first",
-        choices=STOP_ORDERS,
-        help="what stops first; undrained is fault 3, guest-first fault 4, device-last fault 1",
-    )
+    stop_order: str = stop_order("device-first")
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
         return (Vf(), DummyWrites(self.byte, self.descriptors, self.atomic, self.ahead, self.when))
-
-    @property
-    def traits(self) -> Mapping[str, Trait]:
-        return {"stop_order": self.stop_order}
 
     @property
     def faults(self) -> tuple[int, ...]:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vfbench.machine.iommu.table import CALL_LIST_ENTRIES
-from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanism import Mechanism
 from vfbench.mechanisms.backends import Vf
 from vfbench.mechanisms.guest_iommu import MODES, GuestIommu
 from vfbench.parameters import parameter
-from vfbench.strategy import FAULT_OF_STOP_ORDER, STOP_ORDERS, Migration, Strategy, stop_and_copy
+from vfbench.strategy import FAULT_OF_STOP_ORDER, Migration, Strategy, move_tracked, stop_order
 
 
 @dataclass(frozen=True)
@@ -38,57 +38,32 @@ class EmulatedIommu(Strategy):
     exit_to: str = parameter(
         "kernel",
         choices=("user-space", "kernel", "other-core", "none"),
-        help="who handles a map or unmap: QEMU, KVM, a polling core, or nobody at no cost (an upper bound)",
+        help="who carries a map or unmap out",
     )
     entries: int = parameter(
         1, unit="count", low=1, high=CALL_LIST_ENTRIES, help="maps and unmaps handed over with one exit"
     )
     tracking: str = parameter(
-        "always",
-        choices=("always", "migrating"),
-        help="tell the hypervisor always, or only during a migration",
+        "always", choices=("always", "migrating"), help="tell the hypervisor always, or while migrating"
     )
     skip_mapped: bool = parameter(
         True, help="do not migrate a page mapped for the device until it is unmapped"
     )
-    late_maps: bool = parameter(
-        True, help="mappings made after tracking was armed are noticed; off is fault 6"
-    )
+    late_maps: bool = parameter(True, help="maps after tracking was armed are noticed; off is fault 6")
     unmap_early: bool = parameter(
         False, help="tell of an unmap while the device still uses the page (fault 5)"
     )
-    stop_order: str = parameter(
-        "device-first",
-        choices=STOP_ORDERS,
-        help="what stops first; guest-first is fault 4, device-last fault 1",
-    )
+    stop_order: str = stop_order("device-first")
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
-        iommu = GuestIommu(
-            mode=self.mode,
-            exits=self.exit_to,
-            entries=self.entries,
-            tells_always=self.tracking == "always",
-            withhold=self.skip_mapped,
-            late_maps=self.late_maps,
-            unmap_early=self.unmap_early,
-        )
-        return (Vf(), iommu)
-
-    @property
-    def traits(self) -> Mapping[str, Trait]:
-        return {"stop_order": self.stop_order}
+        always, early = self.tracking == "always", self.unmap_early
+        options = (self.mode, self.exit_to, self.entries, always, self.skip_mapped, self.late_maps, early)
+        return (Vf(), GuestIommu(*options))
 
     @property
     def faults(self) -> tuple[int, ...]:
         return FAULT_OF_STOP_ORDER[self.stop_order]
 
     def migrate(self, migration: Migration) -> None:
-        migration.arm_tracking()
-        migration.pre_copy()
-        stop_and_copy(migration, self.stop_order)
-        migration.transfer_vf_state()
-        migration.restore_rings()
-        migration.resume()
-        migration.disarm_tracking()
+        move_tracked(migration, self.stop_order)

@@ -10,15 +10,21 @@ Source: Xu, Davda, SRVM, VEE 2016.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanism import Mechanism
 from vfbench.mechanisms.backends import Vf
 from vfbench.mechanisms.ring_reader import RingReader
 from vfbench.parameters import parameter
-from vfbench.strategy import HOST_STOP_ORDERS, Migration, Strategy, faults_of_host_stop, stop_and_copy
+from vfbench.strategy import (
+    HOST_STOP_ORDERS,
+    Migration,
+    Strategy,
+    faults_of_host_stop,
+    move_tracked,
+    stop_order,
+)
 
 
 @dataclass(frozen=True)
@@ -29,27 +35,15 @@ class RingInspection(Strategy):
 
     last_pass: bool = parameter(True, help="read the rings once more after the stop; off is fault 15")
     heed_misses: bool = parameter(True, help="after it fell behind everything is dirty; off is fault 16")
-    stop_order: str = parameter(
-        "guest-first", choices=HOST_STOP_ORDERS, help="what stops first; device-last is fault 1"
-    )
+    stop_order: str = stop_order("guest-first", HOST_STOP_ORDERS)
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
         return (Vf(), RingReader(self.last_pass, self.heed_misses))
 
     @property
-    def traits(self) -> Mapping[str, Trait]:
-        return {"stop_order": self.stop_order}
-
-    @property
     def faults(self) -> tuple[int, ...]:
         return faults_of_host_stop(self.stop_order)
 
     def migrate(self, migration: Migration) -> None:
-        migration.arm_tracking()
-        migration.pre_copy()
-        stop_and_copy(migration, self.stop_order)
-        migration.transfer_vf_state()
-        migration.restore_rings()
-        migration.resume()
-        migration.disarm_tracking()
+        move_tracked(migration, self.stop_order)

@@ -7,11 +7,10 @@ last copy arrive as they were before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vfbench.mechanism import Mechanism, Trait
+from vfbench.mechanism import Mechanism
 from vfbench.mechanisms.backends import Vf
 from vfbench.parameters import parameter
 from vfbench.strategy import FAULT_OF_STOP_ORDER, STOP_ORDERS, Migration, Strategy, stop_and_copy
@@ -30,10 +29,6 @@ class Untracked(Strategy):
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
         return (Vf(),)
-
-    @property
-    def traits(self) -> Mapping[str, Trait]:
-        return {"stop_order": self.stop_order}
 
     @property
     def faults(self) -> tuple[int, ...]:

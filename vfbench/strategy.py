@@ -7,12 +7,13 @@ script of verbs, so that the stop order can be read off the page. A verb declare
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from vfbench.linux_guest import LinuxGuest, merged
 from vfbench.mechanism import Backend, Mechanism, Trait, traits_of
+from vfbench.parameters import parameter
 
 STOP_ORDERS = ("device-first", "undrained", "guest-first", "device-last")
 
@@ -27,6 +28,17 @@ FAULT_OF_STOP_ORDER: dict[str, tuple[int, ...]] = {
 HOST_STOP_ORDERS = ("guest-first", "device-first", "device-last")
 """Orders for a strategy whose host sees the device's writes by itself: it needs nothing of the guest at the stop, and
 whichever stops first is as good, as long as both stand before the last sync."""
+
+
+def stop_order(first: str, orders: Sequence[str] = STOP_ORDERS) -> Any:
+    """The parameter of what stops first, by default ``first``: one of STOP_ORDERS or HOST_STOP_ORDERS.
+
+    It is recorded as the trait of its name.
+    """
+    faults = [f"{order} is fault {n}" for order in orders for n in FAULT_OF_STOP_ORDER[order]]
+    if orders == HOST_STOP_ORDERS:
+        faults = [f"{order} is fault {n}" for order in orders for n in faults_of_host_stop(order)]
+    return parameter(first, choices=tuple(orders), help=f"what stops first; {', '.join(faults)}")
 
 
 def faults_of_host_stop(order: str) -> tuple[int, ...]:
@@ -139,6 +151,8 @@ def recorded_traits(strategy: Strategy) -> dict[str, Trait]:
     traits = {**traits_of(strategy.mechanisms), **strategy.traits}
     traits["datapath"] = backends(strategy)[0].device
     traits.setdefault("datapath_migrating", traits["datapath"])
+    if "stop_order" not in traits and isinstance(order := getattr(strategy, "stop_order", None), str):
+        traits["stop_order"] = order
     traits["faults"] = " ".join(str(number) for number in faults_of(strategy))
     return traits
 
@@ -172,3 +186,14 @@ def stop_and_copy(migration: Migration, order: str) -> None:
         migration.copy_rest()
         if order == "device-last":
             migration.stop_device()
+
+
+def move_tracked(migration: Migration, order: str) -> None:
+    """A VF that is kept until the stop, while the hypervisor tracks what it writes; it stops in ``order``."""
+    migration.arm_tracking()
+    migration.pre_copy()
+    stop_and_copy(migration, order)
+    migration.transfer_vf_state()
+    migration.restore_rings()
+    migration.resume()
+    migration.disarm_tracking()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from strategies import (
     Untracked,
     VirtioNet,
 )
+from vfbench.parameters import parameters_of
 from vfbench.records import TRAITS, ResultSet, read_rounds, read_runs
 from vfbench.strategy import Strategy, faults_of, recorded_traits
 
@@ -75,3 +77,15 @@ def test_a_strategy_declares_the_faults_that_its_parameters_switch_on(
     strategy: Strategy, faults: tuple[int, ...]
 ) -> None:
     assert faults_of(strategy) == faults
+
+
+@pytest.mark.parametrize("kind", ALL_STRATEGIES, ids=lambda each: each.name)
+def test_a_strategy_is_a_file_that_reads_as_its_paragraph(kind: type[Strategy]) -> None:
+    lines = Path(inspect.getfile(kind)).read_text(encoding="utf-8").splitlines()
+    assert 30 <= len(lines) <= 70
+
+
+def test_the_order_of_the_stop_is_recorded_and_its_help_says_which_fault_it_is() -> None:
+    assert recorded_traits(DummyWrite(stop_order="undrained"))["stop_order"] == "undrained"
+    (order,) = [each for each in parameters_of(DummyWrite) if each.field == "stop_order"]
+    assert order.help.endswith("undrained is fault 3, guest-first is fault 4, device-last is fault 1")
