@@ -28,7 +28,7 @@ PAGE_BYTES = 4096
 LOOK_S = 0.002
 LONGEST_S = 120.0
 SWITCHOVER_S = 20.0
-DRAIN_S = 5.0
+DRAIN_S = 10.0
 PLUG_S = 30.0
 """The failover driver's link watch alone takes 2 s."""
 HELD_LIMIT_MS = 1
@@ -117,7 +117,11 @@ class QemuMigration:
     def drain(self) -> None:
         """The driver takes by itself what the device has written back; wait until it has."""
         until = time.monotonic() + DRAIN_S
-        while not self._server.call("drained", place="source") and time.monotonic() < until:
+        while not self._server.call("drained", place="source"):
+            if time.monotonic() > until:
+                raise RunFailed(
+                    f"the guest's driver did not take what its device had done within {DRAIN_S:.0f} s"
+                )
             time.sleep(LOOK_S)
         self._part("quiesce")
 
