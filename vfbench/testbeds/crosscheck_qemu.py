@@ -37,7 +37,7 @@ _COMMON = {
     "guest.memory": "256MiB",
     "bulk.rate": f"{PACKETS_PER_S * FRAME_BITS}bps",
     "bulk.hold": "500ms",
-    "bulk.dirty-rate": "1000pages/s",
+    "bulk.dirty-rate": "3000pages/s",
     "migration.bandwidth": "240Mbps",
     "migration.downtime-limit": "30ms",
     "phases.warmup": f"{STEADY_S / 2}s",

@@ -32,7 +32,11 @@ DRAIN_S = 10.0
 PLUG_S = 30.0
 """The failover driver's link watch alone takes 2 s."""
 HELD_LIMIT_MS = 1
-"""While the switchover is held, QEMU may stop only if this much downtime would do, which it never does in traffic."""
+HELD_SWITCHOVER_BYTES_PER_S = 1000
+"""While the switchover is held, QEMU may stop only where a sync finds nothing at all: one byte is more than it allows.
+(Not by a limit of 0: then it does not even sync before it stops.)"""
+HELD_BYTES_PER_S = 1000
+"""And from the device's stop on it may send next to nothing, so that something is left: 0 would mean no limit."""
 ANY_DOWNTIME_MS = 2_000_000
 NO_BANDWIDTH_LIMIT = 1 << 40
 Q35_LOW_BYTES, Q35_SPLIT_BYTES, FOUR_GIB = 0x8000_0000, 0xB000_0000, 1 << 32
@@ -93,6 +97,7 @@ class QemuMigration:
             "migrate-set-parameters",
             max_bandwidth=limits.bandwidth_bps // 8,
             downtime_limit=HELD_LIMIT_MS if self._holds_switchover else self._downtime_limit_ms,
+            avail_switchover_bandwidth=HELD_SWITCHOVER_BYTES_PER_S if self._holds_switchover else 0,
         )
         self.started_s = time.monotonic()
         self.source.qmp("migrate", uri=uri)
@@ -128,7 +133,12 @@ class QemuMigration:
     def pause_guest(self) -> None:
         """Let QEMU stop the guest, and hold it before it sends the rest."""
         self._begin_downtime()
-        self.source.qmp("migrate-set-parameters", downtime_limit=ANY_DOWNTIME_MS)
+        self.source.qmp(
+            "migrate-set-parameters",
+            downtime_limit=ANY_DOWNTIME_MS,
+            avail_switchover_bandwidth=0,
+            max_bandwidth=self._experiment.migration.bandwidth_bps // 8,
+        )
         self._wait_for("pre-switchover", SWITCHOVER_S)
         self.paused_s = time.monotonic()
         self._part("quiesce")
@@ -213,13 +223,16 @@ class QemuMigration:
             status = self.source.qmp("query-migrate")
             began_round = self.rounds.note(status, time.monotonic() - self.started_s)
             if status["status"] == "pre-switchover":
+                if self._holds_switchover:
+                    raise RunFailed("QEMU stopped the guest before its device: no page was dirty at a sync")
                 self._begin_downtime()
                 return
             if status["status"] in ("failed", "cancelled", "completed"):
                 raise RunFailed(
                     f"the migration {status['status']}: {status.get('error-desc', 'QEMU gives no reason')}"
                 )
-            if began_round and self._holds_switchover and self._rest_fits(status):
+            if self._holds_switchover and self._rest_fits(status, began_round=began_round):
+                self.source.qmp("migrate-set-parameters", max_bandwidth=HELD_BYTES_PER_S)
                 return
             if self.rounds.count > self._experiment.migration.max_rounds:
                 self._cancel()
@@ -231,11 +244,21 @@ class QemuMigration:
                 raise NotConverged(f"not converged after {LONGEST_S:.0f} s")
             time.sleep(LOOK_S)
 
-    def _rest_fits(self, status: dict[str, Any]) -> bool:
-        """QEMU's rule: what is left takes no longer than the limit at the bandwidth as measured."""
-        bandwidth = status["ram"].get("mbps", 0.0) * 125_000
+    def _rest_fits(self, status: dict[str, Any], *, began_round: bool) -> bool:
+        """QEMU's rule: what is left takes no longer than the limit at the bandwidth as measured.
+
+        At a sync that is what was found; within a round, what of it is not sent yet and what was dirtied since. Who
+        waited for the sync alone would often come too late: the last rounds take less than 10 ms together.
+        """
+        ram = status.get("ram")
+        if not ram:
+            return False
+        left = ram["remaining"]
+        if not began_round:
+            left += ram.get("dirty-pages-rate", 0) * self.rounds.in_round_s * ram.get("page-size", PAGE_BYTES)
+        bandwidth = ram.get("mbps", 0.0) * 125_000
         limit_s = self._experiment.migration.downtime_limit_ns / 1e9
-        return self.rounds.count > 1 and bool(status["ram"]["remaining"] <= bandwidth * limit_s)
+        return self.rounds.count > 1 and bool(left <= bandwidth * limit_s)
 
     def _cancel(self) -> None:
         self.source.qmp("migrate_cancel")

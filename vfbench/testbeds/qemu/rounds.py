@@ -29,6 +29,11 @@ class Rounds:
         """Syncs of the dirty log so far."""
         return len(self.rounds)
 
+    @property
+    def in_round_s(self) -> float:
+        """For how long the present one has gone on, as far as is known."""
+        return (self.rounds[-1].end_ms - self.rounds[-1].start_ms) / 1000 if self.rounds else 0.0
+
     def note(self, status: Row, at_s: float) -> bool:
         """Take down where QEMU is; True if a round began since the last call."""
         ram = status.get("ram")
