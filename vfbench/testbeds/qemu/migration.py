@@ -46,6 +46,10 @@ MSIX_ENTRY_WORDS = 4
 CONFIG_WORDS = (*config_space.BARS, config_space.INTERRUPT_LINE)
 
 
+class StoppedTooEarly(RunFailed):
+    """On a host so busy that the guest did not run between two syncs, QEMU found nothing left and stopped it."""
+
+
 class QemuMigration:
     """Verbs in any order that a script asks for; ``wait`` lets time pass and sees that everybody is well.
 
@@ -224,7 +228,9 @@ class QemuMigration:
             began_round = self.rounds.note(status, time.monotonic() - self.started_s)
             if status["status"] == "pre-switchover":
                 if self._holds_switchover:
-                    raise RunFailed("QEMU stopped the guest before its device: no page was dirty at a sync")
+                    raise StoppedTooEarly(
+                        "QEMU stopped the guest before its device: no page was dirty at a sync"
+                    )
                 self._begin_downtime()
                 return
             if status["status"] in ("failed", "cancelled", "completed"):

@@ -15,7 +15,7 @@ from vfbench.testbeds.qemu import guests, measures
 from vfbench.testbeds.qemu.boot.folder import run_folder
 from vfbench.testbeds.qemu.boot.guest import Guest
 from vfbench.testbeds.qemu.memory import refuse_without_memory
-from vfbench.testbeds.qemu.migration import QemuMigration
+from vfbench.testbeds.qemu.migration import QemuMigration, StoppedTooEarly
 from vfbench.testbeds.qemu.parts.accelerator import chosen
 from vfbench.testbeds.qemu.parts.find import find_parts
 from vfbench.testbeds.qemu.server.client import ServerProcess
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PACE = {"tcg": 600, "kvm": 20_000}
 """Packets a second that a guest takes without trouble."""
 PRIMARY_S = 40.0
+MOST_TRIES = 3
+"""Of a run whose guest QEMU stopped before its device, which only a very busy host brings about."""
 AFTER_PAUSE_S = 0.5
 SETTLE_S, SETTLE_LIMIT_S = 0.3, 5.0
 LEAST_PHASE_S = {"warm-up": 0.5, "steady": 2.0, "after": 2.0}
@@ -241,4 +243,11 @@ def slowdown_of(experiment: Experiment, accelerator: str) -> float:
 
 def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome:
     """Run ``experiment`` on two QEMUs. UserError where parts are missing, RunFailed for a run that can't go on."""
+    for _ in range(MOST_TRIES - 1):
+        try:
+            return Run(experiment, profile, progress).outcome()
+        except RunFailed as failure:
+            if not isinstance(failure.__cause__ or failure, StoppedTooEarly):
+                raise
+            sys.stderr.write("bench: QEMU stopped the guest before its device; the run begins anew\n")
     return Run(experiment, profile, progress).outcome()

@@ -1,0 +1,57 @@
+"""A run whose guest QEMU stopped before its device says nothing of the strategy, and begins anew."""
+
+import importlib
+
+import pytest
+
+from vfbench.errors import RunFailed
+from vfbench.testbeds.qemu.migration import StoppedTooEarly
+
+one_run = importlib.import_module("vfbench.testbeds.qemu.one_run")
+
+
+def as_a_guest_tells_it(error):
+    """With QEMU's last words, as ``Guest`` adds them on its way out."""
+    told = RunFailed(f"{error}; the last words")
+    told.__cause__ = error
+    return told
+
+
+def runs(monkeypatch, *ends):
+    """Each run ends as said: with an error, or an outcome; returns how many were begun."""
+    left, begun = list(ends), []
+
+    class Run:
+        def __init__(self, *arguments):
+            begun.append(arguments)
+
+        def outcome(self):
+            end = left.pop(0)
+            if isinstance(end, Exception):
+                raise end
+            return end
+
+    monkeypatch.setattr(one_run, "Run", Run)
+    return begun
+
+
+def test_it_begins_anew(monkeypatch, capsys):
+    begun = runs(
+        monkeypatch, as_a_guest_tells_it(StoppedTooEarly("early")), StoppedTooEarly("early"), "outcome"
+    )
+    assert one_run.run(None, None, None) == "outcome"
+    assert len(begun) == 3
+    assert "begins anew" in capsys.readouterr().err
+
+
+def test_the_last_try_fails_as_it_fails(monkeypatch):
+    runs(monkeypatch, *[StoppedTooEarly("early")] * 3)
+    with pytest.raises(StoppedTooEarly):
+        one_run.run(None, None, None)
+
+
+def test_what_failed_otherwise_is_not_tried_again(monkeypatch):
+    begun = runs(monkeypatch, RunFailed("the source QEMU was ended by SIGKILL"))
+    with pytest.raises(RunFailed):
+        one_run.run(None, None, None)
+    assert len(begun) == 1
