@@ -33,10 +33,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Charged:
-    """What the machine charges for one step: times of a profile, in nanoseconds once added up."""
+    """What the machine charges for one step: times of a profile, and bytes that a line has to carry first."""
 
     profile: str
     costs: tuple[str, ...]
+    queued: tuple[str, ...] = ()
+    line_bps: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,12 @@ def _entry(table: Mapping[str, Any]) -> Published:
 
 def _charged(table: Mapping[str, Any]) -> Charged | None:
     stated = table.get("charged")
-    return None if stated is None else Charged(stated.get("profile", DEFAULT_PROFILE), tuple(stated["costs"]))
+    if stated is None:
+        return None
+    queued = tuple(stated.get("queued", ()))
+    return Charged(
+        stated.get("profile", DEFAULT_PROFILE), tuple(stated["costs"]), queued, int(stated.get("line_bps", 0))
+    )
 
 
 def relative_error(predicted: float, observed: float) -> float:

@@ -87,7 +87,8 @@ def commands_of(
         for run in entry.runs:
             yield f"    {command_line(experiment_of(run, strategies, workloads))}"
         if entry.charged is not None:
-            yield f"    no run: {' + '.join(entry.charged.costs)} of the profile {entry.charged.profile}"
+            added = " + ".join((*entry.charged.costs, *entry.charged.queued))
+            yield f"    no run: {added} of the profile {entry.charged.profile}"
         elif not entry.runs:
             yield f"    not modelled yet: {entry.needs}"
 
@@ -111,5 +112,7 @@ def _taken(entry: Published, found: list[float]) -> float | None:
 def _charged_ns(entry: Published) -> float:
     if entry.charged is None:
         raise ValueError(f"{entry.name}: no costs to add up")
-    profile = load_profile(entry.charged.profile)
-    return sum(profile.picoseconds(cost) for cost in entry.charged.costs) / 1000
+    charged = entry.charged
+    profile = load_profile(charged.profile)
+    waits_ns = sum(profile.value(cost) * 8e9 / charged.line_bps for cost in charged.queued)
+    return waits_ns + sum(profile.picoseconds(cost) for cost in charged.costs) / 1000
