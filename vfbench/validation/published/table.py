@@ -11,8 +11,7 @@ from vfbench.validation.published.predict import Prediction
 from vfbench.validation.tables import Row, ValidationTable
 
 LEFT_OUT: Final = (
-    "Offloads that join packets (segmentation in the card, GRO in the driver): each packet pays the stack alone, "
-    "which makes the predicted processor-bound throughput of TCP too low.",
+    "TCP's own work: acknowledgements, window and retransmission; a stream is frames of one flow that GRO joins.",
     "A range counts as met anywhere inside; its column shows the bound that is nearest to the prediction.",
 )
 
