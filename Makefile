@@ -66,6 +66,7 @@ argument: $(INSTALLED)
 reference: $(INSTALLED)
 	$(BIN)/bench sweep sweeps/argument.toml || [ $$? -eq 1 ]
 	$(BIN)/bench pack results/argument --thin -o results/reference --force
+	$(BIN)/python docs/claims_table.py
 	$(MAKE) notebooks
 
 # All strategies on the machine of today: records, pages made from them, notebook.
