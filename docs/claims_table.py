@@ -22,10 +22,11 @@ TABLE = re.compile(r"(?<=^\| --- \| --- \|\n)(?:\| C\d+ .*\n)+", re.MULTILINE)
 
 def table(verdicts: list[Verdict]) -> str:
     """The rows, a claim each; of several profiles the one that settles it, the first if several do."""
-    return "".join(f"{_row(claim.id, claim.text, _chosen(verdicts, claim.id))}\n" for claim in CLAIMS)
+    return "".join(f"{_row(claim.id, claim.text, chosen(verdicts, claim.id))}\n" for claim in CLAIMS)
 
 
-def _chosen(verdicts: list[Verdict], claim: str) -> Verdict:
+def chosen(verdicts: list[Verdict], claim: str) -> Verdict:
+    """The verdict of the first profile that settles a claim: a grid that needs many queues has one of its own."""
     own = [verdict for verdict in verdicts if verdict.claim == claim]
     return min(own, key=lambda verdict: verdict.outcome == "not-enough-data")
 
