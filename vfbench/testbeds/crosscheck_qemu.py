@@ -94,8 +94,6 @@ VARIANTS = (
     Variant("passthrough, held", "emulated-iommu", {**_STRICT, **_HELD, "emulated-iommu.mode": "static"}),
     Variant("soon freed", "virtio-net", {}, lacking=_BUDDY),
     Variant("all held", "virtio-net", _ALL_HELD),
-    Variant("soon freed", "device-dirty-log", {}),
-    Variant("held", "device-dirty-log", _HELD),
     Variant("soon freed", "bounce-buffers", {}),
     Variant("held", "bounce-buffers", {**_HELD, **_NO_WARMUP}),
     Variant(
