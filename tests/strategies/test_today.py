@@ -216,11 +216,16 @@ def test_a_ring_reader_leaves_the_guest_as_it_was() -> None:
 
 
 def test_a_reader_whose_core_is_full_falls_behind_and_everything_is_dirty() -> None:
-    fast = shown(RingInspection(), driver=FRESH, guest=LARGE)
-    slow = shown(RingInspection(), driver=FRESH, guest=LARGE, costs={"ring_inspect_descriptor": 5000})
-    assert (reported(fast, "ring-reader.missed"), fast["resent_bytes"] < slow["resent_bytes"]) == (0, True)
-    assert reported(slow, "ring-reader.missed") > 0
-    assert damage_of(slow) == {}
+    many = Guest(memory_bytes=256 * MIB, packet_memory_bytes=128 * MIB, queues=8)
+    keeps_up = shown(RingInspection(), driver=FRESH, guest=LARGE)
+    full = shown(
+        RingInspection(), SmallPackets(), driver=FRESH, guest=many, costs={"ring_inspect_descriptor": 200}
+    )
+    assert reported(keeps_up, "ring-reader.missed") == 0
+    assert keeps_up["resent_bytes"] < LARGE.memory_bytes / 2
+    assert reported(full, "ring-reader.missed") > 0
+    assert full["resent_bytes"] > 0.8 * many.packet_memory_bytes > 2 * keeps_up["resent_bytes"]
+    assert damage_of(full) == {}
 
 
 def test_the_last_pass_takes_its_time_after_the_stop() -> None:
