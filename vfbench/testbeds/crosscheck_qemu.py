@@ -95,7 +95,6 @@ VARIANTS = (
     Variant("soon freed", "virtio-net", {}, lacking=_BUDDY),
     Variant("all held", "virtio-net", _ALL_HELD),
     Variant("soon freed", "bounce-buffers", {}),
-    Variant("held", "bounce-buffers", {**_HELD, **_NO_WARMUP}),
     Variant(
         "never converges",
         "dummy-write",
