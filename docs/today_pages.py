@@ -202,7 +202,7 @@ def today(records: Sequence[Record]) -> str:
         "# Which of them today",
         "",
         f"{MADE}:",
-        f"`bench sweep today`, profile {PROFILE}, medians over all workloads at 1 Gb/s, pages reused or not. What is",
+        f"`make today`, profile {PROFILE}, medians over all workloads at 1 Gb/s, pages reused or not. What is",
         "in the columns says [catalogue.md](catalogue.md), and every figure is of the model.",
         "",
         "| strategy | steady cost | blackout | longest gap | re-sent | can it corrupt | needs |",
