@@ -168,6 +168,8 @@ class Workload:
     """``delivered(cpu, application, length, tag) -> bytes``: the frame to send in answer, 0 for none."""
     peer_received: ClassVar[Kernel] = ignore_answers
     """``peer_received(source, time_ps, length, flow) -> 0``."""
+    tags_answers: ClassVar[bool] = False
+    """Whether what the guest sends carries tags (``application.tags``), which only the model's frames have room for."""
     cannot_act: ClassVar[dict[str, str]] = {}
     """Fields of common parameters that mean nothing to this workload, and why; they stay at their default."""
 
@@ -233,8 +235,12 @@ class Workload:
         """
         raise NotImplementedError
 
-    def prepare_application(self, application: Any) -> None:
-        """Fill the application's own ``scratch``; the common fields are set already."""
+    def prepare_application(self, application: Any) -> tuple[Any, ...]:
+        """Fill the application's own ``scratch``; returns the arrays that must outlive it.
+
+        The common fields are set already.
+        """
+        return ()
 
     def gap_ps(self, source: Any, mean_length_bytes: float) -> int:
         """Start-to-start distance in picoseconds of frames of ``mean_length_bytes`` at the offered rate."""

@@ -10,6 +10,7 @@ from workloads.key_value import KeyValue
 from workloads.pcap import Pcap
 from workloads.request_response import RequestResponse
 from workloads.small_packets import SmallPackets
+from workloads.tcp_stream import TcpStream
 
 ALL_WORKLOADS: tuple[type[Workload], ...] = (
     SmallPackets,
@@ -19,4 +20,5 @@ ALL_WORKLOADS: tuple[type[Workload], ...] = (
     Bursty,
     KeyValue,
     Pcap,
+    TcpStream,
 )

@@ -131,12 +131,13 @@ class KeyValue(Workload):
         source.gap_ps = self.gap_ps(source, self.request_bytes + self.set_share * self.value_bytes)
         return (table,)
 
-    def prepare_application(self, application: Any) -> None:
+    def prepare_application(self, application: Any) -> tuple[Any, ...]:
         application.scratch[KEYS] = self.keys
         application.scratch[STRIDE] = _stride(self.keys)
         application.scratch[VALUE_BYTES] = self.value_bytes
         application.scratch[ANSWER_BYTES] = self.request_bytes + self.value_bytes
         application.scratch[ACKNOWLEDGE_BYTES] = self.request_bytes
+        return ()
 
 
 def _stride(keys: int) -> int:

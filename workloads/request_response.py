@@ -207,5 +207,6 @@ class RequestResponse(Workload):
         source.ready_tail = self.flows
         return (clients,)
 
-    def prepare_application(self, application: Any) -> None:
+    def prepare_application(self, application: Any) -> tuple[Any, ...]:
         application.scratch[ANSWER_BYTES] = self.answer_bytes
+        return ()

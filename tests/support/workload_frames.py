@@ -16,6 +16,8 @@ from vfbench.workload import APPLICATION, FRAMES, NEVER_PS, SOURCE, Workload
 US, MS, S = 10**6, 10**9, 10**12
 PS_PER_BYTE = 800  # 10 Gb/s
 PAGE_BYTES = 4096
+PUSH = 1 << 40
+"""Of a TCP segment's tag, beside its number; the answer acknowledges all up to it."""
 
 
 class Frames(NamedTuple):
@@ -55,20 +57,22 @@ def collect(workload: Workload, frames: int, seed: int = 1, horizon_ps: int = NE
     """The first ``frames`` frames before the horizon; a closed loop's requests are answered after 5 us."""
     source, kept = new_source(workload, seed, frames)
     batches = [Frames(*[np.zeros(0, dtype=np.int64)] * 4)]
-    answers: list[tuple[int, int]] = []
+    answers: list[tuple[int, int, int]] = []
     while True:
         is_open = type(workload).peer_received is Workload.peer_received
         step_ps = NEVER_PS if is_open else answers[0][0] if answers else int(source.next_ps) + 1
         batch = next_batch(workload, source, min(step_ps, horizon_ps))
         if not len(batch.length) and not answers:
-            break
+            if is_open or int(source.next_ps) < step_ps or int(source.frames_left) == 0:
+                break
+            continue  # something else was due than a frame
         batches.append(batch)
         if not is_open:
             answers += [
-                (int(at) + 5_000_000, int(flow))
-                for at, flow in zip(batch.arrival_ps, batch.flow, strict=True)
+                (int(at) + 5_000_000, int(flow), (int(tag) & ~PUSH) + 1)
+                for at, flow, tag in zip(batch.arrival_ps, batch.flow, batch.tag, strict=True)
             ]
-            at_ps, flow = answers.pop(0)
+            at_ps, flow, source.answer_tag = answers.pop(0)
             type(workload).peer_received(source, at_ps, 64, flow)
     assert kept is not None
     return Frames(*(np.concatenate(column) for column in zip(*batches, strict=True)))
@@ -84,7 +88,7 @@ class Guest:
         self.application = np.zeros(1, APPLICATION).view(np.recarray)[0]
         self.application.heap, self.application.heap_pages = 8 * PAGE_BYTES, heap_pages
         self.application.send_share_65536 = round(workload.send_ratio * 65536)
-        workload.prepare_application(self.application)
+        self.kept = workload.prepare_application(self.application)
         self.workload = workload
 
     def deliver(self, length: int, tag: int) -> int:

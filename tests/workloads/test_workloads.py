@@ -23,8 +23,9 @@ from workloads.key_value import KeyValue
 from workloads.pcap import Pcap
 from workloads.request_response import RequestResponse
 from workloads.small_packets import SmallPackets
+from workloads.tcp_stream import TcpStream
 
-OPEN_LOOPS = [each for each in ALL_WORKLOADS if each is not RequestResponse]
+OPEN_LOOPS = [each for each in ALL_WORKLOADS if each not in (RequestResponse, TcpStream)]
 RANDOM = (ImixSimple, Bursty, KeyValue)
 every_workload = pytest.mark.parametrize("kind", ALL_WORKLOADS, ids=lambda kind: kind.name)
 every_open_loop = pytest.mark.parametrize("kind", OPEN_LOOPS, ids=lambda kind: kind.name)

@@ -19,6 +19,8 @@ FIFO_FRAMES = 8192
 INCOMING_FRAMES = 2 * BATCH_FRAMES
 IOTLB_SLOTS = 256
 ANSWERS = 2048
+SENT_FRAMES = 1 << 15
+"""More than a ring of 4096 descriptors holds in sends that the card cuts: six of them are 45 frames."""
 
 LATENCY_BITS = 7
 LATENCY_SUB_BUCKETS = 1 << LATENCY_BITS
@@ -168,7 +170,9 @@ PORT = np.dtype(
         ("answer_ps", "i8", (ANSWERS,)),
         ("answer_length", "i8", (ANSWERS,)),
         ("answer_flow", "i8", (ANSWERS,)),
-        ("sent_flow", "i8", (MOST_DESCRIPTORS,)),
+        ("answer_tag", "i8", (ANSWERS,)),
+        ("sent_flow", "i8", (SENT_FRAMES,)),
+        ("sent_tag", "i8", (SENT_FRAMES,)),
         # counts
         ("rx_offered", "i8"),
         ("rx_delivered", "i8"),

@@ -39,6 +39,7 @@ SOURCE = np.dtype(
         ("ready_flow", "i8", (PENDING_ANSWERS,)),
         ("ready_head", "i8"),
         ("ready_tail", "i8"),
+        ("answer_tag", "i8"),  # of the frame that ``peer_received`` is told of
     ]
 )
 """The peer's state, on the host's side; one for the whole port."""
@@ -60,6 +61,13 @@ APPLICATION = np.dtype(
         ("send_share_65536", "i8"),  # answers per packet received, in 1/65536
         ("send_credit_65536", "i8"),
         ("write_bytes", "i8"),  # what it sends at a time; 0: a frame as long as the one received
+        ("flow", "i8"),  # of the packet that ``delivered`` is given
+        ("tags", "i8"),  # its answers carry tags
+        ("answer_tag", "i8"),  # of an answer's first frame; one more for each further frame
+        ("answer_flow", "i8"),
+        ("answer_last", "i8"),  # bits set in the last frame's tag besides
+        ("timer_ps", "i8"),  # when ``delivered`` is to be called with a length of 0; 0: never
+        ("table", "i8"),  # address of an int64 table, as a source's
         ("heap", "i8"),  # guest-physical address of the application's own pages
         ("heap_pages", "i8"),
         ("scratch", "i8", (16,)),  # the workload's own

@@ -24,4 +24,6 @@ def offload_refusals(experiment: Experiment, why: str) -> list[str]:
         owner = getattr(experiment, part)
         given = changed(owner)
         refused += [f"{owner.name}.{name}: {given[name]}, but {why}" for name in names if name in given]
+    if experiment.workload.tags_answers:
+        refused.append(f"{experiment.workload.name}: its frames carry segment numbers, but {why}")
     return refused

@@ -56,12 +56,13 @@ def prepare_peer(source: Any, experiment: Experiment, frames_left: int = NEVER_P
     return experiment.workload.prepare(source)
 
 
-def prepare_application(application: Any, experiment: Experiment, stream: int) -> None:
-    """Fill the application's record, but for its memory."""
+def prepare_application(application: Any, experiment: Experiment, stream: int) -> tuple[Any, ...]:
+    """Fill the application's record, but for its memory; returns the arrays that must outlive it."""
     application.random = random_state(experiment.seed, stream)
     application.send_share_65536 = round(65536 * experiment.workload.send_ratio)
     application.write_bytes = experiment.workload.write_bytes
-    experiment.workload.prepare_application(application)
+    application.tags = experiment.workload.tags_answers
+    return experiment.workload.prepare_application(application) or ()
 
 
 def prepare_driver(cpu: Any, experiment: Experiment) -> None:

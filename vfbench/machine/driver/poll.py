@@ -15,6 +15,7 @@ from vfbench.machine.driver.application import consume_due, next_due_ps
 from vfbench.machine.driver.gro import gro_flush
 from vfbench.machine.driver.halt import halt_until
 from vfbench.machine.driver.moderation import adapt_interval
+from vfbench.machine.driver.reply import answer_to
 from vfbench.machine.driver.state import WATCHDOG_PS
 from vfbench.machine.driver.vf_receive import empty_slots, receive_one, refill
 from vfbench.machine.driver.vf_transmit import clean_transmitted, ring_transmit_doorbell
@@ -64,15 +65,29 @@ def receive_next(cpu: Any, port: Any, application: Any) -> int:
 
 
 @kernel
+def ring_doorbell(cpu: Any, port: Any) -> None:
+    """Tell the device of the frames queued since the last time."""
+    if port.path == PATH_VF:
+        ring_transmit_doorbell(cpu, port)
+    else:
+        virtio_ring_transmit_doorbell(cpu, port)
+
+
+@kernel
+def run_timer(cpu: Any, port: Any, application: Any) -> None:
+    """The application's timer is due: it may send."""
+    application.timer_ps = 0
+    answer_to(cpu, port, application, 0, 0, 0)
+    ring_doorbell(cpu, port)
+
+
+@kernel
 def end_poll(cpu: Any, port: Any, application: Any) -> None:
     """A poll ends: what GRO holds goes up, and the device is told of the frames that were queued meanwhile."""
     port.poll_left = 0
     if cpu.gro:
         gro_flush(cpu, port, application)
-    if port.path == PATH_VF:
-        ring_transmit_doorbell(cpu, port)
-    else:
-        virtio_ring_transmit_doorbell(cpu, port)
+    ring_doorbell(cpu, port)
 
 
 @kernel
@@ -160,10 +175,12 @@ def poll_for_the_watchdog(port: Any) -> None:
 
 
 @kernel
-def rest(cpu: Any, port: Any, until_ps: int) -> None:
-    """The vCPU sleeps until an interrupt, the watchdog, or the time when the application is done with a packet."""
+def rest(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
+    """The vCPU sleeps until an interrupt, the watchdog, a timer, or when the application is done with a packet."""
     due_ps = next_due_ps(cpu)
     limit_ps = min(until_ps, port.watchdog_ps)
+    if application.timer_ps != 0 and not port.noticed:
+        limit_ps = min(limit_ps, application.timer_ps)
     limit_ps = limit_ps if due_ps < 0 else min(limit_ps, due_ps)
     if limit_ps > cpu.clock_ps:
         advance_device(cpu, port, limit_ps, not port.noticed)
@@ -186,6 +203,8 @@ def run_queue(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
     for them. It catches up before it sees a new tail, and before the driver believes that nothing is left.
     """
     while cpu.clock_ps < until_ps and not port.paused:
+        if application.timer_ps != 0 and application.timer_ps <= cpu.clock_ps and not port.noticed:
+            run_timer(cpu, port, application)
         if port.polling and not port.noticed:
             if port.path != PATH_VF:
                 advance_device(cpu, port, cpu.clock_ps, False)
@@ -193,7 +212,7 @@ def run_queue(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
                 take_transmit_interrupt(cpu, port)
             poll_one(cpu, port, application)
         else:
-            rest(cpu, port, until_ps)
+            rest(cpu, port, application, until_ps)
         host_work(cpu, cpu.clock_ps)
     advance_device(cpu, port, until_ps, False)
     host_work(cpu, until_ps)

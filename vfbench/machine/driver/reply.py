@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import call_hook, kernel
+from vfbench.machine.cpu import load_field
 from vfbench.machine.driver.send_memory import mss_bytes
+from vfbench.machine.driver.state import TX_SEQUENCE
 from vfbench.machine.driver.vf_segmentation import send_large
 from vfbench.machine.driver.vf_transmit import send_one
 from vfbench.machine.driver.virtio_segmentation import virtio_send_large
 from vfbench.machine.driver.virtio_transmit import virtio_send_one
+from vfbench.machine.oracle.oracle import note_tags
 from vfbench.machine.port import MOST_DESCRIPTORS, PATH_VF
 from vfbench.machine.wire import FRAME_OVERHEAD_BYTES
 
@@ -49,6 +52,15 @@ def send(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
 
 
 @kernel
+def send_tagged(cpu: Any, port: Any, application: Any, length_bytes: int) -> None:
+    """Send what the application named a flow and tags for; what is refused carries none."""
+    first = load_field(cpu, cpu.driver + TX_SEQUENCE)
+    send(cpu, port, length_bytes, application.answer_flow)
+    frames = load_field(cpu, cpu.driver + TX_SEQUENCE) - first
+    note_tags(port, first, frames, application.answer_tag, application.answer_last)
+
+
+@kernel
 def answer(cpu: Any, port: Any, application: Any, slot: int, length_bytes: int) -> None:
     """Run the workload's ``delivered`` on the packet of ``slot`` and send the answer that it asks for."""
     received = port.slot[slot & (MOST_DESCRIPTORS - 1)]
@@ -58,6 +70,11 @@ def answer(cpu: Any, port: Any, application: Any, slot: int, length_bytes: int) 
 @kernel
 def answer_to(cpu: Any, port: Any, application: Any, length_bytes: int, flow: int, tag: int) -> None:
     """The same for a packet of ``flow``, or for several that came as one of ``length_bytes``."""
+    application.flow = flow
     answer_bytes = call_hook(cpu.hook_delivered, cpu, application, length_bytes, tag)
-    if answer_bytes != 0:
+    if answer_bytes == 0:
+        return
+    if application.tags:
+        send_tagged(cpu, port, application, answer_bytes)
+    else:
         send(cpu, port, answer_bytes, flow)

@@ -215,6 +215,21 @@ def note_sending(port: Any, sequence: int, flow: int) -> None:
 
 
 @primitive
+def note_tags(port: Any, first: int, count: int, tag: int, last_bits: int) -> None:
+    """The frames from number ``first`` carry tags: ``tag``, one more each, and ``last_bits`` in the last."""
+    mask = len(port.sent_tag) - 1
+    for i in range(count):
+        port.sent_tag[(first + i) & mask] = tag + i
+    if count > 0:
+        port.sent_tag[(first + count - 1) & mask] |= last_bits
+
+
+@implementation(note_tags, GUEST)
+def note_tags_nowhere(port: Any, first: int, count: int, tag: int, last_bits: int) -> None:
+    """A real guest's frames carry none: workloads that want them are refused before it starts."""
+
+
+@primitive
 def note_socket_full(port: Any, slot: int) -> None:
     """The packet of ``slot`` found no room in its socket."""
     sent = port.slot[slot & (MOST_DESCRIPTORS - 1)]
@@ -247,4 +262,5 @@ def note_at_peer(port: Any, sequence: int, whole: bool, length_bytes: int, time_
         port.answer_ps[i] = time_ps
         port.answer_length[i] = length_bytes
         port.answer_flow[i] = port.sent_flow[sequence & (len(port.sent_flow) - 1)]
+        port.answer_tag[i] = port.sent_tag[sequence & (len(port.sent_tag) - 1)]
         port.answers = i + 1

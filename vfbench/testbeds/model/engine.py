@@ -79,6 +79,7 @@ def steer(engine: Any, ports: Any, frames: Any) -> None:
 def take_answers(engine: Any, port: Any, source: Any) -> None:
     """Let the peer know of the answers that reached it."""
     for i in range(port.answers):
+        source.answer_tag = port.answer_tag[i]
         call_hook(engine.peer_received, source, port.answer_ps[i], port.answer_length[i], port.answer_flow[i])
     port.answers = 0
 

@@ -265,7 +265,7 @@ class Machine:
     def _fill_application(self, q: int) -> None:
         application, heap = self.applications[q], self.layout.heaps[q]
         application.heap, application.heap_pages = heap.base, heap.pages
-        prepare_application(application, self.experiment, 2 + q)
+        self._kept += prepare_application(application, self.experiment, 2 + q)
 
     def _fill_memory(self, layout: QueueLayout) -> None:
         """What the guest's kernel set up before the driver opened: free pages, free addresses."""

@@ -37,7 +37,15 @@ def refusals(experiment: Experiment) -> list[str]:
         f"kvm.{name}: {value!r}, but the model has neither a clock of the host nor a port"
         for name, value in changed(experiment.kvm).items()
     ]
-    return refused + _cutting_refusals(experiment)
+    return refused + _cutting_refusals(experiment) + _segment_refusals(experiment)
+
+
+def _segment_refusals(experiment: Experiment) -> list[str]:
+    """What numbers segments fills frames of the usual MTU."""
+    if experiment.workload.tags_answers and "mtu" in changed(experiment.link):
+        given = changed(experiment.link)["mtu"]
+        return [f"link.mtu: {given}, but {experiment.workload.name} sends segments of frames of 1518 B"]
+    return []
 
 
 def _cutting_refusals(experiment: Experiment) -> list[str]:
