@@ -176,6 +176,7 @@ def crosscheck(profile: str, only: tuple[str, ...], testbed: str) -> int:
     """
     from vfbench.profiles import load_profile
     from vfbench.runner import attempt
+    from vfbench.sweeps.shipped import SWEEPS
     from vfbench.testbeds import crosscheck as on_kvm
     from vfbench.testbeds import crosscheck_qemu as on_qemu
     from vfbench.testbeds import load_testbed
@@ -200,8 +201,9 @@ def crosscheck(profile: str, only: tuple[str, ...], testbed: str) -> int:
             click.echo("\n".join(on_kvm.describe(check)))
             total, differing = total + 1, differing + bool(check.differences)
     else:
+        experiments_on_qemu = on_qemu.read_variants(SWEEPS / "crosscheck-qemu.toml")
         for each in on_qemu.crosscheck(
-            on_qemu.planned(_strategies(), _workloads(), only), run_on_model, run_on_real
+            on_qemu.planned(experiments_on_qemu, _strategies(), _workloads(), only), run_on_model, run_on_real
         ):
             click.echo("\n".join(on_qemu.describe(each)))
             total, differing = total + 1, differing + (not each.explained)

@@ -61,7 +61,7 @@ CAPABILITIES: Final[Mapping[str, Capability]] = MappingProxyType(
         "vdpa": Capability("flag", "vDPA device that can be suspended"),
         # the hypervisor
         "parallel_load": Capability("flag", "hypervisor that loads device states in parallel (multifd)"),
-        "post_copy": Capability("flag", "post-copy"),
+        "post_copy": Capability("flag", "post-copy migration"),
         "post_copy_vf": Capability("flag", "post-copy of a guest with an assigned VF"),
         "post_copy_preempt": Capability("flag", "post-copy with a channel for urgent pages"),
         "failover": Capability("flag", "guest that fails over from a VF to virtio-net by itself"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from vfbench.errors import UserError
 
 SWEEPS = Path(__file__).resolve().parent.parent.parent / "sweeps"
-NO_GRID = ("faults",)
+NO_GRID = ("crosscheck-qemu", "faults")
 """Files there that hold something else."""
 
 

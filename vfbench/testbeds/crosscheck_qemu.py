@@ -1,21 +1,27 @@
 """The model against the real driver: the same experiments on the model and on a stock ixgbevf or virtio-net.
 
 Compared are counts, which do not depend on how fast the guest is: maps and unmaps a packet, pages that the device wrote
-for each packet that landed, the classes of damage and of stale pages, and whether the pre-copy converged. The rate is
-one that an emulated guest takes, so that no clock is slowed down.
+for each packet that landed, the classes of damage and of stale pages, and whether the pre-copy converged. The
+experiments stand in a file (``sweeps/crosscheck-qemu.toml``), at a rate that an emulated guest takes, so that no clock
+is slowed down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from vfbench.errors import UserError
 from vfbench.options import Options, experiments
 from vfbench.records.damage import KINDS
 from vfbench.settings import Qemu
 from vfbench.testbeds.crosscheck import COMPARABLE
 from vfbench.testbeds.qemu import adapted
+from vfbench.untrusted import read_toml, shown
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -26,87 +32,43 @@ if TYPE_CHECKING:
 MAPS_TOLERANCE, PAGES_TOLERANCE = 0.05, 0.10
 FEW_MAPS = 0.05
 """Where less than 5 in 100 packets are mapped, the difference may be as much."""
-FRAME_BITS = 8 * (1518 + 20)
-PACKETS_PER_S = 250
-STEADY_S = 8.192
-"""2048 packets, four turns of a ring of 512: a driver that uses both halves of a page repeats itself every two turns.
-The warm-up is two turns, so that both sides begin at the same one."""
-WORKLOAD = "bulk"
-
-_COMMON = {
-    "guest.memory": "256MiB",
-    "bulk.rate": f"{PACKETS_PER_S * FRAME_BITS}bps",
-    "bulk.hold": "500ms",
-    "bulk.dirty-rate": "3000pages/s",
-    "migration.bandwidth": "240Mbps",
-    "migration.downtime-limit": "30ms",
-    "phases.warmup": f"{STEADY_S / 2}s",
-    "phases.steady": f"{STEADY_S}s",
-    "phases.interval": f"{STEADY_S}s",
-    "phases.after": "2s",
-}
-_HELD = {"bulk.hold": "3s"}
-"""750 packets: longer than a turn of the ring, so that a page's first half is still held when its second is used, and
-fewer than the 1,024 that the model's socket holds."""
-_NO_WARMUP = {"phases.warmup": "0ms"}
-"""For where pages are not used again soon: the model counts a warm-up's pages with those of its first interval."""
-_ALL_HELD = {**_NO_WARMUP, "bulk.hold": "4s", "phases.steady": "3.5s", "phases.interval": "3.5s"}
-"""Nothing is let go before the steady state ends, so no page is written twice."""
-_DEVICE_FIRST = {"untracked.stop-order": "device-first"}
-"""How many frames come between the guest's stop and the device's is a matter of time, not of the mechanism."""
-_STRICT = {
-    "emulated-iommu.exit-to": "user-space",
-    "emulated-iommu.skip-mapped": "false",
-}
+_UNMAPS = "unmaps a packet"
+_PAGES = "pages written by the device a packet"
 
 
-@dataclass(frozen=True)
-class Variant:
+class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all experiments have."""
+
+    workload: str
+    set: dict[str, str]
+
+
+class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An experiment: its settings on both sides, and those that only the real one has."""
 
     name: str
     strategy: str
-    settings: Mapping[str, str]
-    real: Qemu = Qemu()  # noqa: RUF009  frozen
-    lacking: Mapping[str, str] = field(default_factory=dict)
+    set: dict[str, str] = {}
+    real: Qemu = Qemu()
+    lacking: dict[str, str] = {}
     """Counts in which the two are known to differ, each with what the model lacks."""
 
 
-_COPIED = Qemu(rings="copied")
-_UNMAPS = "unmaps a packet"
-_PAGES = "pages written by the device a packet"
-_NEVER_UNMAPPED = {
-    _UNMAPS: "ixgbevf up to 6.x does not unmap a page that it gives up (ixgbevf_put_rx_buffer: only if IS_ERR(skb)), "
-    "so the device can still write to it; the model's driver unmaps it"
-}
-_BUDDY = {
-    _PAGES: "virtio_net cuts its buffers from pieces of 32 KiB (skb_page_frag_refill), and which piece that was let go "
-    "comes next is the buddy allocator's; the model's takes the page let go last"
-}
-VARIANTS = (
-    Variant("soon freed", "untracked", _DEVICE_FIRST, _COPIED),
-    Variant("held", "untracked", {**_DEVICE_FIRST, **_HELD}, _COPIED),
-    Variant("soon freed", "dummy-write", {}, _COPIED),
-    Variant("held", "dummy-write", _HELD, _COPIED),
-    Variant("strict, soon freed", "emulated-iommu", _STRICT),
-    Variant("strict, held", "emulated-iommu", {**_STRICT, **_HELD}, lacking=_NEVER_UNMAPPED),
-    Variant("strict, some answered", "emulated-iommu", {**_STRICT, "bulk.send-ratio": "0.1"}),
-    Variant("passthrough, held", "emulated-iommu", {**_STRICT, **_HELD, "emulated-iommu.mode": "static"}),
-    Variant("soon freed", "virtio-net", {}, lacking=_BUDDY),
-    Variant("all held", "virtio-net", _ALL_HELD),
-    Variant("soon freed", "bounce-buffers", {}),
-    Variant(
-        "never converges",
-        "dummy-write",
-        {
-            "bulk.dirty-rate": "10000pages/s",
-            "bulk.working-set": "64MiB",
-            "migration.downtime-limit": "5ms",
-            "migration.max-rounds": "3",
-        },
-        _COPIED,
-    ),
-)
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of experiments."""
+
+    common: Common
+    experiment: tuple[Variant, ...]
+
+
+def read_variants(path: Path) -> Document:
+    """The experiments of a TOML file; UserError for one that is not as it should be."""
+    document = read_toml(path, shown(path), "name a file of experiments")
+    try:
+        return msgspec.convert(document, Document)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{shown(path)}: {error}") from None
+
 
 Run = Callable[["Experiment"], "Outcome"]
 
@@ -140,17 +102,20 @@ class Check:
 
 
 def planned(
+    document: Document,
     strategies: Mapping[str, type[Strategy]],
     workloads: Mapping[str, type[Workload]],
     only: Sequence[str] = (),
 ) -> list[tuple[Variant, Experiment]]:
     """Every variant, or those whose strategy, or part of whose name, is in ``only``."""
     plan = []
-    for variant in VARIANTS:
+    for variant in document.experiment:
         if only and not any(word in variant.name or word == variant.strategy for word in only):
             continue
-        settings = [f"{name}={value}" for name, value in {**_COMMON, **variant.settings}.items()]
-        found = experiments(Options([variant.strategy], WORKLOAD, settings), strategies, workloads)
+        settings = [f"{name}={value}" for name, value in {**document.common.set, **variant.set}.items()]
+        found = experiments(
+            Options([variant.strategy], document.common.workload, settings), strategies, workloads
+        )
         plan.append((variant, found[0]))
     return plan
 

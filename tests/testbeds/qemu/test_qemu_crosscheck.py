@@ -2,12 +2,17 @@
 
 import dataclasses
 
+import pytest
+
 from strategies import ALL_STRATEGIES
+from vfbench.errors import UserError
 from vfbench.records import Outcome
-from vfbench.testbeds.crosscheck_qemu import VARIANTS, Check, compared, crosscheck, describe, planned
+from vfbench.sweeps.shipped import SWEEPS
+from vfbench.testbeds.crosscheck_qemu import Check, compared, crosscheck, describe, planned, read_variants
 from workloads import ALL_WORKLOADS
 
 STRATEGIES = {each.name: each for each in ALL_STRATEGIES}
+FILE = SWEEPS / "crosscheck-qemu.toml"
 WORKLOADS = {each.name: each for each in ALL_WORKLOADS}
 
 
@@ -43,7 +48,7 @@ def test_of_a_run_that_failed_its_reason_is_said_and_nothing_else_compared():
 def checked(name, model, real):
     plan = [
         (variant, experiment)
-        for variant, experiment in planned(STRATEGIES, WORKLOADS, ["emulated-iommu"])
+        for variant, experiment in planned(read_variants(FILE), STRATEGIES, WORKLOADS, ["emulated-iommu"])
         if variant.name == name
     ]
     (check,) = crosscheck(plan, lambda experiment: model, lambda experiment: real)
@@ -62,7 +67,7 @@ def test_a_difference_is_excused_only_where_its_variant_names_what_the_model_lac
 
 def test_on_the_real_side_is_run_what_a_stock_guest_has():
     seen = []
-    plan = planned(STRATEGIES, WORKLOADS, ["dummy-write"])
+    plan = planned(read_variants(FILE), STRATEGIES, WORKLOADS, ["dummy-write"])
     for _ in crosscheck(plan, lambda experiment: outcome(), lambda each: seen.append(each) or outcome()):
         pass
     assert {each.testbed for each in seen} == {"qemu"}
@@ -70,11 +75,25 @@ def test_on_the_real_side_is_run_what_a_stock_guest_has():
 
 
 def test_every_variant_is_planned_and_no_two_are_alike():
-    plan = planned(STRATEGIES, WORKLOADS)
-    assert len(plan) == len(VARIANTS) >= 8
+    plan = planned(read_variants(FILE), STRATEGIES, WORKLOADS)
+    assert len(plan) == len(read_variants(FILE).experiment) >= 8
     assert len({dataclasses.replace(experiment, seed=1).digest for _, experiment in plan}) == len(plan)
 
 
 def test_a_check_says_in_its_first_line_whether_the_two_agree():
-    check = Check(VARIANTS[0], tuple(compared(outcome(), outcome())))
+    check = Check(read_variants(FILE).experiment[0], tuple(compared(outcome(), outcome())))
     assert describe(check)[0] == "untracked, soon freed: agree"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "common"),
+        ('experiment = 5\n[common]\nworkload = "bulk"\nset = {}', "Expected `array`, got `int`"),
+        ('[common]\nworkload = "bulk"\nset = {}\n[[experiment]]\nname = "a"\nstrategi = "b"', "strategi"),
+    ],
+)
+def test_a_file_of_experiments_that_will_not_do_is_refused_by_name(tmp_path, text, complaint):
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(UserError, match=complaint):
+        read_variants(tmp_path / "x.toml")

@@ -16,6 +16,9 @@ CPU_EVENTS = ("maps", "unmaps", "exits", "invalidations", "interrupts", "kicks")
 """Counters of a processor's record that are told of by themselves."""
 
 
+NOT_WRITTEN = 0xFF ^ (CPU_WROTE | DEVICE_WROTE)
+
+
 class Counters(PortCounters):
     """The machine's counters at one instant: the ports', time and events of its processors."""
 
@@ -46,6 +49,8 @@ class Timeline(Phased):
         self._written_in_interval = np.zeros_like(machine.memory.marks)
         self.written_since_sync = np.zeros_like(machine.memory.marks)
         super().__init__("steady")
+        # What the warm-up wrote belongs to no interval.
+        machine.memory.marks &= NOT_WRITTEN
 
     def advance(self, until_ps: int, step: Callable[[int], bool] | None = None) -> bool:
         """Let the machine run up to ``until_ps``, by ``step`` if given; False as soon as a step returns False."""
@@ -65,7 +70,7 @@ class Timeline(Phased):
         written = marks & (CPU_WROTE | DEVICE_WROTE)
         self._written_in_interval |= written
         self.written_since_sync |= written
-        marks &= 0xFF ^ (CPU_WROTE | DEVICE_WROTE)
+        marks &= NOT_WRITTEN
 
     def finish(self) -> None:
         """Close the interval that is under way."""
