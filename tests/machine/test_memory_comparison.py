@@ -146,7 +146,8 @@ def test_untracked_the_stale_pages_are_those_that_the_device_wrote_after_their_l
     assert watched.stale().any()
 
 
-@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"untracked"}))
+# Of post-copy memory is compared when all of it has come (tests/strategies/test_post_copy.py).
+@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"untracked", "post-copy"}))
 def test_a_sound_strategy_leaves_source_and_destination_equal_word_for_word(name):
     made = machine(STRATEGIES[name](), Bulk(rate_bps=10**9, send_ratio=0.5))
     made.advance(MS_PS)

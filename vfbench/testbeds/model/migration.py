@@ -14,6 +14,7 @@ from vfbench.machine.driver.quiesce import quiesce
 from vfbench.machine.driver.state import REGISTER_MIRROR
 from vfbench.machine.driver.vf_open import close_vf, open_vf, restore_rings
 from vfbench.machine.hooks import run_hooks
+from vfbench.machine.memory.absent import await_page
 from vfbench.machine.memory.guest_memory import MAPPED
 from vfbench.machine.port import PATH_RELAY, PATH_VDPA, PATH_VF, PATH_VIRTIO
 from vfbench.machine.slots import ARMED, DISARMED
@@ -196,6 +197,9 @@ class ModelMigration:
             port.enabled = 1
             port.polling = 1
             port.admits_from_ps = self.now_ps + self.part_ps["announce"]
+            # What waits in the rings is worked on from now on, and not from when their tails were written.
+            for busy in ("rx_free_ps", "tx_free_ps", "vhost_ps"):
+                port[busy] = max(int(port[busy]), self.now_ps)
         self._machine.engine.writer_paused = 0
         self.sender.stop_log()
         self._timeline.phase = "after"
@@ -368,8 +372,10 @@ class ModelMigration:
     def _saved_registers(self, q: int) -> npt.NDArray[np.int64]:
         if self._machine.experiment.migration.vf_state == "sysfs":
             return self._saved[q][0]
-        mirror = (self._machine.layout.queues[q].driver.base + REGISTER_MIRROR) >> 3
-        return self._machine.memory.words[mirror : mirror + len(self._saved[q][0])]
+        mirror, count = self._machine.layout.queues[q].driver.base + REGISTER_MIRROR, len(self._saved[q][0])
+        for address in (mirror, mirror + 8 * count - 1):
+            await_page(self._machine.cpus[q], address)  # of a memory that has been left behind it is fetched
+        return self._machine.memory.words[mirror >> 3 : (mirror >> 3) + count]
 
     def _restore_registers(self, port: Any, values: npt.NDArray[np.int64]) -> None:
         """Write each register back; the queues stay off until the driver has put its rings right."""
