@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,6 +120,9 @@ def made_up(kind: str, *, seeds: int = 1, **given: Any) -> list[dict[str, Any]]:
         }
         for name, value in given.items():
             row[name.replace("__", ".")] = value[seed] if isinstance(value, list) else value
+        # As records have it: every word, those with a column of their own as well.
+        more = json.loads(str(row.get("traits", "{}")))
+        row["traits"] = json.dumps({name: row[name] for name in DECLARED} | more, sort_keys=True)
         rows.append(row)
     return rows
 

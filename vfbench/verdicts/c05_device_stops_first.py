@@ -10,7 +10,7 @@ another order of its own.
 from __future__ import annotations
 
 from vfbench.verdicts.damage import damage_per_migration, is_damaged, was_compared
-from vfbench.verdicts.evidence import Cell, Evidence, needed, paired
+from vfbench.verdicts.evidence import ALL_TRAITS, Cell, Evidence, needed, paired
 from vfbench.verdicts.finding import Finding, Judgement
 from vfbench.verdicts.kinds import is_told_by_the_guest
 from vfbench.verdicts.verdict import Claim, NotEnough
@@ -41,7 +41,7 @@ def judge(evidence: Evidence) -> Judgement:
     return Judgement(findings, axes, subject=len(later))
 
 
-_OF_THE_ORDER = ("stop_order", "faults", "strategy.stop_order")
+_OF_THE_ORDER = ("stop_order", "faults", "strategy.stop_order", ALL_TRAITS)
 
 
 def _but_the_order(cell: Cell) -> object:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas
 
 TRAIT_NAMES = tuple(column.name for column in TRAITS)
+ALL_TRAITS = "traits"
+"""The column that has every word, those with a column of their own as well."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,13 @@ class Cell:
 
     @cached_property
     def _words(self) -> dict[str, Any]:
-        document = self.shared.get("traits")
+        document = self.shared.get(ALL_TRAITS)
         return json.loads(document) if isinstance(document, str) and document else {}
+
+    @property
+    def words_without_column(self) -> tuple[str, ...]:
+        """Words of its strategy's traits that stand in no column of their own."""
+        return tuple(word for word in self._words if word not in TRAIT_NAMES)
 
     @property
     def experiments(self) -> tuple[str, ...]:
@@ -193,7 +200,10 @@ def one_parameter_apart(
 
 
 def _is_apart(cell: Cell, other: Cell, trait: str) -> bool:
-    differing = [name for name in cell.shared if str(cell[name]) != str(other[name])]
+    differing = [name for name in cell.shared if name != ALL_TRAITS and str(cell[name]) != str(other[name])]
+    differing += [
+        word for word in cell.words_without_column if cell.trait(word, None) != other.trait(word, None)
+    ]
     parameters = [name for name in differing if name.startswith("strategy.")]
     return len(parameters) <= 1 and set(differing) - set(parameters) == {trait}
 
