@@ -10,6 +10,7 @@ import pytest
 
 from strategies import ALL_STRATEGIES
 from vfbench.demands import DEMANDS
+from workloads import ALL_WORKLOADS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -62,4 +63,4 @@ def test_the_hybrids_page_holds_it_against_each_of_its_parts_under_every_work(ma
     page = (DOCS / "hybrid.md").read_text(encoding="utf-8")
     for part in made.PARTS:
         section = page.split(f"\n## Against `{part}`")[1].split("\n## ")[0]
-        assert section.count("\n| workload=") == 14
+        assert section.count("\n| workload=") == 2 * len(ALL_WORKLOADS)
