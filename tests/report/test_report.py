@@ -343,6 +343,31 @@ def test_the_map_says_which_strategy_where(tmp_path: Path) -> None:
     assert "<th>1518B</th>" in page
 
 
+@pytest.mark.parametrize(
+    ("cycles", "gaps_ms", "best", "why"),
+    [
+        ((100.0, 101.0), (20.0, 10.0), "careless", "level, shortest gap"),
+        ((100.0, 120.0), (20.0, 10.0), "careful", "level, least processor time"),
+    ],
+)
+def test_of_equally_fast_strategies_the_cheaper_one_is_taken_and_of_equally_cheap_ones_the_shorter_gap(
+    tmp_path: Path, cycles: tuple[float, float], gaps_ms: tuple[float, float], best: str, why: str
+) -> None:
+    for size in (64, 1518):
+        for strategy, own, gap_ms in zip((Careful(), Careless()), cycles, gaps_ms, strict=True):
+            made = experiment(strategy=strategy, workload=Steady(frame_bytes=size))
+            figures = {
+                "guest_cycles_per_packet": own,
+                "host_cycles_per_packet": 0.0,
+                "service_gap_ms": gap_ms,
+            }
+            write(tmp_path, made, outcome(8.0, pages_compared=100, **figures))
+    found = decision_map(scenarios(read_records(tmp_path)))
+    assert found is not None
+    choice = found.fields["steady, receiving", "64B"]
+    assert (choice.strategy, choice.why) == (best, why)
+
+
 def test_scenarios_have_plain_names(tmp_path: Path) -> None:
     for rate, reuse in ((0, "flip"), (10**9, "flip"), (10**9, "none")):
         made = experiment(workload=Steady(rate_bps=rate), driver=Driver(page_reuse=reuse))

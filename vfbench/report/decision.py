@@ -13,8 +13,10 @@ from vfbench.report.scenarios import Scenario
 from vfbench.report.watched import GBPS, PROCESSOR_TIME
 
 LEVEL = 0.01
-"""Within this share of the fastest a strategy is level with it; of these the cheapest wins."""
+"""Within this share of the fastest a strategy is level with it; of these the cheapest wins, and of those that cost the
+same, by this share as well, the one with the shortest gap."""
 
+CHEAPEST, SHORTEST = "least processor time", "shortest gap"
 FEWEST_SCENARIOS = 2
 MIXED = "mixed"
 
@@ -27,7 +29,7 @@ class Choice:
     won: int
     scenarios: int
     why: str
-    """`12 % faster than the next`, or `level, least processor time`."""
+    """`12 % faster than the next`, `level, least processor time`, or `level, shortest gap`."""
 
 
 @dataclass(frozen=True)
@@ -75,32 +77,41 @@ def _plain(scenario: Scenario) -> list[Group]:
 
 def _choice(scenarios: Sequence[Scenario]) -> Choice:
     won: Counter[str] = Counter()
-    why: dict[str, list[float]] = {}
+    why: dict[str, list[tuple[float, str]]] = {}
     for each in scenarios:
         whole = [group for group in _plain(each) if group.damage.verdict == WHOLE]
         if whole:
-            name, margin = _best(whole)
-            won[name] += 1
-            why.setdefault(name, []).append(margin)
+            best, margin, by = _best(whole)
+            won[best] += 1
+            why.setdefault(best, []).append((margin, by))
     if not won:
         return Choice("", 0, len(scenarios), "none arrived whole")
     name, count = won.most_common(1)[0]
-    margin = median(why[name])
-    words = f"{100 * margin:.0f} % faster than the next" if margin > LEVEL else "level, least processor time"
+    margin = median(margin for margin, _ in why[name])
+    by = Counter(by for _, by in why[name]).most_common(1)[0][0]
+    words = f"{100 * margin:.0f} % faster than the next" if margin > LEVEL else f"level, {by}"
     return Choice(name, count, len(scenarios), words)
 
 
-def _best(whole: Sequence[Group]) -> tuple[str, float]:
-    """The fastest, and by how much; of several that are level the cheapest, by nothing."""
+def _best(whole: Sequence[Group]) -> tuple[str, float, str]:
+    """The fastest, and by how much; of several that are level, by nothing, what decided between them."""
     rates = {str(group.first.run["strategy"]): median(GBPS.values(group.measured)) for group in whole}
     fastest = max(rates.values())
     level = [group for group in whole if rates[str(group.first.run["strategy"])] >= (1 - LEVEL) * fastest]
     if len(level) > 1:
-        return str(min(level, key=_cost).first.run["strategy"]), 0.0
+        least = min(_cost(group) for group in level)
+        cheap = [group for group in level if _cost(group) <= (1 + LEVEL) * least]
+        by = CHEAPEST if len(cheap) == 1 else SHORTEST
+        return str(min(cheap, key=_gap).first.run["strategy"]), 0.0, by
     name = str(level[0].first.run["strategy"])
     others = [rate for other, rate in rates.items() if other != name]
     next_best = max(others, default=0.0)
-    return name, (fastest / next_best - 1) if next_best else 1.0
+    return name, (fastest / next_best - 1) if next_best else 1.0, CHEAPEST
+
+
+def _gap(group: Group) -> float:
+    gap_ms = group.median("service_gap_ms")
+    return float("inf") if gap_ms is None else gap_ms
 
 
 def _cost(group: Group) -> float:
