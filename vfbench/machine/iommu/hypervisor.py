@@ -64,7 +64,7 @@ def invalidate(cpu: Any, iova: int) -> None:
     cpu.clock_ps += cpu.invalidation_wait_ps
 
 
-@kernel
+@primitive
 def invalidate_run(cpu: Any, iova: int, pages: int) -> None:
     """One invalidation of pages in a row (an address mask), and one wait."""
     for i in range(1, pages):

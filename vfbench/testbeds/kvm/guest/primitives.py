@@ -20,6 +20,7 @@ from vfbench.machine import host as machine_host
 from vfbench.machine.driver import poll, virtio_notify
 from vfbench.machine.driver import vf_transmit as transmit
 from vfbench.machine.iommu import hypervisor as iommu_hypervisor
+from vfbench.machine.memory.guest_memory import PAGE_SHIFT
 from vfbench.machine.oracle import oracle as ledger
 from vfbench.machine.sides import GUEST, implementation
 from vfbench.machine.vf import device as vf
@@ -205,6 +206,14 @@ def invalidate(cpu: Any, iova: int) -> None:
     """An exit: the device's IOTLB is the host's."""
     store_i64(ARGUMENT_0, iova)
     port_out(INVALIDATE, 0)
+
+
+@guest_primitive(iommu_hypervisor.invalidate_run)
+def invalidate_run(cpu: Any, iova: int, pages: int) -> None:
+    """An exit for each page: the device here drops one entry at a time."""
+    for i in range(pages):
+        store_i64(ARGUMENT_0, iova + (i << PAGE_SHIFT))
+        port_out(INVALIDATE, 0)
 
 
 REGISTER_ADDRESSES = tuple(MMIO_BASE + offset for _, offset in QUEUE_REGISTERS)
