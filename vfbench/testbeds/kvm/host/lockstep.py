@@ -20,6 +20,7 @@ from vfbench.testbeds.kvm.host.peer import (
     has_work,
     is_held_up,
     is_on_the_way,
+    lacks_room,
     monotonic_ns,
     next_frames,
     show_time,
@@ -68,7 +69,7 @@ def act(host: Any, wire: Any, port: Any) -> None:
 def step(host: Any, wire: Any, source: Any, frames: Any, port: Any, until_ps: int) -> None:
     """Time passes up to ``until_ps`` or to what comes before it, a frame or a write-back, and the device acts."""
     next_frames(host, wire, source, frames, port, until_ps)
-    if is_on_the_way(wire):
+    if is_on_the_way(wire) and not lacks_room(host, wire, port):
         until_ps = min(until_ps, wire.incoming[wire.incoming_head].arrival_ps)
     if port.enabled and port.unwritten:
         until_ps = min(until_ps, port.write_back_due_ps)
