@@ -59,7 +59,12 @@ def stopped_at(word: str, script: str, folder: Path, number: signal.Signals) -> 
                 break
         process.send_signal(number)
         _, errors = process.communicate()
-        left = [pid for pid in session_of(process.pid) if pid != process.pid]
+        # A process that was told to end may need a moment for it; all are gone within the five seconds promised.
+        until = time.monotonic() + 5
+        while (
+            left := [pid for pid in session_of(process.pid) if pid != process.pid]
+        ) and time.monotonic() < until:
+            time.sleep(0.05)
         assert left == []
         return process.returncode, errors
 
