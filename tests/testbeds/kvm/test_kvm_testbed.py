@@ -11,7 +11,7 @@ import statistics
 import numpy as np
 import numpy.typing as npt
 import pytest
-from support.kvm_experiments import NAMES, counts, experiment, run, slow
+from support.kvm_experiments import NAMES, REFUSED, counts, experiment, run, slow
 
 from vfbench.machine.driver.state import VIRTIO_TX_ADDED, VIRTIO_TX_SEEN
 from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, CONTENT, SENT
@@ -185,3 +185,10 @@ def test_a_precopy_that_cannot_keep_up_ends_as_not_converged_and_the_guest_stays
 def test_what_a_real_vm_cannot_honour_is_refused_in_one_line(settings: list[str], line: str) -> None:
     (refusal,) = kvm.refusals(experiment("emulated-iommu", *settings))
     assert refusal.startswith(line)
+
+
+def test_all_strategies_but_two_can_be_had_in_a_real_vm() -> None:
+    for name in NAMES:
+        assert kvm.refusals(experiment(name)) == []
+    for name in REFUSED:
+        assert len(kvm.refusals(experiment(name))) == 1
