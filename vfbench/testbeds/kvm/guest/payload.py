@@ -10,7 +10,7 @@ names frame and block, and every word after it is larger than the one before by 
 from __future__ import annotations
 
 from vfbench.kernels import kernel
-from vfbench.machine.memory.guest_memory import BLOCK_BYTES, CONTENT, SENT
+from vfbench.machine.memory.guest_memory import BLOCK_BYTES, BLOCKS_SHIFT, CONTENT, SENT
 from vfbench.machine.memory.words import load_byte, load_word, store_byte, store_word
 from vfbench.machine.oracle.oracle import blocks_of, content
 
@@ -22,6 +22,7 @@ _SEED, _SEQUENCE, _OFFSET, _MIX = (
     -0x00AE502812AA7333,
 )
 
+FIRST_BYTE = (1 << BLOCKS_SHIFT) - 1
 SENT_WORD_STEP = 0x1E3779B97F4A7C15
 
 
@@ -29,7 +30,8 @@ SENT_WORD_STEP = 0x1E3779B97F4A7C15
 def payload_word(seed: int, sequence: int, index: int) -> int:
     """The eight bytes of packet ``sequence`` at offset ``8 * index``, as a signed little-endian word."""
     if index == 0:
-        return content(sequence, 0)
+        # The first byte, which a dummy write rewrites, is the number of the block; here it tells packets apart, too.
+        return content(sequence, 0) | (sequence & FIRST_BYTE)
     mixed = (seed * _SEED) ^ (sequence * _SEQUENCE) ^ (index * _OFFSET)
     mixed = (mixed ^ (mixed >> 29)) * _MIX
     return mixed ^ (mixed >> 32)
