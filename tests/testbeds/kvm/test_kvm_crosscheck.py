@@ -106,11 +106,3 @@ def test_two_runs_that_broke_do_not_agree() -> None:
         "model failed: the destination closed the connection",
         "kvm failed: the destination closed the connection",
     ]
-
-
-def test_a_packet_on_its_way_at_the_stop_is_no_class_of_damage_and_two_are() -> None:
-    def ended(corrupted: int) -> Outcome:
-        return Outcome("ok", measures={"packets_corrupted": corrupted, "stale_pages_payload": 40})
-
-    assert list(differences(ended(1), ended(0))) == []
-    assert list(differences(ended(2), ended(0))) == ["packets_corrupted: 2, 0"]
