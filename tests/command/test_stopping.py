@@ -59,7 +59,8 @@ def stopped_at(word: str, script: str, folder: Path, number: signal.Signals) -> 
                 break
         process.send_signal(number)
         _, errors = process.communicate()
-        # A process that was told to end may need a moment for it; all are gone within the five seconds promised.
+        # multiprocessing's resource tracker ends once it has seen that its parent is gone: within the five seconds
+        # that are promised of all.
         until = time.monotonic() + 5
         while (
             left := [pid for pid in session_of(process.pid) if pid != process.pid]
