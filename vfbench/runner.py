@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vfbench import stopping
+from vfbench.composition import complaints
 from vfbench.errors import RunFailed, Unavailable, UserError
 from vfbench.experiment import DEFAULT_TESTBED, Experiment
-from vfbench.mechanism import complaints
 from vfbench.mistakes import asked, check_traits, class_place, in_file_of
 from vfbench.needs import needs_of
 from vfbench.options import Options, command_line, experiments, set_explicitly

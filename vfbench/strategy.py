@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from vfbench.composition import traits_of
 from vfbench.linux_guest import LinuxGuest, merged
-from vfbench.mechanism import Backend, Mechanism, Trait, traits_of
+from vfbench.mechanism import Backend, Mechanism, Trait
 from vfbench.parameters import parameter
 
 STOP_ORDERS = ("device-first", "undrained", "guest-first", "device-last")

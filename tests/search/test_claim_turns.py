@@ -152,7 +152,25 @@ def test_what_was_stored_of_other_runs_counts_for_nothing(tmp_path: Path) -> Non
     assert len(RAN) == 4
 
 
-def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "set.sensitivity.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(UserError, match="is no result of `bench claims --sensitivity`"):
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 99,
+        '{"schema": 1, "plans": 5}',
+        '{"schema": 1, "plans": {"p": {"key": 1}}}',
+        '{"schema": 1, "plans": {"p": {"key": "", "experiments": 1, "ends": 0, "judged": {"c": {"C1": 5}}}}}',
+    ],
+)
+def test_a_file_that_is_something_else_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "set.sensitivity.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="is not what `bench claims --sensitivity` stored"):
+        Store.beside(tmp_path / "set")
+
+
+def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "set.sensitivity.json").write_text('{"schema": 2, "plans": {}}', encoding="utf-8")
+    with pytest.raises(UserError, match="has schema 2"):
         Store.beside(tmp_path / "set")

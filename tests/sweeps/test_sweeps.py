@@ -373,14 +373,6 @@ def test_a_testbed_that_there_is_not_is_refused_before_anything_runs(
         make_plan(cells(), SweepResults(Path("results/g")), force=False)
 
 
-def test_outcomes_are_counted_by_state() -> None:
-    cell = cells()[0]
-    bad = Outcome("timed-out", "still running after 5 s")
-    tally = sweep.Tally(done=[DoneCell(cell, fakes.outcome()), DoneCell(cell, bad)])
-    assert dict(tally.states()) == {"ok": 1, "not-converged": 0, "failed": 0, "timed-out": 1, "skipped": 0}
-    assert [each.outcome for each in tally.bad()] == [bad]
-
-
 NINE = GRID.replace('["all"]', '["careful"]').replace("repeats = 2", "repeats = 9")
 
 

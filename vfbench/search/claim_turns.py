@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from vfbench.errors import UserError
 from vfbench.files import write_file
@@ -29,6 +29,7 @@ from vfbench.search.sensitivity import (
     starting_at,
 )
 from vfbench.statistics import MEASURED
+from vfbench.untrusted import check_shape, parse_json, read_bytes, shown
 from vfbench.verdicts import Claim, Verdict
 
 if TYPE_CHECKING:
@@ -40,8 +41,27 @@ WORKS: Final = 2
 """Works a claim: with one, a range can't move."""
 AS_STATED: Final = "as stated"
 
+MOST_BYTES: Final = 16 << 20
+WANTED: Final = "what `bench claims --sensitivity` stored"
+
 Judged = dict[str, list[str]]
 """By claim: the outcome, and the range in words."""
+
+
+class StoredPlan(TypedDict):
+    """What came out of the variations of one profile so far; ``key`` says of which runs and which code."""
+
+    key: str
+    experiments: int
+    ends: int
+    judged: dict[str, dict[str, tuple[str, str]]]
+
+
+class Document(TypedDict):
+    """The file."""
+
+    schema: int
+    plans: dict[str, StoredPlan]
 
 
 @dataclass
@@ -59,13 +79,15 @@ class Store:
         if not path.exists():
             return cls(path)
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-            schema, plans = document["schema"], dict(document["plans"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no result of `bench claims --sensitivity`: move it away") from error
-        if schema != SCHEMA:
-            raise UserError(f"{path} has schema {schema}, this vfbench reads {SCHEMA}: move it away")
-        return cls(path, plans)
+            document = parse_json(read_bytes(path, shown(path), MOST_BYTES, WANTED))
+            check_shape(document, Document)
+        except ValueError as error:
+            raise UserError(f"{shown(path)} is not {WANTED} ({error}): move it away") from error
+        if document["schema"] != SCHEMA:
+            raise UserError(
+                f"{shown(path)} has schema {document['schema']}, this vfbench reads {SCHEMA}: move it away"
+            )
+        return cls(path, document["plans"])
 
     def of(self, profile: str) -> dict[str, Any] | None:
         """What is stored for a profile, by its name and digest as verdicts have it."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from vfbench.composition import acts_at, hook_of
 from vfbench.kernels import Kernel
 from vfbench.layout import QueueLayout, queue_sizes
 from vfbench.machine.slots import AREAS, CHAIN, GUEST_POINTS, PRICES, WORDS
@@ -22,8 +23,6 @@ from vfbench.mechanism import (
     Found,
     Mechanism,
     Pages,
-    acts_at,
-    hook_of,
 )
 from vfbench.strategy import backends
 

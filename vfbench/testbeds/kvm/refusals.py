@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vfbench.composition import hook_of
 from vfbench.layout import room_refusals
-from vfbench.mechanism import hook_of
 from vfbench.testbeds.kvm.sys import boot
 from vfbench.testbeds.offloads import offload_refusals
 from vfbench.units import format_quantity
