@@ -63,6 +63,14 @@ def test_a_loss_is_what_the_first_run_falls_short_of_the_second():
     assert predicted(BY_NAME["iotlb-wall"], 6.0, 8.0).predicted == 0.25
 
 
+def test_a_difference_is_what_the_first_run_has_more():
+    assert predicted(BY_NAME["map-on-core"], 5000.0, 3000.0).predicted == 2000.0
+
+
+def test_a_round_takes_longer_by_the_difference_of_the_reciprocals_of_its_rate():
+    assert predicted(BY_NAME["vhost-adds-latency"], 0.02, 0.025).predicted == pytest.approx(10.0)
+
+
 def test_a_loss_of_nothing_misses_a_published_loss():
     assert row(BY_NAME["iotlb-wall"], 0.0).met is False
 
@@ -123,7 +131,9 @@ vhost-receive vhost-receive-by-size vhost-forward vhost-request-response offload
 first-store-splits logging-begins vf-through-pre-copy vf-latency-through-pre-copy vf-kept-throughput
 vf-kept-service-gap failover-total failover-total-later vfio-four-vfs vfio-four-vfs-multifd switchover-not-acknowledged
 switchover-acknowledged virtio-vf-pre-copy vdpa-downtime vdpa-downtime-mapped vdpa-8-queues-39g vdpa-8-queues-128g
-vdpa-8-queues-39g-mapped post-copy-request post-copy-request-preempt"""
+vdpa-8-queues-39g-mapped post-copy-request post-copy-request-preempt map-on-core map-off-core map-bare-metal
+guest-trap-strict guest-trap-deferred guest-trap-optimistic bare-metal-optimistic vhost-adds-latency
+vhost-four-streams logging-begins-page-by-page pml-over-write-protection first-touch-of-a-packet"""
 """Rows land before the mechanism that they test. This list only grows."""
 
 

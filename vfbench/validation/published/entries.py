@@ -11,10 +11,19 @@ from typing import Any, Final, Literal
 from vfbench.experiment import DEFAULT_PROFILE
 from vfbench.untrusted import read_toml, shown
 
-Take = Literal["value", "ratio", "loss", "share", "costs", "pending"]
+Take = Literal["value", "ratio", "loss", "share", "difference", "longer", "costs", "pending"]
 
 FILE: Final = Path(__file__).with_name("results.toml")
-RUNS: Final[Mapping[str, int]] = {"value": 1, "ratio": 2, "loss": 2, "share": 3, "costs": 0, "pending": 0}
+RUNS: Final[Mapping[str, int]] = {
+    "value": 1,
+    "ratio": 2,
+    "loss": 2,
+    "share": 3,
+    "difference": 2,
+    "longer": 2,
+    "costs": 0,
+    "pending": 0,
+}
 """How many runs each way of taking the figure needs; what is pending waits for its mechanism, and `costs` adds up what
 the machine charges for the one step that was measured."""
 GOAL: Final = 0.25

@@ -103,6 +103,10 @@ def _taken(entry: Published, found: list[float]) -> float | None:
             return 1 - found[0] / found[1]
         case "share":
             return entry.times * (found[0] - found[1]) / (found[2] - found[1])
+        case "difference":
+            return entry.times * (found[0] - found[1])
+        case "longer":
+            return entry.times * (1 / found[0] - 1 / found[1])
         case "costs":
             return entry.times * _charged_ns(entry)
         case "pending":
