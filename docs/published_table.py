@@ -1,11 +1,12 @@
 """Writes published.md from what `bench validate published` stored: `python docs/published_table.py [FILE]`.
 
-A test sees to it that every row of results.toml is on the page with its published figure; what was predicted is of
+README.md and reading.md say how many rows meet their goal; these counts are written too. A test sees to it that every row of results.toml is on the page with its published figure; what was predicted is of
 the day that the page names.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -67,9 +68,22 @@ def _mark(entry: Published, row: Row | None) -> str:
     return ":green_circle:" if row.met else ":red_circle:"
 
 
+def counted(text: str, table: ValidationTable, entries: tuple[Published, ...]) -> str:
+    """``text`` with its counts of rows as they are now, wherever it has them."""
+    met, of = sum(row.met is True for row in table.rows), len(entries)
+    waiting = sum(entry.take == "pending" for entry in entries)
+    text = re.sub(r"of \d+ published results \d+ come out", f"of {of} published results {met} come out", text)
+    text = re.sub(r"\d+ results of others", f"{of} results of others", text)
+    outcome = f"{met} within it, {of - met - waiting} missed, and {waiting} that wait"
+    return re.sub(r"\d+ within it, \d+ missed, and \d+ that wait", outcome, text)
+
+
 if __name__ == "__main__":
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else STORED
     stored = (
         load(path) if path.exists() else ValidationTable("published", "Published results", "published", ())
     )
     PAGE.write_text(page(stored, published_results()), encoding="utf-8")
+    for told in (PAGE.parents[1] / "README.md", PAGE.with_name("reading.md")):
+        text = told.read_text(encoding="utf-8")
+        told.write_text(counted(text, stored, published_results()), encoding="utf-8")
