@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,10 +18,13 @@ from support.real_guests import booted, guest_setup, made_up_parts, module_file,
 import cli
 from vfbench.errors import RunFailed, UserError
 from vfbench.testbeds.qemu import memory
-from vfbench.testbeds.qemu.boot import cpio
+from vfbench.testbeds.qemu.boot import cpio, monitor
+from vfbench.testbeds.qemu.boot import guest as guest_module
+from vfbench.testbeds.qemu.boot.console import Console
 from vfbench.testbeds.qemu.boot.folder import LOCK, PREFIX, kept_folders, run_folder
 from vfbench.testbeds.qemu.boot.guest import Guest, load_modules
 from vfbench.testbeds.qemu.boot.initramfs import initramfs
+from vfbench.testbeds.qemu.boot.pulse import Pulse
 from vfbench.testbeds.qemu.boot.setup import GuestSetup
 
 
@@ -195,6 +199,74 @@ def test_a_qemu_that_dies_or_hangs_ends_the_run_at_once(how: str) -> None:
     said = str(failure.value)
     assert ("ended by SIGKILL" in said) if how == "killed" else ("no answer within 2 s" in said)
     assert "\n" not in said
+
+
+@pytest.mark.slow
+def test_a_guest_that_hangs_while_it_boots_is_found_out_by_its_silence() -> None:
+    found = real_parts()
+    with (
+        run_folder() as folder,
+        pytest.raises(
+            RunFailed, match=r"does not boot: the guest in the guest QEMU hangs: neither its kernel"
+        ),
+        # A first process that does nothing for ever.
+        Guest(guest_setup(found, folder, kernel_options="rdinit=/bin/busybox -- sleep 1000")) as running,
+    ):
+        booted(running)
+
+
+def stopped(guest: Guest) -> Guest:
+    """A guest that hung after it had booted, as far as anybody can see who does not ask QEMU for its state."""
+    booted(guest).qmp("stop")
+    return guest
+
+
+@pytest.mark.slow
+def test_a_guest_that_hangs_later_ends_what_waits_for_its_answer() -> None:
+    found = real_parts()
+    with (
+        run_folder() as folder,
+        pytest.raises(RunFailed, match=r"the guest in the guest QEMU hangs") as failure,
+        Guest(guest_setup(found, folder)) as running,
+    ):
+        stopped(running).ask("true")
+    assert "\n" not in str(failure.value)
+
+
+def test_a_stranger_who_takes_the_shell_before_the_suite_does_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest_module, "READY_S", 0.3)
+    running = Guest(GuestSetup(made_up_parts(tmp_path), tmp_path / "i", tmp_path / "guest"))
+    (tmp_path / "guest").mkdir()
+    with socket.socket(socket.AF_UNIX) as shell:
+        shell.bind(str(tmp_path / "guest/shell"))
+        shell.listen()
+        running.console = Console(tmp_path / "guest/shell", lambda: False, running._look)
+        running.pulse = Pulse(os.getpid(), tmp_path / "guest/console", "guest")
+        (tmp_path / "guest/console").write_text("@ready\r\n")
+        with pytest.raises(
+            RunFailed, match="does not boot: init runs, but its words go to another client of shell"
+        ):
+            running.wait_until_booted()
+        running.console.close()
+
+
+def test_a_qemu_that_opens_no_socket_is_ended_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "CONNECT_S", 0.5)
+    made = made_up_parts(tmp_path, "#!/bin/sh\nsleep 1000 &\necho $! >$(dirname $0)/child\nwait\n")
+    running = Guest(GuestSetup(made, tmp_path / "i", tmp_path / "guest"))
+    with pytest.raises(RunFailed, match=r"QEMU does not start: .*does not answer at qmp"), running:
+        pass
+    child = int((tmp_path / "child").read_text())
+    for _ in range(50):
+        if not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2]:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail(f"process {child} is left running")
 
 
 @pytest.mark.slow

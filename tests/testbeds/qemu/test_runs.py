@@ -105,21 +105,26 @@ def test_a_captures_frames_arrive_as_they_were_recorded_out_of_a_bounce_pool():
     assert measures["packets_delivered"] + measures["packets_lost"] == measures["packets_offered"]
 
 
-def killed_in(phase, pick):
-    """Kill a process of a run in one of its phases; what the run said, and what it left behind."""
-    a_run = one_run.Run(experiment("untracked"), load_profile("xeon-82599"), lambda fraction, name: None)
+def cut_short(phase, do, **settings):
+    """Do something to a run in one of its phases; what the run said, and what it left behind."""
+    a_run = one_run.Run(
+        experiment("untracked", **settings), load_profile("xeon-82599"), lambda fraction, name: None
+    )
 
-    def kill():
+    def wait_and_do():
         while getattr(a_run, "_now", None) != phase:
             time.sleep(0.02)
         time.sleep(0.5)
-        os.kill(pick(a_run).pid, signal.SIGKILL)
+        do(a_run)
 
-    threading.Thread(target=kill, daemon=True).start()
+    threading.Thread(target=wait_and_do, daemon=True).start()
     with pytest.raises(RunFailed) as failure:
         a_run.outcome()
     folders = list(Path(a_run._folder).parent.glob(a_run._folder.name))
-    return str(failure.value), folders
+    assert folders == []
+    assert [each for each in (*a_run._guests,) if not each.ended()] == []
+    assert a_run._server.process.poll() is not None
+    return str(failure.value)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +135,10 @@ def killed_in(phase, pick):
     ],
 )
 def test_a_process_that_is_killed_ends_the_run_at_once_and_leaves_nothing(phase, pick, named):
-    said, folders = killed_in(phase, pick)
-    assert said.startswith(named)
-    assert folders == []
+    assert cut_short(phase, lambda run: os.kill(pick(run).pid, signal.SIGKILL)).startswith(named)
+
+
+def test_a_guest_that_hangs_ends_the_run_though_its_qemu_is_well():
+    said = cut_short("steady", lambda run: run._guests[0].qmp("stop"), phases__steady="30s")
+    assert said.startswith("the guest in the source QEMU hangs: neither its kernel nor its init")
+    assert "\n" not in said

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 PAGE_BYTES = 4096
 LOOK_S = 0.002
 LONGEST_S = 120.0
-SWITCHOVER_S = 20.0
-DRAIN_S = 10.0
+STANDSTILL_S = 8.0
+SWITCHOVER_S = DRAIN_S = 8.0
 PLUG_S = 30.0
 """The failover driver's link watch alone takes 2 s."""
 HELD_LIMIT_MS = 1
@@ -144,6 +144,7 @@ class QemuMigration:
             max_bandwidth=self._experiment.migration.bandwidth_bps // 8,
         )
         self._wait_for("pre-switchover", SWITCHOVER_S)
+        self.source.pulse.rest()
         self.paused_s = time.monotonic()
         self._part("quiesce")
 
@@ -181,6 +182,7 @@ class QemuMigration:
         if self.comparison is None:
             self._compare()
         self.target.qmp("cont")
+        self.target.pulse.begin()
         self.resumed_s = time.monotonic()
         self._part("restore")
         self._server.call("deliver_to", place="target")
@@ -232,6 +234,7 @@ class QemuMigration:
                         "QEMU stopped the guest before its device: no page was dirty at a sync"
                     )
                 self._begin_downtime()
+                self.source.pulse.rest()
                 return
             if status["status"] in ("failed", "cancelled", "completed"):
                 raise RunFailed(
@@ -245,6 +248,8 @@ class QemuMigration:
                 raise NotConverged(
                     f"not converged after {self._experiment.migration.max_rounds} syncs of QEMU's dirty log"
                 )
+            if self._standstill_s > STANDSTILL_S:
+                raise RunFailed(f"the migration stands still: QEMU has sent nothing for {STANDSTILL_S:.0f} s")
             if time.monotonic() > until:
                 self._cancel()
                 raise NotConverged(f"not converged after {LONGEST_S:.0f} s")
@@ -270,7 +275,13 @@ class QemuMigration:
         self.source.qmp("migrate_cancel")
         self._wait_for("cancelled", SWITCHOVER_S)
 
+    @property
+    def _standstill_s(self) -> float:
+        """How long QEMU has not been seen to send anything."""
+        return time.monotonic() - self.started_s - self.rounds.moved_s
+
     def _wait_for(self, wanted: str, limit_s: float) -> None:
+        """Until the migration is ``wanted``; RunFailed after ``limit_s`` in which it came no further."""
         until = time.monotonic() + limit_s
         while True:
             status = self.source.qmp("query-migrate")
@@ -278,7 +289,8 @@ class QemuMigration:
             if status["status"] == wanted:
                 self.final = status
                 return
-            if status["status"] in ("failed", "cancelled") or time.monotonic() > until:
+            late = time.monotonic() > until and self._standstill_s > limit_s
+            if status["status"] in ("failed", "cancelled") or late:
                 reason = status.get("error-desc", f"still {status['status']} after {limit_s:.0f} s")
                 raise RunFailed(f"the migration did not come to {wanted}: {reason}")
             self._look("blackout" if self.stopped_s else "migrating")

@@ -185,9 +185,11 @@ class Run:
             return
         self._gap_ms = self._server.call("longest_gap_ms")
         self._server.call("watch_gap")
+        self._target.pulse.rest()
         self._target.qmp("stop")
         time.sleep(self._migration.resumed_s - self._migration.stopped_s)
         self._target.qmp("cont")
+        self._target.pulse.begin()
         self._look("after", AFTER_PAUSE_S)
         self._pause_gap_ms = self._server.call("longest_gap_ms")
 
@@ -232,6 +234,7 @@ class Run:
         for guest in self._guests:
             if guest.ended():
                 raise RunFailed(f"the {guest.setup.name} QEMU is gone")
+            guest.pulse.check()
         self._progress(FRACTIONS[phase], phase)
 
 

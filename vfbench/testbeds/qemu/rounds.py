@@ -23,6 +23,9 @@ class Rounds:
     """``note`` is given each answer of ``query-migrate``, as often as one likes."""
 
     rounds: list[Round] = field(default_factory=list)
+    moved_s: float = 0.0
+    """When QEMU was last seen to have sent something or to have looked at its dirty log again."""
+    _moved: tuple[int, int] = (0, 0)
 
     @property
     def count(self) -> int:
@@ -38,7 +41,11 @@ class Rounds:
         """Take down where QEMU is; True if a round began since the last call."""
         ram = status.get("ram")
         if not ram:
+            self.moved_s = at_s
             return False
+        moved = (int(ram["dirty-sync-count"]), int(ram["transferred"]))
+        if moved != self._moved:
+            self._moved, self.moved_s = moved, at_s
         if self.rounds and self.rounds[-1].begin["dirty-sync-count"] == ram["dirty-sync-count"]:
             self.rounds[-1].end, self.rounds[-1].end_ms = ram, at_s * 1000
             return False

@@ -6,6 +6,8 @@ import ctypes
 import os
 import signal
 import subprocess
+import time
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,27 +15,33 @@ from typing import Self
 
 from vfbench.errors import RunFailed
 from vfbench.testbeds.qemu.boot.console import BOOT_S, Console
+from vfbench.testbeds.qemu.boot.initramfs import READY
 from vfbench.testbeds.qemu.boot.monitor import Monitor, Qtest
+from vfbench.testbeds.qemu.boot.pulse import Pulse
 from vfbench.testbeds.qemu.boot.setup import CONSOLE, QMP, QTEST, SAID, SHELL, GuestSetup
 
 TERMINATE_S, KILL_S = 3.0, 3.0
 ENDING_S = 0.5
 LAST_LINES = 6
+READY_S = 3.0
+"""From init's first word on the console to the same word at the shell's socket."""
 PANIC = "Kernel panic"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Guest:
-    """A context: enter starts QEMU and returns once it answers, leave ends it.
+    """A context: enter starts QEMU and returns once it answers, leave ends it: in order, or at once after an error.
 
     ``console`` is a shell in the guest, ``qmp`` QEMU's monitor, ``qtest`` its qtest socket (where the setup asks for
-    it). QEMU dies with the thread that entered, also if that is killed. A RunFailed that leaves the context says what
-    QEMU and the guest's kernel wrote last.
+    it), ``pulse`` says whether the guest lives, from ``wait_until_booted`` on. QEMU dies with the thread that entered,
+    also if that is killed. A RunFailed that leaves the context says what QEMU and the guest's kernel wrote last.
     """
 
     def __init__(self, setup: GuestSetup) -> None:
         self.setup = setup
+        self._booted = False
+        self._ready_s: float | None = None
 
     def __enter__(self) -> Self:
         self.setup.folder.mkdir(mode=0o700, exist_ok=True)
@@ -48,9 +56,10 @@ class Guest:
                 start_new_session=True,  # Ctrl-C is for the suite, which ends QEMU in order
                 preexec_fn=_die_with_parent,
             )
+        self.pulse = Pulse(self.process.pid, self.setup.path(CONSOLE), f"guest in the {self.setup.name} QEMU")
         try:
             self.qmp = Monitor(self.setup.path(QMP), self.setup.name, self.ended)
-            self.console = Console(self.setup.path(SHELL), self.ended)
+            self.console = Console(self.setup.path(SHELL), self.ended, self._look)
         except RunFailed as error:
             self.close()
             raise RunFailed(f"QEMU does not start: {self.last_words() or error}") from None
@@ -63,6 +72,8 @@ class Guest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         code = self._code_once_ended() if isinstance(error, RunFailed) else None
+        if error is not None:
+            self._signal(signal.SIGKILL)
         self.close()
         if isinstance(error, RunFailed) and not getattr(error, "explained", False):
             failure = RunFailed(f"{error}{self._obituary(code)}")
@@ -74,13 +85,26 @@ class Guest:
         """The qtest socket."""
         return Qtest(self.setup.path(QTEST), self.setup.name, self.ended)
 
+    def _look(self) -> None:
+        """What has to be true while an answer of the guest's is waited for."""
+        self.pulse.check()
+        if self._booted or READY not in _lines(self.setup.path(CONSOLE)):
+            return
+        self._ready_s = self._ready_s or time.monotonic()
+        if time.monotonic() - self._ready_s > READY_S:
+            raise RunFailed(
+                f"init runs, but its words go to another client of {SHELL}; leave the sockets of a run alone"
+            )
+
     def ended(self) -> bool:
         """Whether QEMU is gone."""
         return self.process.poll() is not None
 
     def wait_until_booted(self, timeout_s: float = BOOT_S) -> None:
-        """Wait for the guest's init."""
+        """Wait for the guest's init; RunFailed where the guest falls silent before, or init speaks to somebody else."""
+        self.pulse.begin()
         self.console.wait_until_booted(timeout_s)
+        self._booted = True
 
     def ask(self, command: str) -> list[str]:
         """The lines that a line of shell printed in the guest."""
@@ -88,15 +112,20 @@ class Guest:
 
     def close(self) -> None:
         """End QEMU, by force after ``TERMINATE_S``, and hang up. May be called more than once."""
-        self.process.terminate()
+        self._signal(signal.SIGTERM)
         try:
             self.process.wait(TERMINATE_S)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self._signal(signal.SIGKILL)
             self.process.wait(KILL_S)
         for each in ("console", "qmp", "qtest"):
             if each in self.__dict__:
                 self.__dict__.pop(each).close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To QEMU, and to what a script that stands for QEMU has started: they are a session of their own."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
     def _code_once_ended(self) -> int | None:
         """Of a QEMU that is about to end: its sockets are closed before it can be waited for."""

@@ -21,7 +21,7 @@ from qemu.qmp import QMPClient, QMPError
 from vfbench.errors import RunFailed
 from vfbench.testbeds.qemu.boot.sockets import CONNECT_S, LOOK_S, Lines
 
-ANSWER_S = 20.0
+ANSWER_S = 8.0
 MOST_TOGETHER = 256
 
 

@@ -12,7 +12,8 @@ MIB = 1 << 20
 CONSOLE, SHELL, QMP, QTEST, SAID, TRACE = "console", "shell", "qmp", "qtest", "qemu-said", "trace"
 """Files and sockets of a guest, in its folder."""
 LONGEST_SOCKET = 107
-KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1"
+KERNEL_OPTIONS = "earlyprintk=ttyS0 console=ttyS0 panic=-1"
+"""Not ``quiet``: its messages are the signs of life of a kernel that boots (``pulse``)."""
 
 
 @dataclass(frozen=True)

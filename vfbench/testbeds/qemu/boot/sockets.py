@@ -9,8 +9,14 @@ from pathlib import Path
 
 from vfbench.errors import RunFailed
 
-CONNECT_S = 15.0
+CONNECT_S = 8.0
 LOOK_S = 0.02
+WAIT_S = 0.25
+"""How long nobody looks whether the other side still lives."""
+
+
+class Silent(RunFailed):
+    """The other side is there, and says nothing."""
 
 
 class Lines:
@@ -28,15 +34,18 @@ class Lines:
         except OSError:
             raise RunFailed(f"{self.who} hung up") from None
 
-    def next(self, timeout_s: float) -> str:
-        """The next line, without its end; waits ``timeout_s`` for it."""
+    def next(self, timeout_s: float, look: Callable[[], None] = lambda: None) -> str:
+        """The next line, without its end; waits ``timeout_s`` for it, and calls ``look`` while it waits."""
         until = time.monotonic() + timeout_s
         while b"\n" not in self._pending:
-            self._socket.settimeout(max(until - time.monotonic(), 1e-3))
+            self._socket.settimeout(min(max(until - time.monotonic(), 1e-3), WAIT_S))
             try:
                 received = self._socket.recv(1 << 16)
             except TimeoutError:
-                raise RunFailed(f"{self.who} said nothing for {timeout_s:.0f} s") from None
+                if time.monotonic() > until:
+                    raise Silent(f"{self.who} said nothing for {timeout_s:.0f} s") from None
+                look()
+                continue
             except OSError:
                 received = b""
             if not received:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from functools import lru_cache
 
@@ -12,7 +13,7 @@ from vfbench.testbeds.qemu.parts.described import Qemu
 
 VERSION = re.compile(r"QEMU emulator version (\d+)\.(\d+)(?:\.(\d+))?")
 DEVICE = re.compile(r'^name "([^"]+)"', re.MULTILINE)
-ANSWER_S = 20.0
+ANSWER_S = 8.0
 
 
 @lru_cache(maxsize=8)
@@ -31,18 +32,27 @@ def inspected(command: tuple[str, ...], environment: tuple[tuple[str, str], ...]
 
 def _says(command: tuple[str, ...], environment: tuple[tuple[str, str], ...], *asked: str) -> str:
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [*command, *asked],
             env={**os.environ, **dict(environment)},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=ANSWER_S,
-            check=False,
+            errors="replace",
+            start_new_session=True,  # what it may have started itself is ended with it
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise UserError(f"QEMU does not start: {error}") from None
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    with process:
+        try:
+            said, complaint = process.communicate(timeout=ANSWER_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise UserError(
+                f"QEMU does not answer `{command[-1]} {' '.join(asked)}` within {ANSWER_S:.0f} s; name another one"
+            ) from None
+    if process.returncode != 0:
+        last = (complaint.strip().splitlines() or ["no reason given"])[-1]
         raise UserError(f"QEMU does not start ({command[-1]}): {last}")
-    return done.stdout
+    return said

@@ -14,11 +14,12 @@ from typing import Any, Self
 
 from vfbench.errors import RunFailed
 from vfbench.testbeds.qemu.server.process import Order
+from vfbench.testbeds.qemu.watch import Watch
 
 READY_S = 300.0
 """Where the kernels are not compiled yet."""
-ANSWER_S = 8.0
-LEAVE_S = 2.0
+ANSWER_S = 7.0
+LEAVE_S = 1.0
 
 
 class ServerProcess:
@@ -44,7 +45,7 @@ class ServerProcess:
         self._connection = Connection(ours.detach())
         try:
             self._connection.send(self._order)
-            self._answer(READY_S, "start")
+            self._wait_until_ready()
         except BaseException:
             self.close()
             raise
@@ -77,6 +78,15 @@ class ServerProcess:
             self.process.kill()
             self.process.wait()
         self._said.close()
+
+    def _wait_until_ready(self) -> None:
+        """It may compile for minutes, so it is watched meanwhile."""
+        watch = Watch({"the VF's server": self.process}, (self.process,))
+        try:
+            with watch:
+                self._answer(READY_S, "start")
+        except RunFailed as failure:
+            raise RunFailed(f"{watch.died}: {failure}" if watch.died else str(failure)) from None
 
     def _answer(self, limit_s: float, what: str) -> Any:
         try:
