@@ -23,6 +23,9 @@ class VirtioNet(Strategy):
     """A paravirtual device served by vhost in the place of the VF."""
 
     name: ClassVar[str] = "virtio-net"
+    linux_since: ClassVar[Mapping[tuple[int, int], Mapping[str, object]]] = {
+        (6, 15): {"arm_after_kick": True}
+    }
 
     queue_size: int = parameter(
         256, unit="count", choices=(64, 128, 256, 512, 1024), help="descriptors of each virtqueue"

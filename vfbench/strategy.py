@@ -112,6 +112,9 @@ class Strategy:
     name: ClassVar[str]
     linux_defaults: ClassVar[Mapping[str, object]] = {}
     """Fields that, left at their default, stand for what a stock Linux guest on a stock QEMU has: that value."""
+    linux_since: ClassVar[Mapping[tuple[int, int], Mapping[str, object]]] = {}
+    """Fields that the guest's kernel decides: from which version of Linux on its driver has which value. Before, it has
+    the default."""
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:

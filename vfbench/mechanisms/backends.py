@@ -120,7 +120,7 @@ class VirtioNet(Backend):
         refused = []
         if not self.suppress_kicks:
             refused.append("every kick: Linux's virtio_net and its device agree on VIRTIO_F_EVENT_IDX")
-        if not self.napi_tx or self.arm_after_kick:
+        if not self.napi_tx:
             refused.append(
                 "another driver's interrupts for sent frames: what virtio_net does is the guest kernel's"
             )

@@ -129,6 +129,23 @@ def test_auto_takes_kvm_only_where_it_runs_guests_natively(
     assert (found.name, found.timing) == (name, timing)
 
 
+@pytest.mark.parametrize(
+    ("ns_per_instruction", "timing"), [(0.4, "measured"), (20.0, "functional"), (2800.0, None)]
+)
+def test_kvm_that_is_asked_for_is_taken_where_a_linux_would_boot(
+    monkeypatch: pytest.MonkeyPatch, ns_per_instruction: float, timing: str | None
+) -> None:
+    runs = "natively" if ns_per_instruction < 1 else "emulated"
+    machine = {"kvm": True, "guest_runs": runs, "ns_per_instruction": ns_per_instruction}
+    monkeypatch.setattr(accelerator, "_machine", lambda: machine)
+    both = Qemu(("qemu",), (11, 1, 0), frozenset(), frozenset({"tcg", "kvm"}))
+    if timing is not None:
+        assert accelerator.chosen("kvm", both).timing == timing
+        return
+    with pytest.raises(UserError, match=r"emulates guests here, 2,800 ns an instruction.*take tcg or auto"):
+        accelerator.chosen("kvm", both)
+
+
 def test_a_module_comes_after_what_it_needs(tmp_path: Path) -> None:
     place = made_up_parts(tmp_path).kernel.modules
     assert [name for name, _ in in_loading_order(place, ["one", "built-in-one"])] == ["the_other", "one"]

@@ -9,7 +9,7 @@ from vfbench.options import Options
 from vfbench.runner import asked_for
 from vfbench.sweeps.cells import cells_of
 from vfbench.sweeps.grid import Grid
-from vfbench.testbeds.qemu import refusals
+from vfbench.testbeds.qemu import kernels_own, refusals
 from vfbench.testbeds.qemu.guests import wanted
 from workloads import ALL_WORKLOADS
 
@@ -53,7 +53,6 @@ def test_a_strategy_at_its_defaults_can_be_had(strategy):
         ("emulated-iommu", "emulated-iommu.tracking=migrating", "tells each"),
         ("virtio-net", "virtio-net.suppress-kicks=false", "EVENT_IDX"),
         ("virtio-net", "virtio-net.napi-tx=false", "guest kernel"),
-        ("virtio-net", "virtio-net.arm-after-kick=true", "guest kernel"),
         ("standby-failover", "standby-failover.unplug=refused", "gives it up"),
         ("standby-failover", "standby-failover.link-watch=false", "watches it"),
         ("device-dirty-log", "device-dirty-log.page=2MiB", "4096"),
@@ -82,6 +81,19 @@ def test_what_is_left_at_its_default_is_recorded_as_what_a_stock_guest_has():
     emulated = experiment("emulated-iommu").strategy
     assert (emulated.exit_to, emulated.skip_mapped) == ("user-space", False)
     assert experiment("dummy-write").strategy.descriptors is False
+
+
+@pytest.mark.parametrize(("version", "after"), [((6, 12), False), ((6, 15), True), ((7, 3), True)])
+def test_what_the_guests_kernel_decides_is_recorded_as_that_kernel_has_it(monkeypatch, version, after):
+    monkeypatch.setattr(kernels_own, "kernel_of", lambda wanted: version)
+    assert experiment("virtio-net").strategy.arm_after_kick is after
+    assert refusals(experiment("virtio-net")) == []
+    own, other = str(after).lower(), str(not after).lower()
+    assert refusals(experiment("virtio-net", f"virtio-net.arm-after-kick={own}")) == []
+    assert refusals(experiment("virtio-net", f"virtio-net.arm-after-kick={other}")) == [
+        f"virtio-net.arm-after-kick: {not after}, but Linux {version[0]}.{version[1]} has {after}; another one is "
+        "named by qemu.kernel"
+    ]
 
 
 def test_asked_for_what_a_stock_guest_has_it_is_given():

@@ -1,12 +1,16 @@
 """A run whose guest QEMU stopped before its device says nothing of the strategy, and begins anew."""
 
 import importlib
+from types import SimpleNamespace
 
 import pytest
 
+from strategies import ALL_STRATEGIES
 from vfbench.errors import RunFailed
-from vfbench.testbeds.qemu.migration import StoppedTooEarly
+from vfbench.linux_guest import LinuxGuest
+from vfbench.testbeds.qemu.migration import QemuMigration, StoppedTooEarly
 
+STRATEGIES = {each.name: each for each in ALL_STRATEGIES}
 one_run = importlib.import_module("vfbench.testbeds.qemu.one_run")
 
 
@@ -55,3 +59,18 @@ def test_what_failed_otherwise_is_not_tried_again(monkeypatch):
     with pytest.raises(RunFailed):
         one_run.run(None, None, None)
     assert len(begun) == 1
+
+
+def test_a_driver_that_qemu_stopped_is_not_waited_for():
+    strategy = STRATEGIES["dummy-write"](stop_order="device-first")
+    source = SimpleNamespace(qmp=lambda command, **given: {"status": "pre-switchover"})
+    server = SimpleNamespace(call=lambda name, **given: False)
+    migration = QemuMigration(
+        SimpleNamespace(strategy=strategy),
+        LinuxGuest(primary="vf"),
+        (source, source),
+        server,
+        lambda phase: None,
+    )
+    with pytest.raises(StoppedTooEarly):
+        migration.drain()

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from vfbench.testbeds.qemu.kernels_own import decided_by_kernel
 from vfbench.testbeds.qemu.refusals import refusals
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def adapted(experiment: Experiment, given: Collection[str] = ()) -> Experiment:
     What was given stays as it is, and is refused if a stock guest cannot have it.
     """
     strategy = experiment.strategy
-    own = type(strategy).linux_defaults
+    own = {**type(strategy).linux_defaults, **decided_by_kernel(experiment)}
     left = {
         field.name: own[field.name]
         for field in fields(strategy)

@@ -127,6 +127,7 @@ class QemuMigration:
         """The driver takes by itself what the device has written back; wait until it has."""
         until = time.monotonic() + DRAIN_S
         while not self._server.call("drained", place="source"):
+            self._refuse_early_stop(self.source.qmp("query-migrate"))
             if time.monotonic() > until:
                 raise RunFailed(
                     f"the guest's driver did not take what its device had done within {DRAIN_S:.0f} s"
@@ -229,10 +230,7 @@ class QemuMigration:
             status = self.source.qmp("query-migrate")
             began_round = self.rounds.note(status, time.monotonic() - self.started_s)
             if status["status"] == "pre-switchover":
-                if self._holds_switchover:
-                    raise StoppedTooEarly(
-                        "QEMU stopped the guest before its device: no page was dirty at a sync"
-                    )
+                self._refuse_early_stop(status)
                 self._begin_downtime()
                 self.source.pulse.rest()
                 return
@@ -254,6 +252,11 @@ class QemuMigration:
                 self._cancel()
                 raise NotConverged(f"not converged after {LONGEST_S:.0f} s")
             time.sleep(LOOK_S)
+
+    def _refuse_early_stop(self, status: dict[str, Any]) -> None:
+        """StoppedTooEarly where the guest should still run and QEMU has stopped it by itself."""
+        if self._holds_switchover and status["status"] == "pre-switchover":
+            raise StoppedTooEarly("QEMU stopped the guest before its device: no page was dirty at a sync")
 
     def _rest_fits(self, status: dict[str, Any], *, began_round: bool) -> bool:
         """QEMU's rule: what is left takes no longer than the limit at the bandwidth as measured.

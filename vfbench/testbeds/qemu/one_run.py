@@ -97,7 +97,7 @@ class Run:
     def _build(self, resources: ExitStack) -> None:
         experiment = self._experiment
         self._parts = find_parts(experiment.qemu)
-        if VF_DEVICE not in self._parts.qemu.devices:
+        if self._way.primary != "virtio-net" and VF_DEVICE not in self._parts.qemu.devices:
             raise UserError(
                 f"QEMU {self._parts.qemu.release} has no {VF_DEVICE}, which came with 10.1 and works from 11.1 on; "
                 "fetch one with `make linux-guest`, or name one with qemu.binary"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vfbench.parameters import changed
 from vfbench.strategy import linux_guest, recorded_traits
 from vfbench.testbeds.offloads import offload_refusals
+from vfbench.testbeds.qemu.kernels_own import contradictions
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -23,7 +24,7 @@ _FIXED = {
 
 def refusals(experiment: Experiment) -> list[str]:
     """One line for each parameter that this testbed can't honour, naming the value."""
-    refused = list(linux_guest(experiment.strategy).refusals)
+    refused = [*linux_guest(experiment.strategy).refusals, *contradictions(experiment)]
     if experiment.guest.queues > MOST_QUEUES:
         refused.append(
             f"guest.queues: {experiment.guest.queues}, but ixgbevf takes at most {MOST_QUEUES} queue pairs of its VF"
