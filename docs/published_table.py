@@ -1,7 +1,7 @@
 """Writes published.md from what `bench validate published` stored: `python docs/published_table.py [FILE]`.
 
-README.md and reading.md say how many rows meet their goal; these counts are written too. A test sees to it that every row of results.toml is on the page with its published figure; what was predicted is of
-the day that the page names.
+README.md and reading.md say how many rows meet their goal; these counts are written too. A test sees to it that every
+row of results.toml is on the page with its published figure; what was predicted is of the day that the page names.
 """
 
 from __future__ import annotations

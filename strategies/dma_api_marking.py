@@ -2,8 +2,8 @@
 
 Whatever a device may have written comes back to the CPU through the kernel's DMA API: at an unmap, or at a sync for
 the CPU. So the API itself marks the page there, for every driver and without changing one. It can't be switched off
-while no migration is under way, since the guest is not told of one. Rings are coherent memory, mapped for good and
-never synced: they are lost to this, unless the driver marks them when it is told to stop.
+while no migration is under way, since the guest does not know of one. Rings are coherent memory, mapped for good and
+never synced: they are lost to this, unless the driver marks them when it quiesces.
 
 Source: Alexander Duyck, linux-kernel, 13 December 2015.
 """

@@ -23,7 +23,7 @@ from vfbench.strategy import FAULT_OF_STOP_ORDER, Migration, Strategy, move_trac
 
 @dataclass(frozen=True)
 class EmulatedIommu(Strategy):
-    """A guest-visible IOMMU tells the hypervisor what the device may write; such pages wait until unmapped."""
+    """A guest-visible IOMMU notifies the hypervisor of what the device may write; such pages wait until unmapped."""
 
     name: ClassVar[str] = "emulated-iommu"
     linux_defaults: ClassVar[Mapping[str, object]] = {"exit_to": "user-space", "skip_mapped": False}
@@ -44,14 +44,14 @@ class EmulatedIommu(Strategy):
         1, unit="count", low=1, high=CALL_LIST_ENTRIES, help="maps and unmaps handed over with one exit"
     )
     tracking: str = parameter(
-        "always", choices=("always", "migrating"), help="tell the hypervisor always, or while migrating"
+        "always", choices=("always", "migrating"), help="notify the hypervisor always, or while migrating"
     )
     skip_mapped: bool = parameter(
         True, help="do not migrate a page mapped for the device until it is unmapped"
     )
     late_maps: bool = parameter(True, help="maps after tracking was armed are noticed; off is fault 6")
     unmap_early: bool = parameter(
-        False, help="tell of an unmap while the device still uses the page (fault 5)"
+        False, help="notify of an unmap while the device still uses the page (fault 5)"
     )
     stop_order: str = stop_order("device-first")
 

@@ -103,7 +103,7 @@ class HostView(Protocol):
 
     @property
     def in_flight(self) -> Pages:
-        """Pages whose write by the device has begun and has not landed; none where that can't be told."""
+        """Pages whose write by the device has begun and has not landed; none where that is unknown."""
 
     def packet_pages(self, queue: int) -> npt.NDArray[np.int64]:
         """Numbers of the pages of a queue's packet memory, in order."""
@@ -137,7 +137,7 @@ class HostView(Protocol):
 class Found:
     """What a source found at a sync.
 
-    ``failed``: it can't tell any more, and every page counts as dirty. ``everything``: every page of the guest is
+    ``failed``: it lost track, and every page counts as dirty. ``everything``: every page of the guest is
     dirty, those whose contents nobody holds included. ``at_once``: pages that are sent as they are at this instant,
     before the sync is over.
     """
@@ -178,7 +178,7 @@ class Mechanism:
     disarmed: ClassVar[Kernel | None] = None
     """The hypervisor tracks no more."""
     quiesce: ClassVar[Kernel | None] = None
-    """The driver has been told to stand still and has taken back what is done: the last thing that it does."""
+    """The driver was asked to quiesce and has reclaimed what is done: the last thing that it does."""
 
     # in the device and on the host: ``point(host, slot, ...)``
     translate: ClassVar[Kernel | None] = None
@@ -267,7 +267,7 @@ class Mechanism:
 
 @dataclass(frozen=True)
 class DirtySource(Mechanism):
-    """A mechanism that tells the hypervisor what was written, beside KVM's own log; several are OR-ed."""
+    """A mechanism that reports written pages to the hypervisor, beside KVM's own log; several are OR-ed."""
 
     @property
     def withholds_mapped(self) -> bool:

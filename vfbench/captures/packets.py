@@ -29,7 +29,7 @@ MAX_STATIONS = 1 << 16
 MAX_PACKET_BYTES = 262_144
 """libpcap's MAXIMUM_SNAPLEN: no longer packet was ever captured."""
 KEPT_BYTES = 128
-"""How much of a packet is looked at: enough for the longest headers up to the ports."""
+"""How much of a packet is read: enough for the longest headers up to the ports."""
 
 
 class Packet(NamedTuple):

@@ -1,4 +1,4 @@
-"""Where `-o FILE` goes: looked at before the work, so that nothing is lost when it will not do, and written after it.
+"""Where `-o FILE` goes: checked before the work, so that nothing is lost when it will not do, and written after it.
 
 A new file appears in full or not at all, an older one is replaced only with `--force`. A device or a FIFO is written
 through, as a shell's `>` does, and so is the file that a symbolic link names: neither is replaced by a file.

@@ -139,7 +139,7 @@ CPU = np.dtype(
         ),  # what one call to the hypervisor costs the guest, by the slot's exit class
         ("exit_host_ps", "i8", (SLOTS,)),
         ("exit_locked_ps", "i8", (SLOTS,)),  # of which a lock is held that all vCPUs share
-        ("lock_used_ps", "i8"),  # for how long it was held since waits were last looked at
+        ("lock_used_ps", "i8"),  # for how long it was held since waits were last settled
         ("lock_wait_ps", "i8"),  # how long it is waited for
         ("invalidation_used_ps", "i8"),  # the same for the invalidation queue's lock
         ("invalidation_wait_ps", "i8"),

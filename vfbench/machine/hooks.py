@@ -22,7 +22,7 @@ MAP_FAILED = -1
 def map_page(cpu: Any, address: int, length_bytes: int, direction: int) -> int:
     """``dma_map_page``: the address for the device, or MAP_FAILED.
 
-    The first entry is the one mechanism that owns the device's addresses, if there is one; the others are told.
+    The first entry is the one mechanism that owns the device's addresses, if there is one; others follow.
     """
     iova = address
     if cpu.owns_iova:

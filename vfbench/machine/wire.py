@@ -39,7 +39,7 @@ SOURCE = np.dtype(
         ("ready_flow", "i8", (PENDING_ANSWERS,)),
         ("ready_head", "i8"),
         ("ready_tail", "i8"),
-        ("answer_tag", "i8"),  # of the frame that ``peer_received`` is told of
+        ("answer_tag", "i8"),  # of the frame that ``peer_received`` runs for
     ]
 )
 """The peer's state, on the host's side; one for the whole port."""

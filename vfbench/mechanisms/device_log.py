@@ -3,7 +3,7 @@
 The host starts the log with ranges of addresses and a page size. For the first write to a page since the last report
 the device puts an entry into a ring in host memory; a ring that is full makes the device wait until the host has read
 it. A report asks for one span of addresses after the other, whatever is dirty in them. After an error the device can't
-tell any more, and every page counts as dirty.
+list them any more, and every page counts as dirty.
 
 Sources: Linux 7.3, VFIO_DEVICE_FEATURE_DMA_LOGGING_START and _REPORT; vfio_combine_iova_ranges (the smallest gap is
 closed first); drivers/vfio/pci/mlx5 (messages of 512 entries of 8 bytes, a ring of 2 MiB, one query for 64 GiB at

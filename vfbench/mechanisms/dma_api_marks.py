@@ -1,8 +1,8 @@
 """The DMA API marks pages: where a mapping that the device may write ends, or is synced for the CPU.
 
 An atomic addition of nothing to a word of each page, in the kernel's DMA layer: no driver changes. It is always on, for
-the guest is not told of migrations. Memory that is never synced, the rings, has to be seen to at the stop: the driver,
-told to stand still, marks their pages once more.
+the guest does not know of migrations. Memory that is never synced, the rings, is left to the stop: the driver marks
+their pages once more when it quiesces.
 
 Source: Alexander Duyck, linux-kernel, 13 December 2015, "x86: Add support for guest DMA dirty page tracking"
 (dma_mark_dirty).
@@ -60,7 +60,7 @@ class DmaApiMarks(Mechanism):
     unmap: ClassVar[Kernel | None] = mark_unmapped
 
     rings_at_stop: bool = True
-    """Whether the driver marks its rings when it is told to stand still."""
+    """Whether the driver marks its rings when it quiesces."""
 
     @property
     def quiesce(self) -> Kernel | None:  # type: ignore[override]

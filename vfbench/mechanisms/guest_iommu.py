@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 MODES = ("strict", "deferred", "static")
 ALWAYS_TELLS = 1
-"""Word 1: the hypervisor is told of mappings whether it tracks or not."""
+"""Word 1: the hypervisor is notified of mappings whether it tracks or not."""
 
 
 @hook
@@ -150,7 +150,7 @@ class GuestIommu(DirtySource):
     entries: int = 1
     """Maps and unmaps handed over with one exit."""
     tells_always: bool = True
-    """Whether the hypervisor is told of mappings from the start, or only once tracking is armed."""
+    """Whether the hypervisor is notified of mappings from the start, or only once tracking is armed."""
     withhold: bool = True
     """Whether a mapped page is kept from being sent until it is unmapped."""
     late_maps: bool = True
@@ -182,7 +182,7 @@ class GuestIommu(DirtySource):
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        # Untracked maps must reach the device without an exit: only then can telling begin with a migration.
+        # Untracked maps must reach the device without an exit: only then can notifications begin with a migration.
         return () if self.tells_always else ("nested_translation",)
 
     @property
@@ -220,7 +220,7 @@ class GuestIommu(DirtySource):
         structures["unmaps_are_writes"][0] = int(self.unmaps_are_writes)
 
     def arm(self, view: HostView) -> int:
-        """Walk the guest's table: what is mapped by now was never told where the guest tells only while tracked."""
+        """Walk the guest's table: a guest that notifies only while tracked has not notified of earlier mappings."""
         entries = sum(view.run(walk_table))
         view.host_structure("notes_maps")[0] = int(self.late_maps)
         return entries * view.picoseconds("iommu_table_walk_entry")
@@ -264,10 +264,12 @@ class GuestIommu(DirtySource):
             )
         if not (self.tells_always and self.late_maps):
             refused.append(
-                "maps told only during a migration, or some of them: caching mode tells each, always"
+                "notifications only during a migration, or of some maps: caching mode notifies of each, always"
             )
         if self.unmap_early:
-            refused.append("unmaps told while the device still uses the page: ixgbevf unmaps when it is done")
+            refused.append(
+                "notifications of an unmap while the device still uses the page: ixgbevf unmaps when it is done"
+            )
         return LinuxGuest(
             kernel_arguments=(
                 "intel_iommu=on",

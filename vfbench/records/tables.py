@@ -1,6 +1,6 @@
 """Reading a record's Parquet tables, with a check of every cell.
 
-`vfbench.records.parquet` writes them. Arrow knows the type of a column as a whole, so that what has to be looked at
+`vfbench.records.parquet` writes them. Arrow knows the type of a column as a whole, so that what has to be checked
 one by one is only what a float may hold besides numbers.
 """
 

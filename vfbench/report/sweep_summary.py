@@ -34,7 +34,7 @@ def describe_plan(plan: Plan, workers: int) -> Iterator[str]:
 
 
 def summarise(tally: Tally, folder: Path) -> Iterator[str]:
-    """How many cells ended in each state, and how to repeat those that are to be looked at."""
+    """How many cells ended in each state, and how to repeat those that did not end well."""
     counts = ", ".join(f"{number} {state}" for state, number in tally.states().items())
     yield f"{count(len(tally.done), 'cell')} run: {counts}; {tally.finished_before} were finished before"
     for done in tally.bad():

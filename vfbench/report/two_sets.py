@@ -117,7 +117,7 @@ def side_by_side(
 
 
 def _check_different(name: str, keys: Sequence[str], side: Sequence[Group]) -> None:
-    """UserError where two of a set's experiments can't be told apart: one of them would not be looked at."""
+    """UserError where two of a set's experiments have one identity: one of them would be ignored."""
     for key, group in zip(keys, side, strict=True):
         if keys.count(key) > 1:
             raise UserError(

@@ -95,7 +95,7 @@ class Verdict:
     advice: str = ""
     """What to do, as the outcome and its ranges say."""
     varied: int = 0
-    """Ends of plausible ranges of costs at which the verdict was looked at again; 0 if it was not."""
+    """Ends of plausible ranges of costs at which the verdict was recomputed; 0 if it was not."""
     turned_by: tuple[str, ...] = ()
     """Of those, each that changes the outcome, with what it then is."""
     moved_by: tuple[str, ...] = ()

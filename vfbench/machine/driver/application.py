@@ -60,7 +60,7 @@ def next_due_ps(cpu: Any) -> int:
 
 @kernel
 def consume_due(cpu: Any, port: Any) -> None:
-    """Read and let go every kept packet whose time has come."""
+    """Read and let go every kept packet whose hold time expired."""
     head = load_field(cpu, cpu.driver + HELD_HEAD)
     tail = load_field(cpu, cpu.driver + HELD_TAIL)
     if head == tail or load_field(cpu, held_entry(cpu, head)) > now_ps(cpu):

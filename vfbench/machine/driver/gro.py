@@ -2,7 +2,7 @@
 
 A poll hands each frame to ``napi_gro_receive``, which joins it to what it holds of its flow, up to 64 KiB; a frame that
 does not fill the MTU ends a message (PSH) and takes what is held along. At the end of the poll all goes up. Who is
-joined to another costs ``gro_merge``; each pass costs ``rx_packet``, and the application is told once.
+joined to another costs ``gro_merge``; each pass costs ``rx_packet``, and the application is called once.
 
 Frames keep their pages and their places in the socket's queue, and each is compared by itself; until its flow goes up
 it is due never. The tag of a frame says whether it follows the one before it: a gap in a stream ends what is held.

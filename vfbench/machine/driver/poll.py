@@ -83,7 +83,7 @@ def run_timer(cpu: Any, port: Any, application: Any) -> None:
 
 @kernel
 def end_poll(cpu: Any, port: Any, application: Any) -> None:
-    """A poll ends: what GRO holds goes up, and the device is told of the frames that were queued meanwhile."""
+    """A poll ends: what GRO holds goes up, and the tail is written for frames queued meanwhile."""
     port.poll_left = 0
     if cpu.gro:
         gro_flush(cpu, port, application)
@@ -142,7 +142,7 @@ def take_interrupt(cpu: Any, port: Any) -> None:
 
 @kernel
 def take_transmit_interrupt(cpu: Any, port: Any) -> None:
-    """vhost has sent what the virtio driver wanted to be told of: the driver takes it back."""
+    """vhost has sent what the virtio driver asked to be notified of: reclaim completed TX descriptors."""
     port.tx_interrupt_pending = 0
     pay_for_interrupt(cpu, port.tx_interrupt_ps)
     virtio_poll_transmitted(cpu)

@@ -1,4 +1,5 @@
-"""An IOMMU as the guest sees it: a page table and a list of free addresses in guest memory, and calls to tell of both.
+"""An IOMMU as the guest sees it: a page table and a list of free addresses in guest memory, and calls that notify the
+hypervisor of both.
 
 The table is flat: one word for each IOVA page of the queue's range, the guest-physical page and two bits. Calls
 are written to a list in guest memory and handed over with one exit, as H_PUT_TCE_INDIRECT does (PAPR); with one
@@ -92,7 +93,7 @@ def clear_entry(cpu: Any, slot: int, iova: int) -> None:
 
 @kernel
 def is_armed(cpu: Any, slot: int) -> bool:
-    """Whether the hypervisor wants to be told of mappings."""
+    """Whether the hypervisor asked to be notified of mappings."""
     return load_field(cpu, area(cpu, slot, STATE) + TELLS) != 0
 
 

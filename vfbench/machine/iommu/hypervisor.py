@@ -147,7 +147,7 @@ def carry_out(host: Any, slot: int, reason: int, argument: int) -> int:
 def walk_table(host: Any, slot: int) -> int:
     """Tracking starts: the hypervisor walks the guest's table and marks each page that the device may write.
 
-    Returns how many entries it looked at.
+    Returns how many entries it read.
     """
     entries = host.pool_pages + RING_IOVA_PAGES
     for i in range(entries):

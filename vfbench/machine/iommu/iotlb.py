@@ -1,6 +1,6 @@
 """The device's address translation: an IOTLB in front of the guest's IOMMU table.
 
-The IOTLB keeps a translation until it is told to drop it: that is what makes an early unmap dangerous.
+The IOTLB keeps a translation until it is invalidated: that is what makes an early unmap dangerous.
 """
 
 from __future__ import annotations

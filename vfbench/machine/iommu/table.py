@@ -23,7 +23,7 @@ STATE, TABLE, FREE_IOVAS, CALL_LIST, FLUSH_QUEUE = range(5)
 """The areas of a mechanism that is an IOMMU, in the order in which it names its structures in guest memory."""
 
 IOVA_FREE_COUNT, CALL_COUNT, FLUSH_COUNT, FLUSH_SINCE, TELLS = range(0, 40, 8)
-"""Offsets of the words of STATE. TELLS: the hypervisor is told of maps and unmaps."""
+"""Offsets of the words of STATE. TELLS: the hypervisor is notified of maps and unmaps."""
 
 CALL_ENTRY_BYTES = 16
 CALL_LIST_ENTRIES = 512

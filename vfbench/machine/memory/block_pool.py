@@ -1,7 +1,7 @@
 """Runs of eight pages for the bytes of large sends: ``SKB_FRAG_PAGE_ORDER``, order 3 (net/core/sock.c).
 
 A quarter of packet memory is set aside for them. A free block's second count word names the next free one, the first
-counts holders as any page's does. Where none is left, the stack takes single pages (``skb_page_frag_refill``).
+counts references as any page's does. Where none is left, the stack takes single pages (``skb_page_frag_refill``).
 """
 
 from __future__ import annotations

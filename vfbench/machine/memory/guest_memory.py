@@ -30,11 +30,11 @@ CPU_WROTE = 2
 DEVICE_WROTE = 4
 """The VF, or vhost in its place, wrote to it in this interval."""
 MAPPED = 8
-"""The hypervisor was told that the page is mapped for the device to write."""
+"""The hypervisor was notified that the page is mapped for the device to write."""
 MAPPED_WRITTEN = 16
 """The device wrote to it since it was mapped."""
 
-# Content words. Bit 62 tells content from an address or a zero; the low bits name packet and block.
+# Content words. Bit 62 distinguishes content from an address or a zero; the low bits name packet and block.
 CONTENT = 1 << 62
 TORN = 1 << 61
 """Part of the block's bytes are another packet's."""

@@ -1,4 +1,4 @@
-"""The guest's packet memory: whole pages with a count of holders, and a free list.
+"""The guest's packet memory: whole pages with a reference count each, and a free list.
 
 Source: Linux's per-CPU page lists (hot pages first: ``lifo``) or a long free list that turns round (``fifo``),
 ``page_ref_count`` and ``page_frag`` (a page handed out in pieces). All of it lies in guest memory, where the
@@ -21,7 +21,7 @@ FRAGMENT_BYTES = 1024
 
 @kernel
 def refcount_address(cpu: Any, address: int) -> int:
-    """Where the count of holders of the page of ``address`` stands."""
+    """Address of the reference count of the page of ``address``."""
     return cpu.page_refcounts + ((address - cpu.first_page) >> PAGE_SHIFT) * 8
 
 
@@ -54,9 +54,9 @@ def get_page(cpu: Any, address: int) -> None:
 def release_page(cpu: Any, address: int) -> None:
     """One holder fewer of the page of ``address``; the last one frees it."""
     counter = refcount_address(cpu, address)
-    holders = load_field(cpu, counter) - 1
-    store_field(cpu, counter, holders)
-    if holders == 0:
+    references = load_field(cpu, counter) - 1
+    store_field(cpu, counter, references)
+    if references == 0:
         spend(cpu, PAGE_FREE)
         tail = load_field(cpu, cpu.driver + FREE_TAIL)
         slot = tail % cpu.pool_pages if cpu.pages_fifo else tail

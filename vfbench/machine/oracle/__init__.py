@@ -1,1 +1,1 @@
-"""The observer: what became of every packet, told from memory contents."""
+"""The oracle: what became of every packet, read from memory contents."""

@@ -1,4 +1,4 @@
-"""The observer: what became of every packet, told from memory contents.
+"""The oracle: what became of every packet, read from memory contents.
 
 A packet is delivered when the application has read it whole and every block of it held what was sent for that
 descriptor; corrupted when a block held anything else; lost when it never got that far. A packet handed over

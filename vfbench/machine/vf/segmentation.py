@@ -1,7 +1,7 @@
 """How the card cuts a send into frames (TSO, datasheet 7.2.4): headers once, then so much of the payload a frame.
 
 The frames leave one after the other as the wire takes them; the descriptors are the driver's again when the last one is
-out. A send that has begun is finished, even when the queue is told to stop (datasheet 4.6.8).
+out. A send that has begun is finished, even when the queue is disabled meanwhile (datasheet 4.6.8).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOST_SHARE = 0.9
 """Of what was postponed, so much is lost where the source dies."""
 STEP_PS = 10**9
-"""How often the queue in front of a request is looked at, and what was fetched is counted."""
+"""How often the queue in front of a request is re-measured, and what was fetched is counted."""
 
 
 class PostCopy:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vfbench.workload import Workload
 
 SHORT: Final = ("phases.after=1ms", "phases.steady=20ms", "migration.downtime-limit=2s")
-"""Only the steady state is looked at."""
+"""Only the steady state is measured."""
 
 Measures = Callable[["Experiment"], Mapping[str, object]]
 """Runs an experiment and gives its measures."""

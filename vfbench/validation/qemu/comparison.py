@@ -21,7 +21,7 @@ from vfbench.validation.tables import Row, ValidationTable
 
 SOURCE = "query-migrate"
 CASES_PER_LOOK = 3
-"""After so many cases the host is looked at anew."""
+"""After so many cases the host is re-measured."""
 LEFT_OUT = (
     "The state of QEMU's devices, some tens of kilobytes and a millisecond or two of downtime; QEMU counts whole ones.",
     "The time that QEMU takes to look through a page of zeros, and to sync the dirty log of a guest this small.",

@@ -96,7 +96,7 @@ def _downtime_bytes(info: dict[str, Any]) -> int:
 
 
 def typical(hosts: Sequence[Host]) -> Host:
-    """The medians of one host looked at several times: it is not always equally busy."""
+    """The medians of one host measured several times: it is not always equally busy."""
     speeds = ("line_bytes_per_s", "stopped_bytes_per_s", "window_late_ms")
     medians = {name: statistics.median(getattr(host, name) for host in hosts) for name in speeds}
     return dataclasses.replace(hosts[0], **medians)

@@ -102,7 +102,7 @@ def drain(cpu: Any, port: Any, application: Any) -> None:
 
 @kernel
 def obey_vf(cpu: Any, port: Any, command: int) -> None:
-    """Open, close, or put right the VF's queue."""
+    """Open, close, or restore the VF's queue."""
     if command == OPEN_VF:
         open_vf(cpu, port)
     elif command == CLOSE_VF:

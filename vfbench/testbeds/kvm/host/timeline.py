@@ -109,7 +109,7 @@ class Timeline(Phased):
             self.look()
 
     def look(self) -> None:
-        """Close the interval under way if its time has come; see that everybody is well."""
+        """Close the interval under way if it is due; see that everybody is well."""
         self._tick()
         if self._last is not None and self.now_ps >= self._last.time_ps + self._interval_ps:
             self._close_interval()

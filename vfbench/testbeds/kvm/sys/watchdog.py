@@ -1,4 +1,4 @@
-"""A clock that interrupts KVM_RUN, so that a guest which never leaves is looked at.
+"""A clock that interrupts KVM_RUN, so that a guest which never exits is checked.
 
 A POSIX timer sends SIGURG to the thread that runs the vCPU. The thread keeps the signal blocked; only KVM_RUN
 takes it (KVM_SET_SIGNAL_MASK), so that no handler runs, none is needed, and a signal that comes just before
