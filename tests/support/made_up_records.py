@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas
@@ -133,7 +133,7 @@ def runs_frame(*groups: Sequence[dict[str, Any]]) -> pandas.DataFrame:
     return _frame(rows, RUNS, [*SETTINGS, *parameters])
 
 
-def rounds_frame(dirty_dma: dict[str, list[int]], **more: Any) -> pandas.DataFrame:
+def rounds_frame(dirty_dma: Mapping[str, Sequence[int | None]], **more: Any) -> pandas.DataFrame:
     """By experiment, the device's pages that each sync found; a round lasts 2 ms."""
     rows = [
         {
@@ -143,7 +143,7 @@ def rounds_frame(dirty_dma: dict[str, list[int]], **more: Any) -> pandas.DataFra
             "round": number,
             "duration_ms": 2.0,
             "dirty_pages_dma": pages,
-            "resent_bytes": 4096 * pages,
+            "resent_bytes": 4096 * (pages or 0),
             "held_back_pages": 0,
             **more,
         }

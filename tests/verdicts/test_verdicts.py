@@ -284,3 +284,31 @@ def test_c5_holds_within_one_of_the_other_orders() -> None:
 def test_c5_blames_no_order_where_both_are_damaged() -> None:
     found = verdict("C5", made_up("stores", **DAMAGED), made_up("stores", **LAST, **DAMAGED))
     assert found.outcome == "not-enough-data"
+
+
+def test_a_claim_of_time_waits_where_guest_code_was_emulated() -> None:
+    emulated = verdict("C12", made_up("stores", **WHOLE, service_gap_ms=90.0, functional=True))
+    assert emulated.outcome == "not-enough-data"
+    assert "this claim waits for a host on which KVM runs guests natively" in emulated.text
+    nobody = verdict("C12", made_up("untracked", **WHOLE, functional=True))
+    assert "waits for a host" not in nobody.text
+
+
+def test_a_claim_of_integrity_does_not_wait_for_it() -> None:
+    orders = [made_up("stores", **WHOLE, functional=True)]
+    orders.append(made_up("stores", **DAMAGED, functional=True, stop_order="guest-first", faults="4"))
+    found = verdict("C1", made_up("untracked", **DAMAGED, functional=True), *orders)
+    assert found.outcome == "holds-within"
+
+
+def test_c3_says_nothing_where_nobody_counted_packets_pages() -> None:
+    runs = made_up("stores", **WHOLE)
+    rounds = rounds_frame({runs[0]["experiment"]: [None, None, None, None]})
+    assert verdict("C3", runs, rounds=rounds).outcome == "not-enough-data"
+
+
+def test_a_real_guests_claims_name_the_grid_of_the_real_driver() -> None:
+    claims = {each.id: each for each in CLAIMS}
+    assert claims["C5"].command_on("qemu") == "bench sweep sweeps/real-driver.toml --filter 'c5/*'"
+    assert claims["C2"].command_on("qemu") == ""
+    assert claims["C2"].command_on("model") == "bench sweep sweeps/argument.toml --filter 'c2/*'"

@@ -89,4 +89,21 @@ def _verdict(claim: Claim, evidence: Evidence, testbed: str, profile: str) -> Ve
         return conclude(claim, claim.rule(_with_traits(evidence)), testbed, profile)
     except NotEnough as missing:
         text = f"{str(missing)[0].upper()}{str(missing)[1:]}."
-        return Verdict(claim.id, testbed, profile, "not-enough-data", text, command=claim.command)
+        if _waits_for_times(claim, evidence, str(missing)):
+            text += (
+                " Guest code was emulated, so times and throughput of these runs don't count: this claim waits for a "
+                "host on which KVM runs guests natively."
+            )
+        return Verdict(claim.id, testbed, profile, "not-enough-data", text, command=claim.command_on(testbed))
+
+
+def _waits_for_times(claim: Claim, evidence: Evidence, missing: str) -> bool:
+    """Whether the rule would find more, were it not that guest code was emulated."""
+    if not evidence.runs["functional"].fillna(False).any():
+        return False
+    counted = Evidence(evidence.runs.assign(functional=False), evidence.rounds, evidence.intervals)
+    try:
+        claim.rule(counted)
+    except NotEnough as still:
+        return str(still) != missing
+    return True

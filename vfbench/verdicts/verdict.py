@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from vfbench.verdicts.finding import Judgement
 
 OUTCOMES = ("holds", "fails", "holds-within", "not-enough-data")
+GRIDS: Mapping[str, tuple[str, tuple[str, ...]]] = {"qemu": ("real-driver", ("C1", "C3", "C5"))}
+"""By testbed, the grid of its own and the claims that it is for; elsewhere it is that of the argument, for all."""
 LONGEST_RANGE = 110
 """Characters; of a range that takes more the advice names a part."""
 
@@ -33,10 +35,12 @@ class Claim:
     """What a reader should do, by outcome, or by outcome and what the rule found besides (``holds-within, orderly``);
     ``{holds}`` and ``{fails}`` stand for where the claim does."""
 
-    @property
-    def command(self) -> str:
-        """The line that gives the runs which the rule needs."""
-        return f"bench sweep sweeps/argument.toml --filter '{self.id.lower()}/*'"
+    def command_on(self, testbed: str) -> str:
+        """The line that gives the runs which the rule needs; empty where no grid that is shipped has them."""
+        grid, claims = GRIDS.get(testbed, ("argument", None))
+        if claims is not None and self.id not in claims:
+            return ""
+        return f"bench sweep sweeps/{grid}.toml --filter '{self.id.lower()}/*'"
 
     def advised(self, outcome: str, holds_where: str, fails_where: str, besides: str = "") -> str:
         """The sentence for an outcome, with the verdict's own ranges in it; empty where nothing is advised."""

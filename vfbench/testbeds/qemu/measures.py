@@ -58,6 +58,7 @@ def moving(migration: QemuMigration) -> Row:
     row: dict[str, Any] = {
         "rounds": migration.rounds.count,
         "sent_bytes": ram.get("transferred"),
+        "resent_bytes": sum(each["resent_bytes"] for each in migration.rounds.rows()),
         "converged": migration.resumed_s > 0,
     }
     if migration.resumed_s:

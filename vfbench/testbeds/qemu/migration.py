@@ -103,6 +103,7 @@ class QemuMigration:
             downtime_limit=HELD_LIMIT_MS if self._holds_switchover else self._downtime_limit_ms,
             avail_switchover_bandwidth=HELD_SWITCHOVER_BYTES_PER_S if self._holds_switchover else 0,
         )
+        self._server.call("take_round")
         self.started_s = time.monotonic()
         self.source.qmp("migrate", uri=uri)
         self._run_rounds()
@@ -220,6 +221,11 @@ class QemuMigration:
         return self._way.primary == "vf"
 
     @property
+    def _shows_writes(self) -> bool:
+        """Whether the dirty log shows each page that the device writes, and of them no other."""
+        return self._way.xdp == "write" or self._way.device_log == "dma"
+
+    @property
     def _downtime_limit_ms(self) -> int:
         return self._experiment.migration.downtime_limit_ns // 10**6
 
@@ -229,6 +235,8 @@ class QemuMigration:
             self._look("migrating")
             status = self.source.qmp("query-migrate")
             began_round = self.rounds.note(status, time.monotonic() - self.started_s)
+            if began_round and self.rounds.count > 1 and self._shows_writes:
+                self.rounds.rounds[-2].device_pages = self._server.call("take_round")
             if status["status"] == "pre-switchover":
                 self._refuse_early_stop(status)
                 self._begin_downtime()

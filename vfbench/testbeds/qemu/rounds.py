@@ -16,6 +16,8 @@ class Round:
     begin: Row
     end: Row
     end_ms: float
+    device_pages: int | None = None
+    """Pages that the device wrote in the round, where its writes are shown to QEMU's dirty log."""
 
 
 @dataclass
@@ -55,7 +57,11 @@ class Rounds:
         return True
 
     def rows(self) -> list[Row]:
-        """By the columns of ``vfbench.records.schema.ROUNDS``; QEMU does not tell the CPU's pages from the device's."""
+        """By the columns of ``vfbench.records.schema.ROUNDS``.
+
+        QEMU does not tell the CPU's pages from the device's: the latter are what the VF's server counted. All pages are
+        sent in the first round, so what is sent later is sent again.
+        """
         return [
             {
                 "round": number,
@@ -63,7 +69,9 @@ class Rounds:
                 "duration_ms": each.end_ms - each.start_ms,
                 "sent_pages": each.end["normal"] - each.begin["normal"],
                 "sent_bytes": each.end["transferred"] - each.begin["transferred"],
+                "resent_bytes": each.end["transferred"] - each.begin["transferred"] if number else 0,
                 "dirty_pages": self._dirty_at_end(number),
+                "dirty_pages_dma": each.device_pages,
                 "pending_bytes": each.end["remaining"],
                 "bandwidth_bps": each.end.get("mbps", 0.0) * 1e6 or None,
             }

@@ -178,9 +178,10 @@ static int zero_words(const u8 *from, int bytes) {
     return found;
 }
 
-/* Every frame that the interface receives, from now on; -1 if there is none. */
+/* Every frame that the interface receives, from now on; -1 if there is none. Without a protocol until it is bound, so that
+ * neither other interfaces' frames come meanwhile nor those that the kernel sends (packet(7)). */
 static int open_packet_socket(const char *interface) {
-    int handle = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL_)), room = BUFFER_BYTES, yes = 1;
+    int handle = socket(AF_PACKET, SOCK_RAW, 0), room = BUFFER_BYTES, yes = 1;
     struct link_address own = {.family = AF_PACKET, .protocol = htons(ETH_P_ALL_), .index = if_nametoindex(interface)};
     setsockopt(handle, SOL_SOCKET, SO_RCVBUFFORCE_, &room, sizeof room);
     setsockopt(handle, SOL_PACKET_, PACKET_IGNORE_OUTGOING_, &yes, sizeof yes);

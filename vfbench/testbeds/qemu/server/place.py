@@ -157,7 +157,11 @@ class Place:
         self.log = DirtyLog(vf.devices, device_sets=tracking.device)
         self.events: list[str] = []
         self.device_wrote = np.zeros(0, dtype=np.uint8)
-        """A byte for each page of the guest's memory: the device has written it since ``take_written``."""
+        """A byte for each page of the guest's memory: the device has written it since ``take_round``.
+
+        ``_written_since`` are those before, of the present phase, and ``_written_before`` those of all phases.
+        """
+        self._written_since = np.zeros(0, dtype=np.uint8)
         self._written_before = np.zeros(0, dtype=np.uint8)
         self._tracking, self._clock = tracking, clock
         self._primary = primary
@@ -220,13 +224,21 @@ class Place:
     @property
     def ever_written(self) -> Any:
         """A bool for each page: a device has written it."""
-        return (self.device_wrote | self._written_before) != 0
+        return (self.device_wrote | self._written_since | self._written_before) != 0
+
+    def take_round(self) -> int:
+        """Pages written since the last time, or since ``take_written``."""
+        count = int(np.count_nonzero(self.device_wrote))
+        self._written_since |= self.device_wrote
+        self.device_wrote[:] = 0
+        return count
 
     def take_written(self) -> int:
-        """Pages written since the last time."""
-        count = int(np.count_nonzero(self.device_wrote))
-        self._written_before |= self.device_wrote
-        self.device_wrote[:] = 0
+        """Pages written since the last time, whatever ``take_round`` took of them."""
+        self.take_round()
+        count = int(np.count_nonzero(self._written_since))
+        self._written_before |= self._written_since
+        self._written_since[:] = 0
         return count
 
     def start(self) -> None:
@@ -245,6 +257,7 @@ class Place:
 
     def _watch_pages(self, size_bytes: int) -> None:
         self.device_wrote = np.zeros(size_bytes // PAGE_BYTES, dtype=np.uint8)
+        self._written_since = np.zeros_like(self.device_wrote)
         self._written_before = np.zeros_like(self.device_wrote)
         for device in (*self.vf.devices, self.virtio.device):
             device.device_wrote = self.device_wrote.ctypes.data

@@ -208,6 +208,10 @@ class Server:
         """Pages that a device has written since this was asked for last, each once."""
         return sum(place.take_written() for place in self._places.values())
 
+    def take_round(self) -> int:
+        """The same since either was asked for last: pages written in a round of the pre-copy."""
+        return sum(place.take_round() for place in self._places.values())
+
     def waiting(self) -> int:
         """Frames on their way that are not in memory yet."""
         return self._peer.waiting()
