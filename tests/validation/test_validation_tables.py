@@ -9,7 +9,7 @@ import pytest
 
 from vfbench.errors import UserError
 from vfbench.validation.page import write_page
-from vfbench.validation.show import conclude
+from vfbench.validation.show import conclude, print_table
 from vfbench.validation.tables import Row, ValidationTable, load, store
 
 GOOD = Row("a", "time", "ms", 105, 100, "relative", 0.1)
@@ -87,3 +87,24 @@ def test_the_page_escapes_what_it_shows_and_says_what_was_not_run(tmp_path):
     assert "qemu: not run here" in page
     assert 'class="missed"' in page
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_table_fits_and_no_figure_is_broken(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = io.StringIO()
+    rows = (
+        Row(
+            "ixgbevf behind caching mode, 1518 bytes, Linux 6.12",
+            "maps a frame",
+            "maps",
+            123456.0,
+            0.5,
+            "same",
+        ),
+        Row("b", "time", "ms", 105, 100, "relative", 0.01, note="A sentence of a note that goes on " * 6),
+    )
+    print_table(table(*rows), out)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert [sum(figure in line for line in lines) for figure in ("123,456", "105", "MISSED")] == [1, 1, 2]

@@ -6,28 +6,30 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+from vfbench.report.blocks import Column, rendered, width_of, wrap
 from vfbench.search.sensitivity import Plan, Turn, Variation, turning_costs
 
 OF_KIND = {"outcome": "verdict", "range": "range", "order": "order"}
 
 
 def print_sensitivity(plan: Plan, turns: Sequence[Turn], file: TextIO) -> None:
-    """A row per turn, then what turned nothing."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(file=file, width=None if file.isatty() else 160, highlight=False)
-    found = turning_costs(turns)
+    """A row per turn, then what turned nothing, in lines that fit `file`."""
+    width = width_of(file)
     if turns:
-        table = Table("cost", "at", "sure", "turns", "from", "to", box=None, pad_edge=False)
-        for turn in turns:
-            sure = turn.variation.figure.sure
-            subject = f"{OF_KIND[turn.kind]} {turn.subject}"
-            table.add_row(turn.variation.cost, _at(turn.variation), sure, subject, turn.before, turn.after)
-        console.print(table)
-        console.print()
-    for line in summary(plan, found):
-        console.print(line)
+        subjects = [f"{OF_KIND[turn.kind]} {turn.subject}" for turn in turns]
+        columns = [
+            Column("at", tuple(_at(turn.variation) for turn in turns), left=True),
+            Column("sure", tuple(turn.variation.figure.sure for turn in turns), left=True),
+            Column("turns", tuple(subjects), left=True),
+            Column("from", tuple(turn.before for turn in turns), left=True),
+            Column("to", tuple(turn.after for turn in turns), left=True),
+        ]
+        costs = [turn.variation.cost for turn in turns]
+        for line in rendered(costs, columns, width, bold=False, lead="cost"):
+            file.write(f"{line}\n")
+        file.write("\n")
+    for line in summary(plan, turning_costs(turns)):
+        file.write("\n".join(wrap(line, width)) + "\n")
 
 
 def summary(plan: Plan, found: dict[str, list[Turn]]) -> Iterable[str]:

@@ -6,14 +6,11 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from vfbench.report.blocks import Column, rendered, width_of, wrap
 from vfbench.validation.tables import FOLDER, Row, ValidationTable, format_error, format_value, store
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-PLAIN_WIDTH = 150
 EXIT_MISSED = 1
 
 
@@ -32,36 +29,31 @@ def conclude(
 
 
 def print_table(table: ValidationTable, file: TextIO) -> None:
-    """Title, rows, what was missed, circumstances; plain text unless `file` is a terminal."""
-    from rich.console import Console
+    """Title, rows, notes, what was missed, circumstances, in lines that fit `file`."""
+    width = width_of(file)
+    file.write("\n" + "\n".join(wrap(table.title, width)) + "\n")
+    titles = ("predicted", table.observed_as, "error", "unit", "goal")
+    shown = [cells(row)[1:-1] for row in table.rows]
+    columns = [
+        Column(title, tuple(row[i] for row in shown), left=title in ("unit", "goal"))
+        for i, title in enumerate(titles)
+    ]
+    names = [f"{row.case}: {row.measure}" for row in table.rows]
+    for line in rendered(names, columns, width, bold=False, lead="case: measure"):
+        file.write(f"{line}\n")
+    for line in (*_notes(table), *_footer(table)):
+        file.write("\n".join(wrap(line, width)) + "\n")
 
-    console = (
-        Console(file=file) if file.isatty() else Console(file=file, width=PLAIN_WIDTH, color_system=None)
-    )
-    console.print(f"\n[bold]{table.title}[/bold]")
-    console.print(_rich(table))
-    for line in _footer(table):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-
-def _rich(table: ValidationTable) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), pad_edge=False)
-    shown.add_column("case", overflow="fold")
-    shown.add_column("measure", overflow="fold")
-    for title in ("predicted", table.observed_as, "error"):
-        shown.add_column(title, justify="right", overflow="fold")
-    shown.add_column("unit")
-    shown.add_column("goal")
-    shown.add_column("note", overflow="fold")
-    previous = None
+def _notes(table: ValidationTable) -> Iterable[str]:
+    """Each note once, with the rows that it is about."""
+    rows: dict[str, list[str]] = {}
     for row in table.rows:
-        case = "" if row.case == previous else row.case
-        previous = row.case
-        shown.add_row(case, *cells(row))
-    return shown
+        if row.note:
+            rows.setdefault(row.note, []).append(f"{row.case}: {row.measure}")
+    for note, about in rows.items():
+        more = f" and {len(about) - 1} more" if len(about) > 1 else ""
+        yield f"{about[0]}{more}: {note}"
 
 
 def cells(row: Row) -> tuple[str, ...]:
