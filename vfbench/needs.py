@@ -18,6 +18,8 @@ def needs_of(experiment: Experiment) -> tuple[Need, ...]:
         needs.append("pml")
     if experiment.driver.segmentation == "on":
         needs.append("segmentation")
+    if experiment.migration.multifd_channels:
+        needs.append("multifd")
     return tuple(dict.fromkeys(needs))
 
 

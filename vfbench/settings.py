@@ -61,6 +61,14 @@ class Guest(Settings):
         choices=("write-protect", "pml"),
         help="how the hypervisor sees the guest's stores: write faults, or the CPU's page modification log",
     )
+    zero_memory_bytes: int = parameter(
+        0,
+        unit="bytes",
+        high=4 * TIB,
+        multiple_of=PAGE_BYTES,
+        in_identity_at_default=False,
+        help="of the memory that nothing touches, how much holds zeros; acts with migration.zero-pages",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -195,6 +203,16 @@ class Device(Settings):
         return self.moderation == "adaptive" or (self.moderation == "auto" and not given)
 
 
+_THROTTLE = (
+    "cpu-throttle-initial",
+    "cpu-throttle-increment",
+    "cpu-throttle-most",
+    "cpu-throttle-tailslow",
+    "throttle-trigger",
+)
+"""What shapes auto-converge, and does nothing without it."""
+
+
 @dataclass(frozen=True)
 class Precopy(Settings):
     """QEMU's pre-copy and its switchover rule."""
@@ -226,9 +244,66 @@ class Precopy(Settings):
         choices=("sysfs", "self-emulated"),
         help="VF registers read and written through the PF driver, or recorded by the VF driver and replayed",
     )
+    multifd_channels: int = parameter(
+        0,
+        unit="count",
+        high=255,
+        in_identity_at_default=False,
+        help="QEMU's multifd: channels that carry the pages, each with a thread at both ends (0: the one stream)",
+    )
+    zero_pages: str = parameter(
+        "filled",
+        choices=("filled", "none", "legacy", "multifd"),
+        in_identity_at_default=False,
+        help="QEMU's zero-page-detection: by the migration thread (legacy), by the channels (multifd), or none, so "
+        "that zeros go in full; filled: no page of the guest counts as zero",
+    )
+    auto_converge: bool = parameter(
+        False,
+        in_identity_at_default=False,
+        help="slow the vCPUs down while memory is dirtied faster than it is sent (QEMU's auto-converge)",
+    )
+    cpu_throttle_initial_ratio: float = parameter(
+        0.2,
+        unit="ratio",
+        low=0.01,
+        high=0.99,
+        in_identity_at_default=False,
+        help="with auto-converge: the first throttle, a share of the vCPUs' time",
+    )
+    cpu_throttle_increment_ratio: float = parameter(
+        0.1,
+        unit="ratio",
+        low=0.01,
+        high=0.99,
+        in_identity_at_default=False,
+        help="with auto-converge: each further step, a share of the vCPUs' time",
+    )
+    cpu_throttle_most_ratio: float = parameter(
+        0.99,
+        unit="ratio",
+        low=0.01,
+        high=0.99,
+        in_identity_at_default=False,
+        help="with auto-converge: QEMU's max-cpu-throttle, a share of the vCPUs' time",
+    )
+    cpu_throttle_tailslow: bool = parameter(
+        False,
+        in_identity_at_default=False,
+        help="with auto-converge: steps no larger than the dirty rate asks for (QEMU's cpu-throttle-tailslow)",
+    )
+    throttle_trigger_ratio: float = parameter(
+        0.5,
+        unit="ratio",
+        low=0.01,
+        high=1.0,
+        in_identity_at_default=False,
+        help="with auto-converge: bytes dirtied to bytes sent, over which a period counts as too fast",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._refuse_what_cannot_act()
         if self.bandwidth_bps > self.line_rate_bps:
             bandwidth, line = (
                 format_quantity(each, "bps") for each in (self.bandwidth_bps, self.line_rate_bps)
@@ -236,6 +311,25 @@ class Precopy(Settings):
             raise UserError(
                 f"migration.bandwidth: {bandwidth} is over migration.line-rate ({line}), the speed of the line "
                 f"that carries it; set migration.line-rate={bandwidth} if the line is as fast"
+            )
+
+    def _refuse_what_cannot_act(self) -> None:
+        given = changed(self)
+        if self.zero_pages == "multifd" and not self.multifd_channels:
+            raise UserError("migration.zero-pages: multifd cannot act without migration.multifd-channels")
+        if not self.auto_converge:
+            for name in _THROTTLE:
+                if name in given:
+                    raise UserError(
+                        f"migration.{name}: {given[name]} cannot act without migration.auto-converge=true"
+                    )
+        if self.cpu_throttle_initial_ratio > self.cpu_throttle_most_ratio:
+            initial, most = (
+                format_quantity(each, "ratio")
+                for each in (self.cpu_throttle_initial_ratio, self.cpu_throttle_most_ratio)
+            )
+            raise UserError(
+                f"migration.cpu-throttle-initial: {initial} is over migration.cpu-throttle-most ({most})"
             )
 
 

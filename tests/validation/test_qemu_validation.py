@@ -106,6 +106,39 @@ def test_pages_of_zeros_cost_nine_bytes():
     assert few.sent_bytes == pytest.approx(6144 * 4104 + (16514 - 6144) * 9, rel=1e-3)
 
 
+def test_a_page_s_share_of_a_packet_is_counted_on_a_channel():
+    one, four = (predicted(0, channels=n, zero_pages="multifd") for n in (0, 4))
+    # Ten bytes a page instead of eight; a page of zeros takes its share of a packet's header and no byte more.
+    assert four.sent_bytes - one.sent_bytes == pytest.approx(12374 * 2 + (16514 - 12374) * 1, abs=200)
+
+
+def test_zeros_that_nobody_looks_for_go_in_full():
+    assert predicted(0, zero_pages="none").sent_bytes == pytest.approx(16514 * 4104, rel=1e-3)
+
+
+def test_what_the_channels_send_beyond_a_window_s_share_makes_the_migration_shorter():
+    ahead = dataclasses.replace(HOST, channels_ahead_bytes={4: 1.6e6})
+    case = dataclasses.replace(CASE, channels=4)
+    slow, fast = (predict(case, Stores(0, 0), host, 6000).total_ms for host in (HOST, ahead))
+    assert slow - fast == pytest.approx(500, abs=15)  # 10 windows instead of 15
+
+
+def test_a_guest_that_dirties_too_fast_is_throttled_every_second_period():
+    fast = {"bandwidth_bytes_per_s": 16 * MIB, "auto_converge": True}
+    # The first round dirties 16 MiB and sends 48; each that follows takes over a second and dirties what it sends.
+    assert [
+        predicted(20_000, **fast, limit_ms=limit).throttle_percent for limit in (3000, 5500, 7500, 9500)
+    ] == [0, 0, 20, 30]
+    assert predicted(0, auto_converge=True).throttle_percent == 0
+    assert predicted(0).throttle_percent is None
+
+
+def test_each_case_of_the_table_is_one_that_the_settings_can_say():
+    for case in cases():
+        assert case.settings.multifd_channels == case.channels
+        assert case.settings.auto_converge == case.auto_converge
+
+
 def test_a_window_that_ends_late_makes_the_migration_longer():
     late = dataclasses.replace(HOST, window_late_ms=10.0)
     slow, fast = (predict(CASE, Stores(0, 0), host, 6000).total_ms for host in (late, HOST))

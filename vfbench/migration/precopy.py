@@ -22,8 +22,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
+from vfbench.migration.auto_converge import AutoConverge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vfbench import settings
 
 SHRINKS_TO = 4
@@ -57,6 +60,8 @@ class Sync:
     mapped_unwritten_pages: int
     held_back_pages: int
     took_ps: int
+    zero_pages: int | None = None
+    """Of the pages sent since the last sync, those of zeros that went as headers; None where nobody looks for them."""
 
 
 class Sender(Protocol):
@@ -111,22 +116,32 @@ class Round:
     pending_bytes: int = 0
     threshold_bytes: int = 0
     bandwidth_bps: float | None = None
+    throttle_percent: int | None = None
+    """How far the guest was slowed down in it; None without auto-converge."""
 
 
 class Precopy:
     """One pre-copy phase; ``rounds`` holds those that a sync of the dirty log ended, however the phase ends.
 
     ``window_bytes`` is what the source may send in one window of 100 ms (`window_share_bytes` of QEMU's
-    ``max-bandwidth``), at the line's speed and with a pause after it; None where the line is the only limit.
+    ``max-bandwidth``), at the line's speed and with a pause after it; None where the line is the only limit. With
+    ``converge`` the guest is slowed down by ``throttle``, which takes the throttle in percent.
     """
 
     def __init__(
-        self, sender: Sender, downtime_limit_ns: int, max_rounds: int, window_bytes: int | None = None
+        self,
+        sender: Sender,
+        downtime_limit_ns: int,
+        max_rounds: int,
+        window_bytes: int | None = None,
+        converge: AutoConverge | None = None,
+        throttle: Callable[[int], None] = lambda _percent: None,
     ) -> None:
         self._sender = sender
         self._downtime_limit_ns = downtime_limit_ns
         self._max_rounds = max_rounds
         self._window_bytes = window_bytes
+        self._converge, self._throttle = converge, throttle
         self._window_start_ps = 0
         self._window_sent_bytes = 0
         self._marks = (0, 0, 0)
@@ -142,6 +157,8 @@ class Precopy:
         self._sender.start_log()
         self._window_start_ps = self._sender.now_ps
         self._window_sent_bytes = self._sender.sent_bytes
+        if self._converge is not None:
+            self._converge.start(self._sender.now_ps, self._sender.sent_bytes)
         self._begin_round()
         try:
             self._send_rounds()
@@ -158,6 +175,10 @@ class Precopy:
                 )
             self._iterate()
             self._measure_bandwidth()
+            if self._converge is not None and self._converge.wants_sync(
+                self._sender.now_ps, len(self.rounds)
+            ):
+                self._sync()
 
     def shrink(self) -> None:
         """Further rounds as long as each can be expected to leave a quarter at most; what the last sync found is left.
@@ -244,16 +265,31 @@ class Precopy:
         current.sent_pages = sender.sent_pages - self._marks[0]
         current.sent_bytes = sender.sent_bytes - self._marks[1]
         current.resent_bytes = sender.resent_bytes - self._marks[2]
+        pending_bytes = sender.pending_bytes
         current.sync = sender.sync_log()
+        if self._converge is not None:
+            current.throttle_percent = self._converge.percent
+            self._slow_down(self._converge, sender.pending_bytes - pending_bytes)
         current.end_ps = sender.now_ps
         current.pending_bytes = sender.pending_bytes
         current.threshold_bytes = self.threshold_bytes
         current.bandwidth_bps = self.bandwidth_bps
         self._begin_round()
 
+    def _slow_down(self, converge: AutoConverge, newly_dirty_bytes: int) -> None:
+        if converge.after_sync(self._sender.now_ps, newly_dirty_bytes, self._sender.sent_bytes):
+            self._throttle(converge.percent)
 
-def precopy_of(migration: settings.Precopy, sender: Sender) -> Precopy:
-    """The pre-copy phase of an experiment, by its settings."""
+
+def precopy_of(
+    migration: settings.Precopy, sender: Sender, throttle: Callable[[int], None] = lambda _percent: None
+) -> Precopy:
+    """The pre-copy phase of an experiment, by its settings; ``throttle`` slows the guest down, if it is to be."""
     return Precopy(
-        sender, migration.downtime_limit_ns, migration.max_rounds, window_share_bytes(migration.bandwidth_bps)
+        sender,
+        migration.downtime_limit_ns,
+        migration.max_rounds,
+        window_share_bytes(migration.bandwidth_bps),
+        AutoConverge(migration) if migration.auto_converge else None,
+        throttle,
     )

@@ -27,6 +27,7 @@ def round_rows(precopy: Precopy | None, started_ps: int) -> list[Row]:
                 "sent_pages": each.sent_pages,
                 "sent_bytes": each.sent_bytes,
                 "resent_bytes": each.resent_bytes,
+                "zero_pages": each.sync.zero_pages,
                 "dirty_pages": each.sync.dirty_pages,
                 "dirty_pages_cpu": each.sync.dirty_pages_cpu,
                 "dirty_pages_dma": each.sync.dirty_pages_dma,
@@ -35,6 +36,7 @@ def round_rows(precopy: Precopy | None, started_ps: int) -> list[Row]:
                 "pending_bytes": each.pending_bytes,
                 "threshold_bytes": each.threshold_bytes,
                 "bandwidth_bps": each.bandwidth_bps,
+                "throttle_percent": each.throttle_percent,
                 "expected_downtime_ms": _expected_downtime_ms(each.sync.dirty_pages, each.bandwidth_bps),
             }
         )

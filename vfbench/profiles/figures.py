@@ -183,6 +183,9 @@ FIGURES: Final[tuple[tuple[str, Dimension], ...]] = (
     ("svq_create_pair", "time"),
     ("svq_relay", "time"),
     ("svq_relay_kick", "time"),
+    # a migration over several channels
+    ("multifd_send_rate", "rate"),
+    ("multifd_queue_page", "time"),
 )
 
 CAPABILITY_OF: Final[Mapping[str, str]] = MappingProxyType(
@@ -214,6 +217,8 @@ CAPABILITY_OF: Final[Mapping[str, str]] = MappingProxyType(
         "svq_create_pair": "vdpa",
         "svq_relay": "vdpa",
         "svq_relay_kick": "vdpa",
+        "multifd_send_rate": "multifd",
+        "multifd_queue_page": "multifd",
     }
 )
 """Costs that only a machine with this capability has: stated where it is offered, and nowhere else."""

@@ -60,6 +60,7 @@ CAPABILITIES: Final[Mapping[str, Capability]] = MappingProxyType(
         "p2p": Capability("flag", "state in which a VF takes DMA of its peers and starts none (P2P)"),
         "vdpa": Capability("flag", "vDPA device that can be suspended"),
         # the hypervisor
+        "multifd": Capability("flag", "migration over several channels (multifd)"),
         "parallel_load": Capability("flag", "hypervisor that loads device states in parallel (multifd)"),
         "post_copy": Capability("flag", "post-copy migration"),
         "post_copy_vf": Capability("flag", "post-copy of a guest with an assigned VF"),

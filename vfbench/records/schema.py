@@ -157,6 +157,7 @@ MIGRATION = _columns(
     ("converged", "bool", "", "whether the switchover rule was met within the rounds allowed"),
     ("sent_bytes", "int64", "bytes", "bytes that the migration sent in all, final copy included"),
     ("resent_bytes", "int64", "bytes", "of those, bytes of pages that had been sent before"),
+    ("zero_pages", "int64", "pages", "pages of zeros that went as headers; null where none is looked for"),
     ("residual_pages", "int64", "pages", "pages that the strategy left for the stop-and-copy"),
     ("total_time_ms", "float64", "ms", "from the start of the migration to the guest running again"),
     ("downtime_ms", "float64", "ms", "from the first thing that stops to the guest running again"),
@@ -259,6 +260,7 @@ ROUNDS = _columns(
     ("sent_pages", "int64", "pages", "pages sent in the round"),
     ("sent_bytes", "int64", "bytes", "bytes sent in the round"),
     ("resent_bytes", "int64", "bytes", "of those, bytes of pages that had been sent before"),
+    ("zero_pages", "int64", "pages", "of the pages sent, those of zeros that went as headers"),
     ("dirty_pages", "int64", "pages", "unique pages that the sync at the round's end found dirty"),
     ("dirty_pages_cpu", "int64", "pages", "of those, pages made dirty by the CPU's stores"),
     ("dirty_pages_dma", "int64", "pages", "of those, pages marked for the device's writes"),
@@ -268,6 +270,7 @@ ROUNDS = _columns(
     ("threshold_bytes", "int64", "bytes", "switch over when no more than this is left"),
     ("bandwidth_bps", "float64", "bit/s", "bandwidth as measured over the last window"),
     ("expected_downtime_ms", "float64", "ms", "bytes dirtied since the last sync over the bandwidth"),
+    ("throttle_percent", "int64", "%", "share of time that auto-converge kept the vCPUs asleep in the round"),
 )
 
 INTERVALS = _columns(

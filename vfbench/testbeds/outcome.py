@@ -55,6 +55,7 @@ def moving(migration: Moved, longest_gap_ps: float) -> Row:
     row: Row = {
         "sent_bytes": sender.sent_bytes,
         "resent_bytes": sender.resent_bytes,
+        "zero_pages": sender.zero_pages,
         "mapped_unwritten_pages": sender.mapped_unwritten_pages,
         "reports": reported(migration.sources),
     }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vfbench.composition import hook_of
 from vfbench.layout import room_refusals
+from vfbench.testbeds.channels import CHANNELS, channel_refusals
 from vfbench.testbeds.kvm.sys import boot
 from vfbench.testbeds.offloads import offload_refusals
 from vfbench.units import format_quantity
@@ -46,4 +47,7 @@ def refusals(experiment: Experiment) -> list[str]:
             "device.moderation: 'adaptive', but the device here has one interval, interrupt-interval"
         )
     refused += offload_refusals(experiment, "the guest here sends one frame at a time")
+    refused += channel_refusals(
+        experiment, CHANNELS, "this testbed sends each page in full over one stream, and slows nobody down"
+    )
     return refused or room_refusals(experiment, boot.FREE_BASE)

@@ -94,7 +94,8 @@ class ModelMigration:
 
     def pre_copy(self) -> None:
         self.sender.skips_mapped = self.sources.withholds_mapped
-        self.precopy = precopy_of(self._machine.experiment.migration, self.sender)
+        settings = self._machine.experiment.migration
+        self.precopy = precopy_of(settings, self.sender, self._timeline.throttle.set)
         self.precopy.run()
 
     def shrink_rest(self) -> None:
@@ -131,6 +132,7 @@ class ModelMigration:
         with self._part("quiesce"):
             self._begin_stop()
             self._spend(self._ps("guest_pause"))
+            self._timeline.throttle.stop()
             self._paused_ps = self.now_ps
             for port in self._machine.ports:
                 port.paused = 1
@@ -245,6 +247,7 @@ class ModelMigration:
 
     def cancel(self) -> None:
         """As after migrate_cancel: the guest stays where it is."""
+        self._timeline.throttle.stop()
         self.sender.stop_log()
         self._timeline.phase = "after"
 

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from vfbench.kernels import when_compiling
-from vfbench.layout import room_refusals
+from vfbench.layout import lay_out, room_refusals
+from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.machine.port import PATH_RELAY, PATH_VDPA
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
@@ -20,6 +21,7 @@ from vfbench.testbeds.model.machine import Machine
 from vfbench.testbeds.model.measures import interval_rows, measures
 from vfbench.testbeds.model.migration import ModelMigration
 from vfbench.testbeds.model.timeline import Counters, Timeline
+from vfbench.units import format_quantity
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -37,7 +39,26 @@ def refusals(experiment: Experiment) -> list[str]:
         f"kvm.{name}: {value!r}, but the model has neither a clock of the host nor a port"
         for name, value in changed(experiment.kvm).items()
     ]
-    return refused + _cutting_refusals(experiment) + _segment_refusals(experiment)
+    return (
+        refused
+        + _zero_memory_refusals(experiment)
+        + _cutting_refusals(experiment)
+        + _segment_refusals(experiment)
+    )
+
+
+def _zero_memory_refusals(experiment: Experiment) -> list[str]:
+    """What holds zeros lies among the memory that nothing touches, and makes a difference where zeros are seen."""
+    given_bytes = experiment.guest.zero_memory_bytes
+    given = f"guest.zero-memory: {format_quantity(given_bytes, 'bytes')}"
+    if given_bytes and experiment.migration.zero_pages == "filled":
+        return [f"{given} cannot act without migration.zero-pages"]
+    untouched_bytes = lay_out(experiment).cold_pages * PAGE_BYTES if given_bytes else 0
+    if given_bytes > untouched_bytes:
+        return [
+            f"{given} is over {format_quantity(untouched_bytes, 'bytes')}, the memory that nothing touches"
+        ]
+    return []
 
 
 def _segment_refusals(experiment: Experiment) -> list[str]:

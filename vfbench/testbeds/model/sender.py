@@ -13,10 +13,10 @@ from vfbench.machine.memory.guest_memory import (
     LOGGED,
     MAPPED,
     MAPPED_WRITTEN,
-    PAGE_BYTES,
     PAGE_SHIFT,
     Memory,
 )
+from vfbench.migration.channels import page_times
 from vfbench.migration.precopy import Sync
 from vfbench.testbeds.model.transfer import TRANSFER, send_page, send_until
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vfbench.testbeds.model.timeline import Timeline
 
 REST_STEP_PS = 10**12
+NO_LIMIT_BYTES = 1 << 62
 
 
 class ModelSender:
@@ -36,12 +37,15 @@ class ModelSender:
         self._machine = machine
         self._sources = sources
         self._timeline = timeline
-        self._page_bytes = PAGE_BYTES + int(machine.profile.value("page_header"))
+        self._times = page_times(machine.profile, machine.experiment.migration)
+        self._page_bytes = self._times.page_bytes
+        self._zero_saves_bytes = self._times.page_bytes - self._times.zero_bytes
         self.target = Memory(machine.memory.structure_bytes, machine.memory.backed_bytes)
         """The destination's memory: what each page held at the instant of its last copy."""
         self._pending = np.zeros(machine.memory.pages, dtype=np.uint8)
         self._sent_before = np.zeros(machine.memory.pages, dtype=np.uint8)
         self._transfer = self._new_transfer()
+        self._zeros_at_sync = 0
         self.mapped_unwritten_pages = 0
         """Pages that were or are mapped for the device to write, and that it did not write."""
 
@@ -55,11 +59,17 @@ class ModelSender:
 
     @property
     def sent_bytes(self) -> int:
-        return self.sent_pages * self._page_bytes
+        return self.sent_pages * self._page_bytes - int(self._transfer.sent_zeros) * self._zero_saves_bytes
 
     @property
     def resent_bytes(self) -> int:
-        return int(self._transfer.resent_pages) * self._page_bytes
+        resent, zeros = int(self._transfer.resent_pages), int(self._transfer.resent_zeros)
+        return resent * self._page_bytes - zeros * self._zero_saves_bytes
+
+    @property
+    def zero_pages(self) -> int | None:
+        """Of the pages sent, those that went as headers; None where nobody looks for zeros."""
+        return int(self._transfer.sent_zeros) if self._times.detects_zeros else None
 
     @property
     def pending_bytes(self) -> int:
@@ -82,12 +92,12 @@ class ModelSender:
     def postpone_all(self) -> None:
         """Everything is pending, and nobody need know what is written."""
         self._set_pending(np.ones(len(self._pending), np.bool_))
-        self._transfer.cold_pages = self._machine.layout.cold_pages
+        self._set_cold_pending()
 
     def start_log(self) -> None:
         self._pending[:] = 1
         self._transfer.pending_pages = len(self._pending)
-        self._transfer.cold_pages = self._machine.layout.cold_pages
+        self._set_cold_pending()
         self._set_logging(1)
         self._timeline.advance(self.now_ps + self._log_start_ps())
         self._clear_log()
@@ -137,7 +147,7 @@ class ModelSender:
         held_back = self.held_back_pages
         self._clear_log()
         self._spend_sync(result[0], self._clear_ps(logged), found)
-        return Sync(*result, held_back, self.now_ps - began_ps)
+        return Sync(*result, held_back, self.now_ps - began_ps, self._zeros_since_sync())
 
     def final_sync(self) -> None:
         """The last sync: what is still mapped is dirty too."""
@@ -151,12 +161,25 @@ class ModelSender:
         self.skips_mapped = False
 
     def send_until(self, until_ps: int, most_bytes: int | None = None) -> bool:
-        machine = self._machine
+        if self._times.detects_zeros:
+            return self._send_by_size(until_ps, most_bytes)
         if most_bytes is not None:
             pages = -(-most_bytes // self._page_bytes)
             until_ps = min(until_ps, self.now_ps + pages * int(self._transfer.page_ps))
         if self.now_ps >= until_ps:
             return True
+        return self._send_until(until_ps)
+
+    def _send_by_size(self, until_ps: int, most_bytes: int | None) -> bool:
+        """Pages of different sizes: the kernel counts what has gone, and stops when there is no more room."""
+        self._transfer.room_bytes = NO_LIMIT_BYTES if most_bytes is None else most_bytes
+        going_on = self.now_ps >= until_ps or self._send_until(until_ps)
+        out_of_room = int(self._transfer.room_bytes) <= 0
+        self._transfer.room_bytes = NO_LIMIT_BYTES
+        return going_on or (out_of_room and self.pending_bytes > 0)
+
+    def _send_until(self, until_ps: int) -> bool:
+        machine = self._machine
 
         def step(target_ps: int) -> bool:
             return bool(
@@ -191,13 +214,26 @@ class ModelSender:
         transfer.sent_before = self._sent_before.ctypes.data
         transfer.structure_bytes = machine.memory.structure_bytes
         transfer.pages = machine.memory.pages
-        # A destination that loads pages more slowly than the line takes them holds the stream up, and so does the
-        # migration thread, which looks through each page for zeros before it sends it (`save_zero_page`).
-        line_ps = self._page_bytes * 8e12 / machine.experiment.migration.line_rate_bps
-        load_ps = self._page_bytes * machine.profile.picoseconds_per_byte("destination_load_rate")
-        scan_ps = PAGE_BYTES * machine.profile.picoseconds_per_byte("zero_page_scan_rate")
-        transfer.page_ps = round(max(line_ps, load_ps, scan_ps))
+        times = self._times
+        transfer.page_ps, transfer.page_bytes = times.page_ps, times.page_bytes
+        transfer.zero_ps, transfer.zero_bytes = times.zero_ps, times.zero_bytes
+        transfer.detects_zeros = int(times.detects_zeros)
+        transfer.room_bytes = NO_LIMIT_BYTES
         return transfer
+
+    def _zeros_since_sync(self) -> int | None:
+        zeros = self.zero_pages
+        if zeros is None:
+            return None
+        since, self._zeros_at_sync = zeros - self._zeros_at_sync, zeros
+        return since
+
+    def _set_cold_pending(self) -> None:
+        """Memory without contents here is to be sent, the part that holds zeros last."""
+        machine, transfer = self._machine, self._transfer
+        zeros = machine.experiment.guest.zero_memory_bytes >> PAGE_SHIFT
+        transfer.cold_pages = machine.layout.cold_pages
+        transfer.cold_zeros = min(zeros, machine.layout.cold_pages) * int(transfer.detects_zeros)
 
     def _logged(self) -> npt.NDArray[np.bool_]:
         self._timeline.harvest()
@@ -209,7 +245,7 @@ class ModelSender:
         logged, found = self._logged(), self._sources.sync(last)
         if found.everything:
             logged = np.ones_like(logged)
-            self._transfer.cold_pages = self._machine.layout.cold_pages
+            self._set_cold_pending()
         elif found.dirty is not None:
             logged = logged | found.dirty
         return logged, found
@@ -217,9 +253,7 @@ class ModelSender:
     def _send_at_once(self, pages: npt.NDArray[np.bool_]) -> int:
         """Pages go as they are now; returns the time that they take on the line, which passes after that."""
         self._set_pending(pages)
-        for page in np.flatnonzero(pages):
-            send_page(self._transfer, int(page))
-        return int(np.count_nonzero(pages)) * int(self._transfer.page_ps)
+        return sum(send_page(self._transfer, int(page)) for page in np.flatnonzero(pages))
 
     def _set_pending(self, pages: npt.NDArray[np.bool_]) -> None:
         self._pending |= pages

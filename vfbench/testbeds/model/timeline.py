@@ -10,6 +10,7 @@ from vfbench.latency import latency_percentiles_us
 from vfbench.machine.memory.guest_memory import CPU_WROTE, DEVICE_WROTE
 from vfbench.testbeds.counting import PortCounters, interval_row
 from vfbench.testbeds.model.machine import Machine
+from vfbench.testbeds.model.throttle import Throttle
 from vfbench.testbeds.phases import Phased
 
 CPU_EVENTS = ("maps", "unmaps", "exits", "invalidations", "interrupts", "kicks")
@@ -43,6 +44,8 @@ class Timeline(Phased):
         self._machine = machine
         self._interval_ps = interval_ns * 1000
         self._tick = tick
+        self.throttle = Throttle(machine)
+        """Of the vCPUs, which fall asleep and wake at times of its own."""
         self._zero_ps = machine.now_ps
         self._next_ps = self._zero_ps + self._interval_ps
         self._last = Counters(machine)
@@ -55,13 +58,15 @@ class Timeline(Phased):
     def advance(self, until_ps: int, step: Callable[[int], bool] | None = None) -> bool:
         """Let the machine run up to ``until_ps``, by ``step`` if given; False as soon as a step returns False."""
         while self._machine.now_ps < until_ps:
-            target_ps = min(until_ps, self._next_ps)
+            target_ps = min(until_ps, self._next_ps, self.throttle.next_ps)
             if step is None:
                 self._machine.advance(target_ps)
             elif not step(target_ps):
                 return False
             if self._machine.now_ps >= self._next_ps:
                 self._close_interval()
+            if self._machine.now_ps >= self.throttle.next_ps:
+                self.throttle.turn()
         return True
 
     def harvest(self) -> None:

@@ -28,6 +28,15 @@ TRANSFER = np.dtype(
         ("page_ps", "i8"),
         ("sent_pages", "i8"),
         ("resent_pages", "i8"),
+        # pages of zeros, where they are detected
+        ("detects_zeros", "i8"),
+        ("zero_ps", "i8"),
+        ("cold_zeros", "i8"),  # of the cold pages that are still to be sent, the last so many are zeros
+        ("sent_zeros", "i8"),
+        ("resent_zeros", "i8"),
+        ("page_bytes", "i8"),
+        ("zero_bytes", "i8"),
+        ("room_bytes", "i8"),  # what may still be sent; looked at where pages differ in size
     ]
 )
 NONE = -1
@@ -56,41 +65,74 @@ def next_page(transfer: Any) -> int:
 
 
 @kernel
-def copy_words(transfer: Any, page: int) -> None:
-    """The page's contents, at this instant."""
+def copy_words(transfer: Any, page: int) -> bool:
+    """The page's contents, at this instant; whether they are zeros."""
     first_block_page = transfer.structure_bytes >> PAGE_SHIFT
     if page < first_block_page:
         word, count = page * WORDS_PER_PAGE, WORDS_PER_PAGE
     else:
         word = first_block_page * WORDS_PER_PAGE + (page - first_block_page) * BLOCKS_PER_PAGE
         count = BLOCKS_PER_PAGE
+    ones = 0
     for i in range(word, word + count):
-        store_word(transfer.target_words, i, load_word(transfer.source_words, i))
+        value = load_word(transfer.source_words, i)
+        store_word(transfer.target_words, i, value)
+        ones |= value
+    return ones == 0
 
 
 @kernel
-def send_page(transfer: Any, page: int) -> None:
-    """Copy a page and take it off the list."""
-    copy_words(transfer, page)
+def count_zeros(transfer: Any, pages: int, sent_before: int) -> None:
+    """Of the pages that were sent, so many were zeros, and went as headers."""
+    transfer.sent_zeros += pages
+    transfer.resent_zeros += pages * sent_before
+    transfer.room_bytes -= pages * transfer.zero_bytes
+
+
+@kernel
+def send_page(transfer: Any, page: int) -> int:
+    """Copy a page and take it off the list; how long it takes on its way."""
+    zeros = copy_words(transfer, page) and transfer.detects_zeros != 0
     store_byte(transfer.pending, page, 0)
     transfer.pending_pages -= 1
     transfer.sent_pages += 1
     transfer.resent_pages += load_byte(transfer.sent_before, page)
+    if zeros:
+        count_zeros(transfer, 1, load_byte(transfer.sent_before, page))
+    else:
+        transfer.room_bytes -= transfer.page_bytes
     store_byte(transfer.sent_before, page, 1)
     transfer.cursor = page + 1
+    return transfer.zero_ps if zeros else transfer.page_ps
+
+
+@kernel
+def cold_batch(transfer: Any, room_ps: int, zeros: bool) -> int:
+    """How many cold pages of a kind fit into time and room, at least one."""
+    page_ps = transfer.zero_ps if zeros else transfer.page_ps
+    page_bytes = transfer.zero_bytes if zeros else transfer.page_bytes
+    left = transfer.cold_zeros if zeros else transfer.cold_pages - transfer.cold_zeros
+    fit = min(max(1, room_ps // page_ps), max(1, -(-transfer.room_bytes // page_bytes)))
+    return min(left, fit)
 
 
 @kernel
 def send_cold(transfer: Any, room_ps: int) -> int:
-    """Send as many cold pages as fit into ``room_ps``, at least one; returns how many."""
-    pages = min(transfer.cold_pages, max(1, room_ps // transfer.page_ps))
+    """Send as many cold pages as fit into ``room_ps``, at least one; how long they take on their way."""
+    zeros = transfer.cold_pages == transfer.cold_zeros
+    pages = cold_batch(transfer, room_ps, zeros)
+    if zeros:
+        transfer.cold_zeros -= pages
+        count_zeros(transfer, pages, transfer.cold_sent)
+    else:
+        transfer.room_bytes -= pages * transfer.page_bytes
     transfer.cold_pages -= pages
     transfer.sent_pages += pages
     transfer.resent_pages += pages * transfer.cold_sent
     if transfer.cold_pages == 0:
         transfer.cursor = 0
         transfer.cold_sent = 1
-    return pages
+    return pages * (transfer.zero_ps if zeros else transfer.page_ps)
 
 
 @kernel
@@ -104,15 +146,12 @@ def send_until(
     frames: Any,
     until_ps: int,
 ) -> bool:
-    """Send page by page while the machine runs on, up to ``until_ps``; False as soon as nothing may go."""
+    """Send page by page while the machine runs on, up to ``until_ps``; False as soon as nothing may go, or no room."""
     while engine.now_ps < until_ps:
         page = next_page(transfer)
-        if page == NONE:
+        if page == NONE or transfer.room_bytes <= 0:
             return False
-        sent = 1
-        if page == transfer.pages:
-            sent = send_cold(transfer, until_ps - engine.now_ps)
-        else:
-            send_page(transfer, page)
-        advance(engine, cpus, ports, applications, source, frames, engine.now_ps + sent * transfer.page_ps)
+        cold = page == transfer.pages
+        took_ps = send_cold(transfer, until_ps - engine.now_ps) if cold else send_page(transfer, page)
+        advance(engine, cpus, ports, applications, source, frames, engine.now_ps + took_ps)
     return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vfbench.errors import RunFailed
 from vfbench.migration.precopy import NotConverged
 from vfbench.strategy import recorded_traits
+from vfbench.testbeds.qemu.channels import capabilities, channel_parameters
 from vfbench.testbeds.qemu.guests import VF_BUS
 from vfbench.testbeds.qemu.rounds import Rounds
 from vfbench.testbeds.qemu.vfio import config_space
@@ -92,8 +93,13 @@ class QemuMigration:
         """QEMU's own pre-copy, up to the moment when its switchover rule holds. It withholds no page."""
         limits = self._experiment.migration
         for guest in (self.source, self.target):
-            capabilities = [{"capability": "pause-before-switchover", "state": True}]
-            guest.qmp("migrate-set-capabilities", capabilities=capabilities)
+            on = ("pause-before-switchover", *capabilities(limits))
+            guest.qmp(
+                "migrate-set-capabilities",
+                capabilities=[{"capability": each, "state": True} for each in on],
+            )
+            if channel_parameters(limits):
+                guest.qmp("migrate-set-parameters", **channel_parameters(limits))
         uri = f"unix:{self.source.setup.folder / STREAM}"
         # A migration that is cancelled is no reason for the target to end.
         self.target.qmp("migrate-incoming", **{"uri": uri, "exit-on-error": False})

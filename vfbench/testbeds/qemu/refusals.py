@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vfbench.parameters import changed
 from vfbench.strategy import linux_guest, recorded_traits
+from vfbench.testbeds.channels import channel_refusals
 from vfbench.testbeds.offloads import offload_refusals
 from vfbench.testbeds.qemu.kernels_own import contradictions
 
@@ -35,6 +36,7 @@ def refusals(experiment: Experiment) -> list[str]:
             f"{group}.{name}: {given[name]!r}, but that {why}" for name, why in fixed.items() if name in given
         ]
     refused += offload_refusals(experiment, "that is for the guest's own kernel and program to decide")
+    refused += channel_refusals(experiment, (), "")
     if recorded_traits(experiment.strategy).get("stop_order") == "undrained":
         refused.append(
             "stop-order: 'undrained', but a stock driver can't be kept from taking what its device has done"

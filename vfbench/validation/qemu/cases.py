@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import dataclasses
+from typing import Any, Final
 
 from vfbench.units import format_quantity
 from vfbench.validation.qemu.account import Case
@@ -13,6 +14,8 @@ TICK_DIVISOR: Final = 4773
 """250 ticks a second."""
 LIMIT_ROUNDS: Final = 4
 """A migration is cancelled after the time that the filled pages would take as many times."""
+AUTO_CONVERGE_MS: Final = 18_000
+"""Four steps of the throttle: every second of the periods that follow one another raises it."""
 DOWNTIME_LIMITS_MS: Final = (30, 300)
 _PAGE_IN_STREAM_BYTES: Final = 4104
 
@@ -26,12 +29,43 @@ _GUESTS: Final[tuple[tuple[Pattern, int, int, tuple[float, ...]], ...]] = (
 
 def cases() -> list[Case]:
     """Every case, in the order of the table."""
+    return grid() + channels()
+
+
+def grid() -> list[Case]:
+    """One stream, over dirty rates, bandwidths, downtime limits and guests."""
     return [
         _case(pattern, working_set, mib_per_s << 20, share, downtime_limit_ms)
         for pattern, working_set, mib_per_s, shares in _GUESTS
         for share in shares
         for downtime_limit_ms in DOWNTIME_LIMITS_MS
     ]
+
+
+def channels() -> list[Case]:
+    """multifd, pages of zeros found by the one or the other or sent in full, and auto-converge.
+
+    Of the idle guest's 64 MiB a quarter are zeros. The fast guest's rounds of 2 s are a period of auto-converge each.
+    """
+    idle = _case("sequential", 8192, 32 << 20, 0, 300)
+    busy = _case("sequential", 8192, 32 << 20, 0.5, 300)
+    fast = _case("sequential", 8192, 16 << 20, 3, 30)
+    return [
+        _with(busy, "multifd, 4 channels", channels=4, zero_pages="multifd"),
+        _with(busy, "multifd, 1 channel", channels=1, zero_pages="multifd"),
+        _with(
+            idle, "multifd, 4 channels, zeros found by the migration thread", channels=4, zero_pages="legacy"
+        ),
+        _with(idle, "multifd, 4 channels, zeros found by them", channels=4, zero_pages="multifd"),
+        _with(idle, "zeros sent in full", zero_pages="none"),
+        _with(fast, "auto-converge", auto_converge=True, limit_ms=AUTO_CONVERGE_MS),
+        _with(busy, "auto-converge, not needed", auto_converge=True),
+    ]
+
+
+def _with(case: Case, what: str, **changes: Any) -> Case:
+    least = (9, 0) if changes.get("zero_pages") else (4, 0)
+    return dataclasses.replace(case, name=f"{what}: {case.name}", least_release=least, **changes)
 
 
 def program(pattern: Pattern, working_set_pages: int, dirty_rate: float) -> Program:

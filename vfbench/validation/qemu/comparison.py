@@ -15,7 +15,7 @@ from vfbench.testbeds.qemu.parts.described import Qemu
 from vfbench.validation.qemu.account import Case, Host
 from vfbench.validation.qemu.cases import cases, program
 from vfbench.validation.qemu.machine import find_qemu
-from vfbench.validation.qemu.measurement import Measured, measure, measure_host, typical
+from vfbench.validation.qemu.measurement import Measured, measure, measure_host, release, typical
 from vfbench.validation.qemu.prediction import predict
 from vfbench.validation.tables import Row, ValidationTable
 
@@ -25,6 +25,8 @@ CASES_PER_LOOK = 3
 LEFT_OUT = (
     "The state of QEMU's devices, some tens of kilobytes and a millisecond or two of downtime; QEMU counts whole ones.",
     "The time that QEMU takes to look through a page of zeros, and to sync the dirty log of a guest this small.",
+    "What a throttle does to the guest: this one makes up for the ticks that it slept through, as long as it can. What "
+    "is compared is the rule, by the throttle that it came to.",
     "A host that wakes QEMU later than it did in the idle guest's migration: with a dirty rate close to the "
     "bandwidth, a window that is 1 % longer may cost another round.",
 )
@@ -35,7 +37,8 @@ def compare(
 ) -> ValidationTable:
     """Measure and predict all cases (or the chosen ones); UserError without QEMU, RunFailed if it fails."""
     found = find_qemu(qemu)
-    todo = cases() if chosen is None else chosen
+    wanted = cases() if chosen is None else chosen
+    todo = [case for case in wanted if release(found.release) >= case.least_release]
     with tempfile.TemporaryDirectory(prefix="vfbench-qemu-") as folder:
         host, measured = asyncio.run(_measure_all(found, todo, Path(folder), progress))
     rows = [row for case, each in zip(todo, measured, strict=True) for row in compared(case, each, host)]
@@ -62,6 +65,17 @@ def compared(case: Case, measured: Measured, host: Host) -> Iterable[Row]:
     yield Row(
         case.name, "syncs of the dirty log", "", predicted.syncs, observed.syncs, "absolute", 1, source=SOURCE
     )
+    if case.auto_converge:
+        yield Row(
+            case.name,
+            "last throttle of the vCPUs",
+            "%",
+            predicted.throttle_percent,
+            observed.throttle_percent,
+            "absolute",
+            10,
+            source=SOURCE,
+        )
     yield _close(case, "sent", "MB", predicted.sent_bytes / 1e6, observed.sent_bytes / 1e6)
     if predicted.converged and observed.converged:
         yield _close(case, "total time", "ms", predicted.total_ms, observed.total_ms)
@@ -76,11 +90,12 @@ async def _measure_all(
     qemu: Qemu, todo: Sequence[Case], folder: Path, progress: Callable[[str], None]
 ) -> tuple[Host, list[Measured]]:
     idle, busy = program("sequential", 2, 0), program("sequential", 4096, 20_000)
+    channels = sorted({case.channels for case in todo if case.channels})
     hosts, measured = [], []
     for number, case in enumerate(todo):
         if number % CASES_PER_LOOK == 0:
             progress("an idle guest and a busy one: speed of the line, lateness of a window")
-            hosts.append(await measure_host(qemu, idle, busy, folder))
+            hosts.append(await measure_host(qemu, idle, busy, folder, channels))
         progress(f"{number + 1} of {len(todo)}: {case.name}")
         measured.append(await measure(qemu, case, folder))
     return typical(hosts), measured

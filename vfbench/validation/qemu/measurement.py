@@ -8,7 +8,7 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from typing import Any, Final
 from vfbench.errors import RunFailed
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.migration.precopy import WINDOW_PS
+from vfbench.testbeds.qemu.channels import capabilities, channel_parameters
 from vfbench.testbeds.qemu.parts.described import Qemu
 from vfbench.validation.qemu.account import HEADER_BYTES, Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import Program, boot_sector
@@ -62,11 +63,17 @@ async def measure(qemu: Qemu, case: Case, folder: Path) -> Measured:
     On a busy host, again: what counts is the run for which QEMU waited least, whatever came of it.
     """
     run = await _undisturbed(qemu, case, folder)
-    return Measured(_account(run.info), run.stores, run.waited)
+    account = dataclasses.replace(
+        _account(run.info),
+        throttle_percent=run.info["cpu-throttle-percentage"] if case.auto_converge else None,
+    )
+    return Measured(account, run.stores, run.waited)
 
 
-async def measure_host(qemu: Qemu, idle: Program, busy: Program, folder: Path) -> Host:
-    """An idle guest migrated without a limit, and with one, and a busy guest.
+async def measure_host(
+    qemu: Qemu, idle: Program, busy: Program, folder: Path, channels: Iterable[int] = ()
+) -> Host:
+    """An idle guest migrated without a limit, with one, and so over each number of channels, and a busy guest.
 
     The busy guest's working set has to fit its downtime limit, and be written so often that the last copy sends it.
     """
@@ -76,13 +83,19 @@ async def measure_host(qemu: Qemu, idle: Program, busy: Program, folder: Path) -
     free = (await _undisturbed(qemu, Case("idle", idle, _UNLIMITED, 1, _PATIENCE_MS), folder)).info
     limited = (await _undisturbed(qemu, Case("idle", idle, _LIMITED, 1, _PATIENCE_MS), folder)).info
     last = (await _undisturbed(qemu, Case("busy", busy, _BUSY, 300, _PATIENCE_MS), folder)).info
+    late_ms = _window_late_ms(limited, share_bytes)
+    ahead_bytes = {}
+    for number in channels:
+        case = Case("idle", idle, _LIMITED, 1, _PATIENCE_MS, channels=number)
+        ahead_bytes[number] = _ahead_bytes((await _undisturbed(qemu, case, folder)).info, late_ms)
     return Host(
         line_bytes_per_s=free["ram"]["transferred"] * 1000 / free["total-time"],
         stopped_bytes_per_s=_downtime_bytes(last) * 1000 / max(1, last["downtime"] - limited["downtime"]),
-        window_late_ms=_window_late_ms(limited, share_bytes),
+        window_late_ms=late_ms,
         pages=limited["ram"]["total"] // PAGE_BYTES,
         nonzero_pages=limited["ram"]["normal"],
         buffer_pages=step_pages,
+        channels_ahead_bytes=ahead_bytes,
     )
 
 
@@ -99,7 +112,17 @@ def typical(hosts: Sequence[Host]) -> Host:
     """The medians of one host measured several times: it is not always equally busy."""
     speeds = ("line_bytes_per_s", "stopped_bytes_per_s", "window_late_ms")
     medians = {name: statistics.median(getattr(host, name) for host in hosts) for name in speeds}
-    return dataclasses.replace(hosts[0], **medians)
+    ahead_bytes = {
+        number: statistics.median(host.channels_ahead_bytes[number] for host in hosts)
+        for number in hosts[0].channels_ahead_bytes
+    }
+    return dataclasses.replace(hosts[0], **medians, channels_ahead_bytes=ahead_bytes)
+
+
+def release(version: str) -> tuple[int, int]:
+    """Major and minor number of a QEMU; (0, 0) for a version that does not begin with them."""
+    number = re.match(r"(\d+)\.(\d+)", version)
+    return (int(number[1]), int(number[2])) if number else (0, 0)
 
 
 def buffer_pages(version: str) -> int:
@@ -109,8 +132,16 @@ def buffer_pages(version: str) -> int:
     (migration/migration-stats.c), which is done for 64 pieces (``MAX_IOV_SIZE``, migration/qemu-file.c): 32 headers
     and 32 pages.
     """
-    number = re.match(r"(\d+)\.(\d+)", version)
-    return 32 if number and (int(number[1]), int(number[2])) >= (8, 2) else 1
+    return 32 if release(version) >= (8, 2) else 1
+
+
+def _ahead_bytes(info: dict[str, Any], late_ms: float) -> float:
+    """What went in a whole window beyond its share: all but what the last, which nothing ended, sent in its time."""
+    spent_ms = info["total-time"] - info["setup-time"] - info["downtime"]
+    windows = max(1, int(spent_ms / (WINDOW_MS + late_ms)))
+    # The last window sends what is left: between nothing and as much as the others.
+    per_window = info["ram"]["transferred"] / (windows + 0.5)
+    return float(max(0.0, per_window - _LIMITED / 10))
 
 
 def _window_late_ms(limited: dict[str, Any], share_bytes: float) -> float:
@@ -135,6 +166,8 @@ async def _carry_out(qemu: Qemu, case: Case, folder: Path) -> _Run:
         started(qemu, folder, "destination", boot, MEMORY_BYTES, incoming=True) as destination,
     ):
         await source.until_ready()
+        for machine in (source, destination):
+            await _choose_channels(machine, case)
         port = await _listen(destination)
         began, before_s = time.monotonic(), _waited_s(source, destination)
         info, stores = await _migrate(source, port, case)
@@ -144,6 +177,18 @@ async def _carry_out(qemu: Qemu, case: Case, folder: Path) -> _Run:
 
 def _waited_s(*machines: Machine) -> float:
     return stolen_s() + sum(machine.waited_s() for machine in machines)
+
+
+async def _choose_channels(machine: Machine, case: Case) -> None:
+    """Capabilities and parameters beyond QEMU's defaults, the same at both ends."""
+    on = capabilities(case.settings)
+    if on:
+        chosen = [{"capability": name, "state": True} for name in on]
+        await machine.ask("migrate-set-capabilities", capabilities=chosen)
+    parameters = channel_parameters(case.settings)
+    if parameters:
+        named = {name.replace("_", "-"): value for name, value in parameters.items()}
+        await machine.ask("migrate-set-parameters", **named)
 
 
 async def _listen(destination: Machine) -> str:
@@ -167,8 +212,12 @@ async def _migrate(source: Machine, port: str, case: Case) -> tuple[dict[str, An
     at_start = await source.stores()
     await source.ask("migrate", uri=f"tcp:127.0.0.1:{port}")
     now, stores = await _stores(source)
+    throttle = 0
     while True:
         info = await source.ask("query-migrate")
+        # Given only while the migration is under way.
+        throttle = info.get("cpu-throttle-percentage", throttle)
+        info = {**info, "cpu-throttle-percentage": throttle}
         status = info.get("status")
         if status == "failed":
             raise RunFailed(f"QEMU: the migration failed: {info.get('error-desc', 'no reason given')}")

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT
+from vfbench.migration.auto_converge import AutoConverge
+from vfbench.migration.channels import CHANNEL_BYTES_A_PAGE, ZERO_PAGE_BYTES
 from vfbench.migration.precopy import NotConverged, Precopy, Sync, window_share_bytes
 from vfbench.validation.qemu.account import HEADER_BYTES, Account, Case, Host, Stores
 from vfbench.validation.qemu.guest import FILLED_FROM, OWN_PAGE
 
-ZERO_PAGE_BYTES: Final = HEADER_BYTES + 1
 FIRST_PAGE: Final = FILLED_FROM >> PAGE_SHIFT
 SYNCS_BESIDES: Final = 1
 """QEMU counts the sync when it begins, and the one after the stop; the rule counts neither."""
@@ -34,7 +35,7 @@ class ConstantGuest:
         self._line_ps = _PS_PER_S / host.line_bytes_per_s
         self._stopped_ps = _PS_PER_S / host.stopped_bytes_per_s
         self._late_ps = round(host.window_late_ms * 10**9)
-        self._buffer_pages = host.buffer_pages
+        self._buffer_pages = 1 if case.channels else host.buffer_pages
         self._page_bytes = _page_bytes(case, host)
         self._pending = np.zeros(host.pages, dtype=np.bool_)
         self._sent_before = np.zeros(host.pages, dtype=np.bool_)
@@ -112,11 +113,21 @@ def predict(case: Case, stores: Stores, host: Host, cancelled_ms: float) -> Acco
     """The account of a case as the model gives it; cancelled at that time unless it has converged by then."""
     guest = ConstantGuest(case, stores, host, cancelled_ms)
     window_bytes = window_share_bytes(8 * case.bandwidth_bytes_per_s)
-    precopy = Precopy(guest, case.downtime_limit_ms * 10**6, max_rounds=10**6, window_bytes=window_bytes)
+    if case.channels:
+        window_bytes += round(host.channels_ahead_bytes.get(case.channels, 0))
+    converge = AutoConverge(case.settings) if case.auto_converge else None
+    precopy = Precopy(
+        guest,
+        case.downtime_limit_ms * 10**6,
+        max_rounds=10**6,
+        window_bytes=window_bytes,
+        converge=converge,
+    )
     try:
         precopy.run()
     except NotConverged:
-        return Account(False, SYNCS_BESIDES + len(precopy.rounds), guest.sent_bytes, guest.now_ps / 1e9, None)
+        syncs, throttle = SYNCS_BESIDES + len(precopy.rounds), _throttle_percent(converge)
+        return Account(False, syncs, guest.sent_bytes, guest.now_ps / 1e9, None, throttle)
     stopped_ps = guest.now_ps
     guest.send_rest()
     return Account(
@@ -125,7 +136,12 @@ def predict(case: Case, stores: Stores, host: Host, cancelled_ms: float) -> Acco
         sent_bytes=guest.sent_bytes,
         total_ms=guest.now_ps / 1e9,
         downtime_ms=(guest.now_ps - stopped_ps) / 1e9,
+        throttle_percent=_throttle_percent(converge),
     )
+
+
+def _throttle_percent(converge: AutoConverge | None) -> int | None:
+    return None if converge is None else converge.percent
 
 
 def _page_bytes(case: Case, host: Host) -> npt.NDArray[np.int64]:
@@ -134,8 +150,8 @@ def _page_bytes(case: Case, host: Host) -> npt.NDArray[np.int64]:
     The filled pages stand where the program put them; the few others that hold something (the BIOS's) are taken
     to be the first and the last of the RAM, which changes no sum.
     """
-    sizes = np.full(host.pages, ZERO_PAGE_BYTES, dtype=np.int64)
-    full = HEADER_BYTES + PAGE_BYTES
+    full = PAGE_BYTES + (round(CHANNEL_BYTES_A_PAGE) if case.channels else HEADER_BYTES)
+    sizes = np.full(host.pages, _zero_page_bytes(case, full), dtype=np.int64)
     filled = case.program.filled_pages
     sizes[FIRST_PAGE : FIRST_PAGE + filled] = full
     sizes[OWN_PAGE] = full
@@ -143,3 +159,11 @@ def _page_bytes(case: Case, host: Host) -> npt.NDArray[np.int64]:
     free = np.flatnonzero(sizes != full)
     sizes[free[len(free) - min(others, len(free)) :]] = full
     return sizes
+
+
+def _zero_page_bytes(case: Case, full_bytes: int) -> int:
+    """Sent in full, as an offset of a packet (and its share of the header), or as a header and a byte of the stream."""
+    if case.zero_pages == "none":
+        return full_bytes
+    by_channel = case.channels and case.zero_pages in ("", "multifd")
+    return round(CHANNEL_BYTES_A_PAGE) if by_channel else ZERO_PAGE_BYTES

@@ -48,6 +48,8 @@ class KvmSender:
         """Pages that were or are mapped for the device to write, and that it did not write."""
         self.sent_pages = 0
         self.resent_pages = 0
+        self.zero_pages = None
+        """Every page goes in full."""
 
     @property
     def now_ps(self) -> int:
