@@ -28,7 +28,10 @@ from vfbench.records import (
 )
 from vfbench.report.verdicts import turns_in_words
 from vfbench.runner import run_all
-from vfbench.search.claim_turns import Store, missing_runs, plans_of, run_plan, with_turns
+from vfbench.search import varied as varied_module
+from vfbench.search.claim_turns import Store, missing_experiments, plans_of, run_plan, with_turns
+from vfbench.search.sensitivity import variations_of
+from vfbench.search.varied import GROUP, varied_outcomes
 from vfbench.settings import Guest
 from vfbench.verdicts import Verdict, chosen_claims, evaluate
 
@@ -56,7 +59,8 @@ def gap_of_page_header(experiment: Experiment, profile: Profile, progress: Any) 
 @pytest.fixture(autouse=True)
 def _pretend(monkeypatch: pytest.MonkeyPatch) -> None:
     testbed = SimpleNamespace(run=gap_of_page_header, refusals=lambda _: [])
-    monkeypatch.setattr(runner, "load_testbed", lambda name: testbed)
+    for module in (runner, varied_module):
+        monkeypatch.setattr(module, "load_testbed", lambda name: testbed)
 
 
 def recorded(results: Path, works: int = 5) -> list[Record]:
@@ -72,7 +76,7 @@ def recorded(results: Path, works: int = 5) -> list[Record]:
 def varied(results: Path, records: list[Record], costs: str = "page_header") -> Store:
     store = Store.beside(results)
     for profile, plan in plans_of(records, *KNOWN, C12, (costs,)):
-        run_plan(store, profile, plan, lambda *_: None)
+        run_plan(store, profile, plan, lambda: None, 1, (costs,))
     return store
 
 
@@ -105,7 +109,7 @@ def test_only_some_of_the_works_run_again(tmp_path: Path) -> None:
     assert len(RAN) == 2 * 2
 
 
-def test_what_is_stored_is_not_run_again_and_the_rest_is(tmp_path: Path) -> None:
+def test_what_is_stored_is_not_run_again(tmp_path: Path) -> None:
     records = recorded(tmp_path / "set")
     varied(tmp_path / "set", records)
     RAN.clear()
@@ -113,31 +117,72 @@ def test_what_is_stored_is_not_run_again_and_the_rest_is(tmp_path: Path) -> None
     assert RAN == []
     store = Store.beside(tmp_path / "set")
     ((profile, plan),) = plans_of(records, *KNOWN, C12, ("page_header",))
-    assert missing_runs(store, profile, plan) == 0
-    del store.plans[profile]["judged"]["page_header at 64 bytes (high)"]
-    assert missing_runs(store, profile, plan) == 2
-    store.save()
-    varied(tmp_path / "set", records)
-    assert len(RAN) == 2
+    assert missing_experiments(store, profile, plan) == 0
+    assert [each.name for each in tmp_path.iterdir() if each.name.endswith(".parts")] == []
 
 
-def test_an_interrupted_run_keeps_what_was_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_keeps_the_experiments_that_were_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = recorded(tmp_path / "set")
 
     def interrupted(experiment: Experiment, profile: Profile, progress: Any) -> Outcome:
-        if profile.value("page_header") != 8:
+        if len(RAN) == 3:
             raise KeyboardInterrupt
         return gap_of_page_header(experiment, profile, progress)
 
     with monkeypatch.context() as patch:
         patch.setattr(
-            runner, "load_testbed", lambda _: SimpleNamespace(run=interrupted, refusals=lambda _: [])
+            varied_module, "load_testbed", lambda _: SimpleNamespace(run=interrupted, refusals=lambda _: [])
         )
         with pytest.raises(KeyboardInterrupt):
             varied(tmp_path / "set", records)
     RAN.clear()
     varied(tmp_path / "set", records)
     assert len(RAN) == 2
+
+
+def test_a_part_that_is_something_else_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = recorded(tmp_path / "set")
+    with monkeypatch.context() as patch:
+        patch.setattr("vfbench.search.parts.Parts.remove", lambda _: None)
+        varied(tmp_path / "set", records)
+    (tmp_path / "set.sensitivity.json").unlink()
+    first, _ = sorted((tmp_path / "set.sensitivity.parts").iterdir())
+    first.write_text('{"outcomes": {"as stated": {"state": "splendid"}}}', encoding="utf-8")
+    RAN.clear()
+    assert shown(records, varied(tmp_path / "set", records)).turned_by
+    assert len(RAN) == 2
+
+
+def test_ends_that_change_nothing_of_a_run_are_tried_together() -> None:
+    """Of ten costs the run meets one: two groups of each end, and the group of that one by itself."""
+    profile = load_profile("xeon-82599")
+    costs = tuple(variations_of(profile, ("exit_*", "touch_*", "page_header", "skb_copy_fixed", "rx_packet")))
+    ends = {end: [each.cost for each in costs if each.end == end] for end in ("low", "high")}
+    tried: list[str] = []
+
+    def run(experiment: Experiment, figures: Profile) -> Outcome:
+        tried.append("")
+        return gap_of_page_header(experiment, figures, None)
+
+    experiment = Experiment(Marking(), Steady())
+    found = varied_outcomes(experiment, profile, costs, run)
+    assert list(found) == ["as stated", "page_header at 64 bytes (high)"]
+    groups = [ends[end][i : i + GROUP] for end in ends for i in range(0, len(ends[end]), GROUP)]
+    met = sum(len(group) for group in groups if "page_header" in group and group is not groups[0])
+    assert len(tried) == 1 + len(groups) + met
+    assert len(tried) < 1 + len(costs)
+
+
+def test_each_verdict_is_varied_on_the_first_profile_that_settles_it(tmp_path: Path) -> None:
+    records = recorded(tmp_path / "set")
+    other = [
+        dataclasses.replace(each, run={**each.run, "profile": "z", "profile_digest": "z" * 64})
+        for each in records
+    ]
+    plans = list(plans_of([*records, *other], *KNOWN, C12, ("page_header",)))
+    assert [profile.partition("@")[0] for profile, _ in plans] == ["xeon-82599"]
 
 
 def test_what_was_stored_of_other_runs_counts_for_nothing(tmp_path: Path) -> None:

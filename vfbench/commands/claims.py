@@ -45,6 +45,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="With --sensitivity: how many works of each verdict run again.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="With --sensitivity: processes of this machine.  [default: its cores]",
+)
 @click.option("--dry-run", is_flag=True, help="With --sensitivity: say how many runs are left; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @fail_on_damage_option
@@ -57,6 +63,7 @@ def claims(
     sensitivity: bool,
     globs: tuple[str, ...],
     works: int,
+    workers: int | None,
     dry_run: bool,
     as_json: bool,
     fail_on_damage: bool,
@@ -75,14 +82,17 @@ def claims(
     from vfbench.search.claim_turns import Store, plans_of, with_turns
     from vfbench.verdicts import chosen_claims, evaluate
 
-    if not sensitivity and (globs or dry_run):
-        raise click.UsageError("--costs and --dry-run say what --sensitivity is to do: give it as well")
+    if not sensitivity and (globs or dry_run or workers):
+        raise click.UsageError(
+            "--costs, --workers and --dry-run say what --sensitivity is to do: give it as well"
+        )
     chosen = chosen_claims(ids)
     records = read_records(results)
     store = Store.beside(results)
     if sensitivity:
         known = (registries.strategies(), registries.workloads())
-        _vary(store, list(plans_of(records, *known, chosen, globs, works)), dry_run)
+        plans = list(plans_of(records, *known, chosen, globs, works))
+        _vary(store, plans, globs, workers, dry_run)
     verdicts = evaluate(runs_frame(records), rounds_frame(records), intervals_frame(records), chosen)
     verdicts = with_turns(verdicts, store)
     click.echo(
@@ -93,19 +103,24 @@ def claims(
     return damage_code(records, fail_on_damage)
 
 
-def _vary(store: Store, plans: list[tuple[str, Plan]], dry_run: bool) -> None:
+def _vary(
+    store: Store, plans: list[tuple[str, Plan]], globs: tuple[str, ...], workers: int | None, dry_run: bool
+) -> None:
     """What is not stored yet, profile by profile."""
-    from vfbench.report.progress import progress_bar
-    from vfbench.search.claim_turns import missing_runs, run_plan
+    from vfbench.report.progress import count_progress
+    from vfbench.search.claim_turns import missing_experiments, run_plan
+    from vfbench.sweeps.sweep import default_workers
 
+    processes = workers or default_workers()
     for profile, planned in plans:
-        left = missing_runs(store, profile, planned)
-        seconds = planned.seconds * left / max(1, planned.runs)
-        size = f"{len(planned.experiments)} experiments x {1 + len(planned.variations)} sets of costs"
+        left = missing_experiments(store, profile, planned)
+        seconds = planned.seconds * left / max(1, len(planned.experiments)) / processes
+        size = f"{left} of {len(planned.experiments)} experiments left, each with up to {len(planned.variations)}"
         click.echo(
-            f"{profile}: {size}, {left} runs left, about {round(seconds)} s as the records tell", err=True
+            f"{profile}: {size} ends of costs; {processes} processes, {round(seconds)} s at most as the records tell",
+            err=True,
         )
         if dry_run or not left:
             continue
-        with progress_bar(planned.runs) as progress:
-            run_plan(store, profile, planned, progress)
+        with count_progress(left, "experiments") as done:
+            run_plan(store, profile, planned, done, processes, globs)

@@ -121,13 +121,20 @@ def _count_lines(count: int, noun: str, says: Callable[..., str] = lambda: "") -
 @contextmanager
 def search_progress_bar(searches: int) -> Iterator[Callable[[], None]]:
     """Shows how many of `searches` searches are done; gives the function to call after each."""
+    with count_progress(searches, "searches") as done:
+        yield done
+
+
+@contextmanager
+def count_progress(count: int, noun: str) -> Iterator[Callable[[], None]]:
+    """Shows how many of `count` are done; gives the function to call after each."""
     if not sys.stderr.isatty():
-        yield _count_lines(searches, "searches")
+        yield _count_lines(count, noun)
         return
 
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("searching", total=searches)
+        task = bar.add_task(noun, total=count)
         yield lambda: bar.update(task, advance=1)

@@ -1,45 +1,52 @@
 """What turns each claim: for the twelve verdicts of a result set, each cost at the ends of its plausible range.
 
 A verdict rests on many runs; a few of them are enough to see what moves it. Of the work that each claim was judged by,
-some are taken, evenly spread, with every run of that work; they run once with all figures as stated, and once for each
-end of each figure's range. What came out is stored after each variation, so that a run that was interrupted goes on
-where it stopped, and `bench claims` tells of it later without running anything.
+some are taken, evenly spread, with every run of that work, of the first profile that settles the claim. Each of these
+runs once with all figures as stated, and again with each end of each figure's range that changes anything of it
+(``vfbench.search.varied``), on as many processes as are asked for. What came out of a run is kept until all are done,
+so that what was interrupted goes on where it stopped; what turned is stored beside the result set, and `bench claims`
+tells of it later without running anything.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from vfbench.errors import UserError
 from vfbench.files import write_file
-from vfbench.records import Record
-from vfbench.search.sensitivity import (
-    Plan,
-    Progress,
-    Variation,
-    evaluated_claims,
-    judged_by,
-    plan,
-    range_in_words,
-    starting_at,
+from vfbench.options import command_line
+from vfbench.records import Record, ResultSet, read_records
+from vfbench.search.parts import Parts
+from vfbench.search.sensitivity import Plan, judged_by, plan, range_in_words
+from vfbench.search.varied import (
+    AS_STATED,
+    run_on_model,
+    variation_name,
+    varied_outcomes,
+    varied_record,
+    vary_cell,
 )
 from vfbench.statistics import MEASURED
+from vfbench.sweeps.specification import specification_of
 from vfbench.untrusted import check_shape, parse_json, read_bytes, shown
 from vfbench.verdicts import Claim, Verdict
 
 if TYPE_CHECKING:
+    from vfbench.experiment import Experiment
+    from vfbench.records import Outcome
     from vfbench.strategy import Strategy
     from vfbench.workload import Workload
 
 SCHEMA: Final = 1
 WORKS: Final = 2
 """Works a claim: with one, a range can't move."""
-AS_STATED: Final = "as stated"
 
 MOST_BYTES: Final = 16 << 20
 WANTED: Final = "what `bench claims --sensitivity` stored"
@@ -49,7 +56,7 @@ Judged = dict[str, list[str]]
 
 
 class StoredPlan(TypedDict):
-    """What came out of the variations of one profile so far; ``key`` says of which runs and which code."""
+    """What came out of the variations of one profile; ``key`` says of which runs and which code."""
 
     key: str
     experiments: int
@@ -66,7 +73,7 @@ class Document(TypedDict):
 
 @dataclass
 class Store:
-    """What came out of each variation so far, in one JSON file beside the result set; written whole after each."""
+    """What came out of each variation, in one JSON file beside the result set."""
 
     path: Path
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -93,15 +100,6 @@ class Store:
         """What is stored for a profile, by its name and digest as verdicts have it."""
         return self.plans.get(profile)
 
-    def begin(self, profile: str, key: str, plan: Plan) -> dict[str, Any]:
-        """What there is for these very runs; anything of other runs is dropped."""
-        known = self.plans.get(profile)
-        if known is None or known["key"] != key:
-            known = {"key": key, "experiments": len(plan.experiments), "ends": 0, "judged": {}}
-            self.plans[profile] = known
-        known["ends"] = max(int(known["ends"]), len(plan.variations))
-        return known
-
     def save(self) -> None:
         """Write it; the file is the old or the new at every moment."""
         text = json.dumps({"schema": SCHEMA, "plans": self.plans}, indent=1, sort_keys=True)
@@ -120,33 +118,100 @@ def plans_of(
     counted = [
         record for record in records if record.run["testbed"] == "model" and record.run["state"] in MEASURED
     ]
-    for digest in dict.fromkeys(str(record.run["profile_digest"]) for record in counted):
-        own = [record for record in counted if str(record.run["profile_digest"]) == digest]
-        chosen = {name for verdict in judged_by(own, claims) for name in _some_works(verdict, own, works)}
+    settled = [settling(judged_by(counted, [claim])) for claim in claims] if counted else []
+    for label in dict.fromkeys(verdict.profile for verdict in settled if verdict is not None):
+        own = [record for record in counted if _label(record) == label]
+        here = [verdict for verdict in settled if verdict is not None and verdict.profile == label]
+        chosen = {name for verdict in here for name in _some_works(verdict, own, works)}
         few = [record for record in own if str(record.run["experiment"]) in chosen]
-        if few:
-            label = f"{few[0].run['profile']}@{digest[:8]}"
-            yield label, plan(few, strategies, workloads, claims, costs, only_what_they_rest_on=False)
+        names = {verdict.claim for verdict in here}
+        about = [claim for claim in claims if claim.id in names]
+        yield label, plan(few, strategies, workloads, about, costs, only_what_they_rest_on=False)
 
 
-def run_plan(store: Store, profile: str, planned: Plan, progress: Progress) -> None:
-    """Run what is not stored yet, and store each variation as soon as it is judged."""
-    known = store.begin(profile, key_of(planned), planned)
-    judged = known["judged"]
-    for number, name, variation in _named(planned):
-        if name in judged:
-            continue
-        figures = planned.profile if variation is None else variation.of(planned.profile)
-        found = evaluated_claims(planned, figures, starting_at(progress, number * len(planned.experiments)))
-        judged[name] = _judged(found)
-        store.save()
+def settling(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """Of one claim's verdicts on several profiles, the first that settles it."""
+    return next((verdict for verdict in verdicts if verdict.outcome != "not-enough-data"), None)
 
 
-def missing_runs(store: Store, profile: str, planned: Plan) -> int:
-    """How many runs are not stored yet."""
+def run_plan(
+    store: Store, profile: str, planned: Plan, done: Callable[[], None], workers: int, costs: Sequence[str]
+) -> None:
+    """Run what is not stored yet, judge it, and store that; ``done`` is called after each experiment."""
+    if not missing_experiments(store, profile, planned):
+        return
+    parts = Parts(store.path.with_name(f"{store.path.stem}.parts"), key_of(planned))
+    waiting = [each for each in planned.experiments if parts.of(each) is None]
+    for experiment, outcomes in _varied(waiting, planned, workers, costs):
+        parts.keep(experiment, outcomes)
+        done()
+    store.plans[profile] = {
+        "key": key_of(planned),
+        "experiments": len(planned.experiments),
+        "ends": len(planned.variations),
+        "judged": _judged_all(planned, [parts.of(each) or {} for each in planned.experiments]),
+    }
+    store.save()
+    parts.remove()
+
+
+def missing_experiments(store: Store, profile: str, planned: Plan) -> int:
+    """How many experiments are not run yet: none, once what came of them is stored."""
     known = store.of(profile)
-    done = known["judged"] if known is not None and known["key"] == key_of(planned) else {}
-    return len(planned.experiments) * sum(name not in done for _, name, _ in _named(planned))
+    if known is not None and known["key"] == key_of(planned):
+        return 0
+    parts = Parts(store.path.with_name(f"{store.path.stem}.parts"), key_of(planned))
+    return sum(parts.of(each) is None for each in planned.experiments)
+
+
+def _varied(
+    experiments: Sequence[Experiment], planned: Plan, workers: int, costs: Sequence[str]
+) -> Iterator[tuple[Experiment, dict[str, Outcome]]]:
+    """What came out of each, as it comes; with one worker in this process."""
+    if workers == 1 or len(experiments) < 2:
+        for experiment in experiments:
+            yield experiment, varied_outcomes(experiment, planned.profile, planned.variations, run_on_model)
+        return
+    from distributed import as_completed
+
+    from vfbench.sweeps.local import local_cluster
+
+    with local_cluster(min(workers, len(experiments))) as client:
+        futures = {
+            client.submit(
+                vary_cell, specification_of(experiment, planned.profile), tuple(costs), pure=False
+            ): experiment
+            for experiment in experiments
+        }
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _judged_all(planned: Plan, outcomes: Sequence[Mapping[str, Outcome]]) -> dict[str, Judged]:
+    """By variation, of which claims another judgement came out, and which; as stated, all of them."""
+    stated = _stated_records(planned, [each[AS_STATED] for each in outcomes])
+    before = _judged(judged_by(stated, planned.claims))
+    judged = {AS_STATED: before}
+    for name in map(variation_name, planned.variations):
+        records = [
+            varied_record(record, each[name]) if name in each else record
+            for record, each in zip(stated, outcomes, strict=True)
+        ]
+        changed = any(name in each for each in outcomes)
+        after = _judged(judged_by(records, planned.claims)) if changed else before
+        judged[name] = {claim: found for claim, found in after.items() if found != before[claim]}
+    return judged
+
+
+def _stated_records(planned: Plan, outcomes: Sequence[Outcome]) -> list[Record]:
+    """Records of the runs as stated, read back from a folder that goes: what the verdicts know is a record."""
+    with tempfile.TemporaryDirectory(prefix="vfbench-sensitivity-") as folder:
+        results = ResultSet(Path(folder) / "runs")
+        for experiment, outcome in zip(planned.experiments, outcomes, strict=True):
+            now = datetime.now(UTC)
+            results.write(experiment, outcome, planned.profile, started=now, command=command_line(experiment))
+        found = {str(record.run["experiment"]): record for record in read_records(folder)}
+    return [found[experiment.digest] for experiment in planned.experiments]
 
 
 def key_of(planned: Plan) -> str:
@@ -199,15 +264,8 @@ def _work(record: Record) -> str:
     return json.dumps(document, sort_keys=True)
 
 
-def _named(planned: Plan) -> Iterator[tuple[int, str, Variation | None]]:
-    yield 0, AS_STATED, None
-    for number, variation in enumerate(planned.variations, 1):
-        yield number, variation_name(variation), variation
-
-
-def variation_name(variation: Variation) -> str:
-    """`exit_kernel at 4000 cycles (high)`."""
-    return f"{variation.cost} at {variation.value:g} {variation.figure.unit} ({variation.end})"
+def _label(record: Record) -> str:
+    return f"{record.run['profile']}@{str(record.run['profile_digest'])[:8]}"
 
 
 def _judged(verdicts: Sequence[Verdict]) -> Judged:

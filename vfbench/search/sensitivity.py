@@ -123,7 +123,7 @@ def plan(
         Experiment.from_json(record.manifest["experiment"], strategies, workloads) for record in first
     ]
     profile = _profile_of(first[0])
-    variations = tuple(_variations(profile, costs))
+    variations = tuple(variations_of(profile, costs))
     seconds = sum(float(record.manifest["wall_s"]) for record in first) * (1 + len(variations))
     return Plan(tuple(experiments), profile, variations, tuple(claims), seconds)
 
@@ -193,7 +193,8 @@ def _profile_of(record: Record) -> Profile:
     return Profile.from_json(record.manifest["profile"]["figures"])
 
 
-def _variations(profile: Profile, globs: Sequence[str]) -> Iterator[Variation]:
+def variations_of(profile: Profile, globs: Sequence[str]) -> Iterator[Variation]:
+    """Each end of each cost that ``globs`` name (none: all), where it is not the figure itself."""
     chosen = [name for name in profile.figures if not globs or any(fnmatchcase(name, each) for each in globs)]
     if not chosen:
         raise UserError(

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 def specification(cell: Cell, profile: Profile) -> dict[str, Any]:
     """`read_specification` gives an equal experiment and profile; it fits JSON."""
-    experiment = cell.experiment
+    return {**specification_of(cell.experiment, profile), "time_limit_s": cell.time_limit_s}
+
+
+def specification_of(experiment: Experiment, profile: Profile) -> dict[str, Any]:
+    """The same of an experiment that is no sweep's, without a time limit."""
     return {
         "experiment": experiment.to_json(),
         "strategy": _place(type(experiment.strategy)),
         "workload": _place(type(experiment.workload)),
         "profile": profile.to_json(),
-        "time_limit_s": cell.time_limit_s,
     }
 
 
