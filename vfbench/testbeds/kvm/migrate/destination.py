@@ -7,7 +7,6 @@ standard input ends, the source is gone, and so is it.
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import sys
@@ -95,7 +94,7 @@ class Destination:
             self._take_guest_state(payload)
             answer = None
         elif kind in self._verbs:
-            answer = self._verbs[kind](json.loads(payload))
+            answer = self._verbs[kind](stream.parsed(payload, "the source"))
         else:
             raise RunFailed(f"message {kind} means nothing here")
         self._stream.send_json(stream.DONE, answer)

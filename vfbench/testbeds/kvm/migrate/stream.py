@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import reprlib
 import socket
 import struct
 import threading
@@ -211,7 +212,7 @@ class Stream:
 
     def _fill_pages(self, memory: npt.NDArray[np.uint8], numbers: npt.NDArray[np.int64]) -> None:
         first, count = int(numbers[0]), len(numbers)
-        if int(numbers[-1]) - first == count - 1:
+        if count == 1 or (np.diff(numbers) == 1).all():
             self.fill(_bytes_of(memory[first : first + count]))
             return
         content = np.empty((count, PAGE_BYTES), np.uint8)
@@ -244,7 +245,15 @@ class Stream:
             raise RunFailed(f"{self._other_side}: {payload.decode(errors='replace')}")
         if kind != DONE:
             raise StreamBroken(f"{self._other_side} answered with message {kind}")
+        return parsed(payload, self._other_side)
+
+
+def parsed(payload: bytearray, other_side: str) -> Any:
+    """A message's JSON document; StreamBroken for a payload that is none."""
+    try:
         return json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise StreamBroken(f"{other_side} sent what is no JSON: {reprlib.repr(bytes(payload))}") from error
 
 
 def source_pair() -> tuple[Stream, socket.socket]:
