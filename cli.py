@@ -25,6 +25,7 @@ from vfbench.commands.doctor import doctor
 from vfbench.commands.faults import faults
 from vfbench.commands.fetch import fetch
 from vfbench.commands.history import history
+from vfbench.commands.limit import run_limit_option
 from vfbench.commands.ndr import ndr
 from vfbench.commands.report import compare, pack, report
 from vfbench.commands.run import run
@@ -32,7 +33,7 @@ from vfbench.commands.sensitivity import sensitivity
 from vfbench.commands.show import list_, show
 from vfbench.commands.sweep import sweep
 from vfbench.commands.validate import validate
-from vfbench.errors import UserError
+from vfbench.errors import RunFailed, UserError
 from vfbench.experiment import DEFAULT_PROFILE
 from vfbench.untrusted import one_line
 
@@ -107,6 +108,9 @@ def _main(words: list[str]) -> int:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         click.echo(f"bench: {one_line(message)}", err=True)
         return EXIT_USER_ERROR
+    except RunFailed as failure:
+        click.echo(f"bench: {one_line(str(failure))}", err=True)
+        return EXIT_FAILED_RUN
 
 
 def _report_bug(error: Exception) -> int:
@@ -166,8 +170,9 @@ _debug_option = click.option(
     show_default=True,
     help="Against a real VM with the suite's own driver (kvm), or a stock Linux with its own (qemu).",
 )
+@run_limit_option
 @_debug_option
-def crosscheck(profile: str, only: tuple[str, ...], testbed: str) -> int:
+def crosscheck(profile: str, only: tuple[str, ...], testbed: str, limit_s: float) -> int:
     """Run the same experiments on the model and on a real testbed, and compare.
 
     kvm: dirty pages by round (within 1 %), the classes of stale pages and of damaged packets, and whether the
@@ -188,10 +193,10 @@ def crosscheck(profile: str, only: tuple[str, ...], testbed: str) -> int:
         """No progress: each check prints its lines."""
 
     def run_on_model(experiment: Experiment) -> Outcome:
-        return attempt(model, experiment, figures, quietly)[0]
+        return attempt(model, experiment, figures, quietly, limit_s)[0]
 
     def run_on_real(experiment: Experiment) -> Outcome:
-        return attempt(real, experiment, figures, quietly)[0]
+        return attempt(real, experiment, figures, quietly, limit_s)[0]
 
     total = differing = explained = 0
     if testbed == "kvm":

@@ -148,6 +148,17 @@ def run_all(
         yield FinishedRun(experiment, outcome, folder, error)
 
 
+def outcome_of(experiment: Experiment, profile: Profile, limit_s: float = DEFAULT_S) -> Outcome:
+    """One run that is not recorded, for what was measured in it; RunFailed if it failed, or took too long."""
+    testbed = load_testbed(experiment.testbed)
+    outcome, error = attempt(testbed, experiment, profile, lambda _fraction, _phase: None, limit_s)
+    if isinstance(error, Unavailable):
+        raise error
+    if outcome.state in ("failed", "timed-out"):
+        raise RunFailed(outcome.reason) from error
+    return outcome
+
+
 def attempt(
     testbed: Testbed, experiment: Experiment, profile: Profile, report: Report, limit_s: float = DEFAULT_S
 ) -> tuple[Outcome, Exception | None]:
@@ -157,6 +168,8 @@ def attempt(
         with time_limit(limit_s, report) as report_in_time:
             return testbed.run(experiment, profile, report_in_time), None
     except OutOfTime:
+        # A limit that rings while a signal waits for the compiler's next step must not be all that is heard.
+        stopping.check()
         return Outcome("timed-out", out_of_time(limit_s), wall_s=time.monotonic() - began), None
     except Unavailable as unavailable:
         return Outcome("skipped", " ".join(str(unavailable).split())), unavailable

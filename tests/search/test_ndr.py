@@ -12,10 +12,10 @@ from support.runs import STRATEGIES, WORKLOADS, experiment, profile
 
 import cli
 from strategies import Untracked
+from vfbench import runner
 from vfbench.errors import RunFailed
 from vfbench.experiment import Phases
 from vfbench.options import Options
-from vfbench.search import ndr
 from vfbench.search.ndr import Limits, highest_rate, planned, search, steady_loss, steady_only
 from workloads import Bulk
 
@@ -77,7 +77,7 @@ def test_both_rates_share_their_trials(monkeypatch: pytest.MonkeyPatch) -> None:
         rows = [{"interval": 0, "phase": "steady", "packets_offered": 10_000, "packets_lost": lost}]
         return fakes.outcome(intervals=rows, measures={"latency_p50_us": 9.0, "latency_p99_us": 12.5})
 
-    monkeypatch.setattr(ndr, "load_testbed", lambda _: type("T", (), {"run": staticmethod(run)}))
+    monkeypatch.setattr(runner, "load_testbed", lambda _: type("T", (), {"run": staticmethod(run)}))
     found = search(experiment(Untracked(), Bulk()), profile(), LIMITS)
     assert found.ndr_bps == pytest.approx(4e9, rel=0.03)
     assert found.pdr_bps is not None
@@ -95,7 +95,7 @@ def test_a_run_that_fails_says_why_there_is_no_answer(monkeypatch: pytest.Monkey
     def run(*_: object) -> None:
         raise RunFailed("the ring stalled")
 
-    monkeypatch.setattr(ndr, "load_testbed", lambda _: type("T", (), {"run": staticmethod(run)}))
+    monkeypatch.setattr(runner, "load_testbed", lambda _: type("T", (), {"run": staticmethod(run)}))
     found = search(experiment(Untracked(), Bulk()), profile(), LIMITS)
     assert (found.ndr_bps, found.pdr_bps, found.reason) == (None, None, "the ring stalled")
 

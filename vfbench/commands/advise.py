@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfbench.commands import Registries, pass_registries
+from vfbench.commands.limit import run_limit_option
 from vfbench.demands import CHANGES
 from vfbench.errors import UserError
 from vfbench.units import parse_number, parse_whole
@@ -163,6 +164,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="DIR",
     help="Folder that takes the records.",
 )
+@run_limit_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @pass_registries
@@ -196,6 +198,7 @@ class _Asked:
     no_run: bool
     repeat: int
     results: Path
+    limit_s: float
 
 
 def _answer(text: str, as_json: bool) -> int:
@@ -281,8 +284,9 @@ def _measured(
     names = [each.strategy.name for each in experiments]
     results = ResultSet.create(asked.results, names, experiments[0].workload.name, datetime.now(UTC))
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    skip = to_skip(runs, profile)
     with progress_bar(len(runs)) as progress:
-        for done in run_all(runs, profile, results, progress, to_skip(runs, profile)):
+        for done in run_all(runs, profile, results, progress, skip, asked.limit_s):
             row = dict(read_record(done.folder).run)
             if row["state"] in ("failed", "timed-out", "skipped"):
                 click.echo(f"{done.experiment.strategy.name}: {row['state']}: {row['reason']}", err=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfbench.commands import Registries, pass_registries
+from vfbench.commands.limit import run_limit_option
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED, LARGEST_SEED
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ EXIT_NOT_CAUGHT = 1
     metavar="DIR",
     help="Folder that takes the records.",
 )
+@run_limit_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @pass_registries
@@ -54,6 +56,7 @@ def faults(
     testbed: str,
     seed: int,
     results: Path,
+    limit_s: float,
     as_json: bool,
 ) -> int:
     """Switch on every fault, and show what the comparison caught.
@@ -79,7 +82,7 @@ def faults(
         return 0
     from vfbench.report.blocks import width_of
 
-    found = _run(planned, profile, results)
+    found = _run(planned, profile, results, limit_s)
     if as_json:
         click.echo(json.dumps({"faults": [each.to_json() for each in found]}, indent=2))
     else:
@@ -87,7 +90,7 @@ def faults(
     return 0 if all(each.as_it_should for each in found) else EXIT_NOT_CAUGHT
 
 
-def _run(planned: list[Pair], profile_name: str, results: Path) -> list[Caught]:
+def _run(planned: list[Pair], profile_name: str, results: Path, limit_s: float) -> list[Caught]:
     """Both runs of each pair, recorded; a fault that can't be had is a row that says why."""
     from vfbench.profiles import load_profile
     from vfbench.records import ResultSet, read_record
@@ -102,7 +105,7 @@ def _run(planned: list[Pair], profile_name: str, results: Path) -> list[Caught]:
     runs: dict[str, dict[str, Any]] = {}
     try:
         with progress_bar(len(each)) as progress:
-            for done in run_all(each, profile, result_set, progress, skip):
+            for done in run_all(each, profile, result_set, progress, skip, limit_s):
                 runs[done.experiment.digest] = read_record(done.folder).run
     finally:
         result_set.discard_empty()

@@ -7,6 +7,7 @@ import sys
 import click
 
 from vfbench.commands import Registries, pass_registries
+from vfbench.commands.limit import run_limit_option
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, LARGEST_SEED
 from vfbench.units import parse_number, parse_whole
@@ -86,6 +87,7 @@ class Share(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--seed", type=click.IntRange(0, LARGEST_SEED), default=1, show_default=True, metavar="N", help="Seed."
 )
+@run_limit_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @pass_registries
@@ -100,6 +102,7 @@ def ndr(
     settings: tuple[str, ...],
     profile: str,
     seed: int,
+    limit_s: float,
     as_json: bool,
 ) -> int:
     """Find the highest rate without loss, by strategy and frame size.
@@ -114,7 +117,7 @@ def ndr(
     from vfbench.report.progress import search_progress_bar
     from vfbench.search.ndr import Limits, planned, search
 
-    limits = Limits(_trial_ns(trial), tolerance, partial_drop)
+    limits = Limits(_trial_ns(trial), tolerance, partial_drop, limit_s)
     owners = [setting.partition("=")[0] for setting in settings]
     small = () if "guest.memory" in owners or "guest.memory_bytes" in owners else (SMALL_GUEST,)
     options = Options(strategies, workload, (*small, *settings), profile=profile, seed=seed)

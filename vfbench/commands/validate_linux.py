@@ -8,12 +8,11 @@ from pathlib import Path
 import click
 
 from vfbench.commands import Registries, pass_registries
+from vfbench.commands.limit import all_of_it_within, command_limit_option
 from vfbench.commands.validate_options import debug_option, json_option, results_option
-from vfbench.errors import RunFailed
 
 _existing_path = click.Path(path_type=Path)
 FRAME_LENGTHS = "64,304,1518"
-EXIT_FAILED = 1
 LEAST_FRAMES, MOST_FRAMES = 64, 1024
 
 
@@ -90,6 +89,7 @@ def _say(line: str) -> None:
     help="Also migrate a virtio-net guest under traffic between two QEMU processes.",
 )
 @click.option("--keep", is_flag=True, help="Keep the consoles, logs and traces of the guests, and say where.")
+@command_limit_option
 @results_option
 @json_option
 @debug_option
@@ -109,6 +109,7 @@ def linux(
     pace: int,
     migration: bool,
     keep: bool,
+    limit_s: float,
     results: Path,
     as_json: bool,
 ) -> int:
@@ -144,11 +145,8 @@ def linux(
         command=_command(),
         keep=keep,
     )
-    try:
+    with all_of_it_within(limit_s):
         table = run_job(job, _say)
-    except RunFailed as failure:
-        click.echo(f"bench: {' '.join(str(failure).split())}", err=True)
-        return EXIT_FAILED
     return conclude(table, as_json=as_json, folder=results)
 
 

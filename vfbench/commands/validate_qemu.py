@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from vfbench.commands.limit import all_of_it_within, command_limit_option
 from vfbench.commands.validate_options import debug_option, json_option, results_option
 
 
@@ -18,10 +19,11 @@ from vfbench.commands.validate_options import debug_option, json_option, results
     metavar="NAME|PATH",
     help="The QEMU to hold the model against; auto: the one that `bench fetch` fetched, else the one on the PATH.",
 )
+@command_limit_option
 @results_option
 @json_option
 @debug_option
-def qemu(binary: str, results: Path, as_json: bool) -> int:
+def qemu(binary: str, limit_s: float, results: Path, as_json: bool) -> int:
     """Pre-copy against a real QEMU: rounds, bytes, times, verdicts.
 
     Boots a guest of one boot sector, which dirties memory at a known rate, and live-migrates it between two QEMU
@@ -31,5 +33,6 @@ def qemu(binary: str, results: Path, as_json: bool) -> int:
     from vfbench.validation.qemu.comparison import compare
     from vfbench.validation.show import conclude
 
-    table = compare(binary, lambda line: click.echo(line, err=True))
+    with all_of_it_within(limit_s):
+        table = compare(binary, lambda line: click.echo(line, err=True))
     return conclude(table, as_json=as_json, folder=results)

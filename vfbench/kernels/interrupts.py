@@ -1,4 +1,4 @@
-"""A signal that stops the process while numba compiles stops it, wherever it falls.
+"""A signal that stops the process, or its run, while numba compiles stops it, wherever it falls.
 
 Most of a compilation is spent inside LLVM, so the signal's handler runs in the first Python code after it, and that
 is a callback of LLVM's, which drops what is raised in it: the compilation would then fail for want of a result.
@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+"""SIGALRM is that of a limit of wall time."""
 _pending: list[int] = []
 _handlers: dict[signal.Signals, Callable[[int, Any], Any]] = {}
 

@@ -20,8 +20,8 @@ from vfbench.experiment import Experiment
 from vfbench.options import Options
 from vfbench.parameters import parameters_of, unknown
 from vfbench.profiles import load_profile
-from vfbench.runner import asked_for, refuse_what_cannot_be_honoured
-from vfbench.testbeds import load_testbed
+from vfbench.runner import asked_for, outcome_of, refuse_what_cannot_be_honoured
+from vfbench.time_limit import DEFAULT_S
 
 if TYPE_CHECKING:
     from vfbench.profiles import Profile
@@ -43,11 +43,15 @@ LossAt = Callable[[int], float]
 
 @dataclass(frozen=True)
 class Limits:
-    """`tolerance`: how close to get, as a share of the rate; `partial_drop`: the PDR's loss ratio."""
+    """`tolerance`: how close to get, as a share of the rate; `partial_drop`: the PDR's loss ratio.
+
+    `limit_s`: wall time that a trial may take.
+    """
 
     trial_ns: int
     tolerance: float
     partial_drop: float
+    limit_s: float = DEFAULT_S
 
 
 LOADS = (0.1, 0.5, 0.9)
@@ -139,7 +143,7 @@ def search(experiment: Experiment, profile: Profile, limits: Limits) -> Found:
     def trial_at(rate_bps: int) -> Outcome:
         offered = dataclasses.replace(experiment.workload, rate_bps=rate_bps)
         trial = dataclasses.replace(experiment, workload=offered)
-        return load_testbed(trial.testbed).run(trial, profile, lambda *_: None)
+        return outcome_of(trial, profile, limits.limit_s)
 
     def loss_at(rate_bps: int) -> float:
         if rate_bps not in losses:
