@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+from vfbench.files import write_file
 from vfbench.records import intervals_frame, read_records, rounds_frame, runs_frame
 from vfbench.report.verdicts import WORDS
 from vfbench.search.claim_turns import Store, with_turns
@@ -66,4 +67,4 @@ def verdicts_of(results: Path) -> list[Verdict]:
 
 if __name__ == "__main__":
     found = verdicts_of(Path(sys.argv[1]) if len(sys.argv) > 1 else REFERENCE)
-    README.write_text(readme(README.read_text(encoding="utf-8"), found), encoding="utf-8")
+    write_file(README, readme(README.read_text(encoding="utf-8"), found), replace=True)

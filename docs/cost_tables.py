@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from vfbench.files import write_file
 from vfbench.profiles import CAPABILITIES, Figure, Profile, load_profile, shipped_profiles
 
 PAGE = Path(__file__).with_name("model.md")
@@ -70,5 +71,5 @@ def _row(name: str, figure: Figure) -> str:
 
 if __name__ == "__main__":
     older, newer = load_profile(OLDER), load_profile(NEWER)
-    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8"), older, newer), encoding="utf-8")
-    MACHINES.write_text(machines(MACHINES.read_text(encoding="utf-8")), encoding="utf-8")
+    write_file(PAGE, renewed(PAGE.read_text(encoding="utf-8"), older, newer), replace=True)
+    write_file(MACHINES, machines(MACHINES.read_text(encoding="utf-8")), replace=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vfbench.files import write_file
 from vfbench.records import read_runs, where
 from vfbench.report import figures
 
@@ -33,7 +34,7 @@ def main() -> None:
     chosen = where(runs, SHOWN)
     orderly = chosen["stop_order"] == "device-first"
     chosen = chosen[orderly | chosen["dma_visible_by"].isin(["none", "host-copy"])]
-    PICTURE.write_bytes(figures.to_png(figures.throughput_by_frame_size(chosen)))
+    write_file(PICTURE, figures.to_png(figures.throughput_by_frame_size(chosen)), replace=True)
 
 
 if __name__ == "__main__":

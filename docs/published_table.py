@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+from vfbench.files import write_file
 from vfbench.validation.published.entries import Published, published_results
 from vfbench.validation.tables import Row, ValidationTable, format_error, format_value, load
 
@@ -83,7 +84,7 @@ if __name__ == "__main__":
     stored = (
         load(path) if path.exists() else ValidationTable("published", "Published results", "published", ())
     )
-    PAGE.write_text(page(stored, published_results()), encoding="utf-8")
+    write_file(PAGE, page(stored, published_results()), replace=True)
     for told in (PAGE.parents[1] / "README.md", PAGE.with_name("reading.md")):
         text = told.read_text(encoding="utf-8")
-        told.write_text(counted(text, stored, published_results()), encoding="utf-8")
+        write_file(told, counted(text, stored, published_results()), replace=True)

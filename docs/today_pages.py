@@ -17,6 +17,7 @@ from typing import Any
 from strategies import ALL_STRATEGIES
 from vfbench.advice.ways import demands_of
 from vfbench.demands import DEMANDS, Demand
+from vfbench.files import write_file
 from vfbench.parameters import parameters_of
 from vfbench.plugins import load_strategies
 from vfbench.profiles import load_profile
@@ -360,4 +361,4 @@ def pages() -> dict[str, str]:
 
 if __name__ == "__main__":
     for name, page in pages().items():
-        (DOCS / name).write_text(page, encoding="utf-8")
+        write_file(DOCS / name, page, replace=True)

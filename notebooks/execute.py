@@ -18,6 +18,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from vfbench.files import write_file
+
 HERE = Path(__file__).resolve().parent
 TIMEOUT_S = 1800
 MACHINE_PATH = re.compile(r"(?<![\w.<:/])/(?:home|root|tmp|usr|var|work|opt|mnt|Users)/[\w.-]+")
@@ -82,7 +84,7 @@ def main() -> int:
         if named := machine_paths(notebook):
             print(f"{path.name}: outputs name folders of this machine: {', '.join(named)}", file=sys.stderr)
             return 1
-        nbformat.write(notebook, options.to / path.name)
+        write_file(options.to / path.name, nbformat.writes(notebook).rstrip("\n") + "\n", replace=True)
         print(f"{path.name}: done", file=sys.stderr)
     return 0
 

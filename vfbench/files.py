@@ -33,7 +33,7 @@ _AT_FDCWD = -100
 _CANNOT = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-def write_file(path: Path, content: bytes | str, *, replace: bool) -> None:
+def write_file(path: Path, content: bytes | memoryview | str, *, replace: bool) -> None:
     """The content (text as UTF-8) as a file at `path`; OSError if it can't be written, and `path` is as it was.
 
     FileExistsError if there is one and it is not to be replaced. A symbolic link at `path` itself is replaced.
@@ -68,6 +68,15 @@ def write_folder(path: Path, files: Mapping[str, bytes], *, replaces: Collection
         else:
             _rename_folder_to_new(temporary, path)
         sync_folder(path.parent)
+
+
+def put_folder(source: Path, target: Path) -> None:
+    """The folder `source` takes the place of `target`; a folder that was there is afterwards at `source`."""
+    if os.path.lexists(target):
+        _exchange_folders(source, target)
+    else:
+        _rename_folder_to_new(source, target)
+    sync_folder(target.parent)
 
 
 def check_only(path: Path, names: Collection[str]) -> None:
@@ -226,7 +235,7 @@ def _take_mode_of(path: Path, descriptor: int) -> None:
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
+def _write_all(descriptor: int, content: bytes | memoryview) -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(descriptor, left) :]

@@ -265,3 +265,15 @@ def test_check_only_names_what_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     with pytest.raises(FileExistsError, match="it holds 'b'"):
         check_only(tmp_path, NAMES)
+
+
+def test_a_folder_is_put_in_anothers_place_which_is_then_in_its_own(tmp_path: Path, system: str) -> None:
+    new, old = tmp_path / "new", tmp_path / "old"
+    for place in (new, old):
+        place.mkdir()
+        (place / "name").write_text(place.name)
+    files.put_folder(new, old)
+    assert ((old / "name").read_text(), (new / "name").read_text()) == ("new", "old")
+    files.put_folder(old, tmp_path / "third")
+    assert (tmp_path / "third" / "name").read_text() == "new"
+    assert not old.exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +110,20 @@ def test_a_table_fits_and_no_figure_is_broken(monkeypatch, width):
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert [sum(figure in line for line in lines) for figure in ("123,456", "105", "MISSED")] == [1, 1, 2]
+
+
+def test_brackets_are_no_markup_and_escapes_are_not_the_terminals() -> None:
+    odd = Row("t[eth0].pcap [red]", "a :smile:\x1b]0;a\x07", "ms", 1.0, 1.0, note="[link=x]\x1b[2J")
+    said = io.StringIO()
+    print_table(ValidationTable("model", "[b]\x1b[1m", "seen", (odd,), {"host": "\x1b[0m"}, ()), said)
+    for shown in ("t[eth0].pcap [red]", ":smile:", "[link=x]", "[b]"):
+        assert shown in said.getvalue()
+    assert all(each.isprintable() for each in said.getvalue().split("\n"))
+
+
+def test_a_pipe_in_a_tables_place_is_neither_read_nor_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.json")
+    with pytest.raises(UserError, match="no file that a validation wrote"):
+        store(table(GOOD), tmp_path)
+    with pytest.raises(UserError, match="is no regular file"):
+        load(tmp_path / "model.json")

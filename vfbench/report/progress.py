@@ -33,7 +33,12 @@ def progress_bar(runs: int, *, quiet: bool = False) -> Iterator[RunProgress]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=runs)
         shown_at = 0.0
@@ -83,7 +88,7 @@ def sweep_progress_bar(plan: Plan) -> Iterator[Callable[[DoneCell], None]]:
     seconds = {cell.digest: each for cell, each in zip(plan.to_run, plan.estimate().seconds, strict=True)}
     columns = (
         BarColumn(),
-        TextColumn("{task.description}, time passed and left:"),
+        TextColumn("{task.description}, time passed and left:", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

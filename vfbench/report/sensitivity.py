@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from vfbench.report.blocks import Column, rendered, width_of, wrap
 from vfbench.search.sensitivity import Plan, Turn, Variation, turning_costs
+from vfbench.untrusted import printable
 
 OF_KIND = {"outcome": "verdict", "range": "range", "order": "order"}
 
@@ -26,10 +27,10 @@ def print_sensitivity(plan: Plan, turns: Sequence[Turn], file: TextIO) -> None:
         ]
         costs = [turn.variation.cost for turn in turns]
         for line in rendered(costs, columns, width, bold=False, lead="cost"):
-            file.write(f"{line}\n")
+            file.write(f"{printable(line)}\n")
         file.write("\n")
     for line in summary(plan, turning_costs(turns)):
-        file.write("\n".join(wrap(line, width)) + "\n")
+        file.write("\n".join(wrap(printable(line), width)) + "\n")
 
 
 def summary(plan: Plan, found: dict[str, list[Turn]]) -> Iterable[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from vfbench.report.blocks import Column, rendered, width_of, wrap
+from vfbench.untrusted import printable
 from vfbench.validation.tables import FOLDER, Row, ValidationTable, format_error, format_value, store
 
 EXIT_MISSED = 1
@@ -31,7 +32,7 @@ def conclude(
 def print_table(table: ValidationTable, file: TextIO) -> None:
     """Title, rows, notes, what was missed, circumstances, in lines that fit `file`."""
     width = width_of(file)
-    file.write("\n" + "\n".join(wrap(table.title, width)) + "\n")
+    file.write("\n" + "\n".join(wrap(printable(table.title), width)) + "\n")
     titles = ("predicted", table.observed_as, "error", "unit", "goal")
     shown = [cells(row)[1:-1] for row in table.rows]
     columns = [
@@ -40,9 +41,9 @@ def print_table(table: ValidationTable, file: TextIO) -> None:
     ]
     names = [f"{row.case}: {row.measure}" for row in table.rows]
     for line in rendered(names, columns, width, bold=False, lead="case: measure"):
-        file.write(f"{line}\n")
+        file.write(f"{printable(line)}\n")
     for line in (*_notes(table), *_footer(table)):
-        file.write("\n".join(wrap(line, width)) + "\n")
+        file.write("\n".join(wrap(printable(line), width)) + "\n")
 
 
 def _notes(table: ValidationTable) -> Iterable[str]:

@@ -195,7 +195,7 @@ def write_whole(path: Path, text: str, is_ours: Callable[[str], bool]) -> None:
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise UserError(f"{path} is no file that a validation wrote: give another folder")
-        if path.exists() and not is_ours(path.read_text(encoding="utf-8", errors="replace")):
+        if path.exists() and not is_ours(_text_of(path)):
             raise UserError(f"{path} was not written by a validation: move it away or give another folder")
         make_folders(path.parent)
         remove_leftovers(path.parent)
@@ -204,10 +204,14 @@ def write_whole(path: Path, text: str, is_ours: Callable[[str], bool]) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror}); give a writable folder") from error
 
 
+def _text_of(path: Path) -> str:
+    return read_bytes(path, shown(path), MOST_TABLE_BYTES, "another folder").decode(errors="replace")
+
+
 def _is_table(text: str) -> bool:
     """Whether it is a table of any schema."""
     with suppress(ValueError):
-        document = json.loads(text)
+        document = parse_json(text)
         return isinstance(document, dict) and {"schema", "name", "rows"} <= document.keys()
     return False
 

@@ -19,6 +19,7 @@ import cli
 from vfbench.errors import RunFailed, UserError
 from vfbench.testbeds.qemu import memory
 from vfbench.testbeds.qemu.boot import cpio, monitor
+from vfbench.testbeds.qemu.boot import folder as boot_folder
 from vfbench.testbeds.qemu.boot import guest as guest_module
 from vfbench.testbeds.qemu.boot.console import Console
 from vfbench.testbeds.qemu.boot.folder import LOCK, PREFIX, kept_folders, run_folder
@@ -127,6 +128,20 @@ def test_what_a_killed_run_left_is_removed_and_what_another_uses_is_not(
     finally:
         (used / LOCK).unlink(missing_ok=True)
         used.rmdir()
+
+
+def test_a_folder_that_is_being_made_is_no_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot_folder, "_parent", lambda: tmp_path)
+    taken = fcntl.flock
+
+    def another_sweeps_first(*arguments: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", taken)
+        boot_folder._sweep(tmp_path)
+        taken(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", another_sweeps_first)
+    with run_folder() as folder:
+        assert (folder / LOCK).exists()
 
 
 def test_the_last_words_of_a_qemu_that_does_not_start_are_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -46,8 +47,7 @@ def run_folder(*, keep: bool = False, say: Callable[[str], None] = _say_on_stder
     _sweep(parent)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     try:
-        with (folder / LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(folder):
             yield folder
     finally:
         if keep or os.environ.get(KEEP_VARIABLE):
@@ -55,6 +55,16 @@ def run_folder(*, keep: bool = False, say: Callable[[str], None] = _say_on_stder
             say(f"kept the consoles and logs of this run in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The lock is held before it has the name by which others look for it: none of them finds it free."""
+    unnamed = folder / f".{LOCK}"
+    with unnamed.open("x") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        unnamed.rename(folder / LOCK)
+        yield
 
 
 def _parent() -> Path:
@@ -65,10 +75,14 @@ def _parent() -> Path:
 def _sweep(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
         try:
-            if folder.stat().st_uid != os.getuid():
+            status = folder.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
                 continue
-            with (folder / LOCK).open("r+") as lock:
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
         except OSError:
             continue  # in use, kept on purpose, or just being made

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import tempfile
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
 from vfbench.errors import UserError
+from vfbench.files import make_folders, remove_leftovers, write_file
 from vfbench.testbeds.qemu.parts.described import Compiler
 
 SOURCES = "vfbench.testbeds.qemu.agent"
@@ -56,8 +57,8 @@ def _compile(compiler: Compiler, source: str, texts: dict[str, bytes]) -> bytes:
 
 
 def _keep(kept: Path, content: bytes) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=kept.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    Path(name).replace(kept)
+    """For the next guest; where nothing can be kept, it is made again."""
+    with suppress(OSError):
+        make_folders(kept.parent)
+        remove_leftovers(kept.parent)
+        write_file(kept, content, replace=True)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vfbench.errors import UserError
+from vfbench.files import make_folders, put_folder, write_file
 from vfbench.testbeds.qemu.parts import prefix
 from vfbench.testbeds.qemu.parts.apt import Download, PrivateApt
 from vfbench.testbeds.qemu.parts.compiled import compiled
@@ -37,7 +38,10 @@ Say = Callable[[str], None]
 
 def fetch(say: Say, root: Path = prefix.PREFIX, *, anew: bool = False) -> None:
     """Make ``root`` complete; returns at once where it is, unless ``anew``. UserError where it can't be done."""
-    root.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        make_folders(root.parent)
+    except OSError as error:
+        raise UserError(f"{root.parent} can't be written ({error.strerror}); set XDG_CACHE_HOME") from error
     with _alone(root):
         found = None if anew else prefix.manifest(root)
         if found is not None:
@@ -50,7 +54,7 @@ def fetch(say: Say, root: Path = prefix.PREFIX, *, anew: bool = False) -> None:
         say(f"unpacking {len(packages)} packages")
         unpack(packages, beside)
         contents = _tried(beside, packages)
-        (beside / prefix.MANIFEST).write_text(json.dumps(contents, indent=1))
+        write_file(beside / prefix.MANIFEST, json.dumps(contents, indent=1), replace=False)
         _replace(beside, root)
         shutil.rmtree(downloads, ignore_errors=True)
     say(f"fetched {_contents(contents)} into {root}")
@@ -116,13 +120,9 @@ def _tried(root: Path, packages: list[Path]) -> dict[str, object]:
 
 
 def _replace(beside: Path, root: Path) -> None:
-    """Put a new prefix where the old one is; a reader sees the old one, none for a moment, or the new one."""
-    old = root.with_name(root.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if root.exists():
-        root.rename(old)
-    beside.rename(root)
-    shutil.rmtree(old, ignore_errors=True)
+    """Put a new prefix where the old one is, at once: a reader, or a crash, finds the old one or the new one."""
+    put_folder(beside, root)
+    shutil.rmtree(beside, ignore_errors=True)
 
 
 @contextmanager
