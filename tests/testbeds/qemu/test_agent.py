@@ -94,6 +94,21 @@ def test_an_echo_is_the_beginning_of_what_came(program: Path, tmp_path: Path) ->
     on_host(program, tmp_path, "collect")
 
 
+@pytest.mark.parametrize(("hold_us", "answered"), [(0, 1), (60_000_000, 0)])
+def test_what_is_read_only_because_the_run_has_ended_is_not_answered(
+    program: Path, tmp_path: Path, hold_us: int, answered: int
+) -> None:
+    on_host(program, tmp_path, "app", "9174", str(hold_us))
+    wanting = spoiled(payload(11, 1000), 6, struct.pack("<H", 64))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(5)
+        peer.sendto(wanting, ("127.0.0.1", 9174))
+        if answered:
+            assert peer.recv(2000)[8:16] == struct.pack("<Q", 11)
+        (seen,) = [each for each in on_host(program, tmp_path, "collect") if each.get("port") == 9174]
+    assert (seen["good"], seen["answered"]) == (1, answered)
+
+
 def test_a_port_that_is_taken_is_an_error_in_words(program: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("", 9173))

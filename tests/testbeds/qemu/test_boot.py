@@ -230,24 +230,6 @@ def test_a_guest_that_hangs_while_it_boots_is_found_out_by_its_silence() -> None
         booted(running)
 
 
-def stopped(guest: Guest) -> Guest:
-    """A guest that hung after it had booted, as far as anybody can see who does not ask QEMU for its state."""
-    booted(guest).qmp("stop")
-    return guest
-
-
-@pytest.mark.slow
-def test_a_guest_that_hangs_later_ends_what_waits_for_its_answer() -> None:
-    found = real_parts()
-    with (
-        run_folder() as folder,
-        pytest.raises(RunFailed, match=r"the guest in the guest QEMU hangs") as failure,
-        Guest(guest_setup(found, folder)) as running,
-    ):
-        stopped(running).ask("true")
-    assert "\n" not in str(failure.value)
-
-
 def test_a_stranger_who_takes_the_shell_before_the_suite_does_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,14 @@
 """Every frame ends in one class, and the counts of two observers are brought together."""
 
-import numpy as np
+from types import SimpleNamespace
 
+import numpy as np
+import pytest
+
+from vfbench.errors import RunFailed
 from vfbench.testbeds.qemu.measures import integrity, memories
 from vfbench.testbeds.qemu.rounds import Rounds
-from vfbench.testbeds.qemu.verdict import read_report
+from vfbench.testbeds.qemu.verdict import _counters, read_report
 
 COUNTERS = {
     "udp_errors": 1,
@@ -121,3 +125,12 @@ def test_rounds_are_told_apart_by_qemus_count_of_syncs():
     ]
     assert began == [True, False, True, False]
     assert [row["dirty_pages"] for row in rounds.rows()] == [20, None]
+
+
+def test_a_guest_whose_kernel_kills_what_asks_for_its_counters_says_why():
+    def answer(command, limit_s):
+        return ["Oops: general protection fault"] if command.startswith("dmesg") else ["Killed"]
+
+    guest = SimpleNamespace(console=SimpleNamespace(ask=answer))
+    with pytest.raises(RunFailed, match="but Killed; its kernel said: Oops: general protection fault"):
+        _counters(guest)

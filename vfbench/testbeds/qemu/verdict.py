@@ -20,6 +20,8 @@ REPORT_S, ANSWER_S = 60.0, 20.0
 TRIES, TRY_AGAIN_S = 3, 1.0
 NOT_FOUND = "(127)"
 """The shell's code for a command that there is not."""
+TROUBLE, LAST_TROUBLES = "BUG|Oops|RIP:|Out of memory|Unit Hang", 4
+"""What a kernel says that killed a process of its own accord."""
 STALE_KINDS = ("zero", "older", "mixture", "foreign", "short")
 _DROPS = ("rx_dropped", "rx_errors", "rx_missed_errors", "rx_crc_errors", "rx_length_errors")
 
@@ -81,6 +83,12 @@ def _counters(guest: Guest) -> dict[str, int]:
     place = f"/sys/class/net/{INTERFACE}/statistics"
     names = ("rx_packets", *_DROPS)
     numbers = _ask(guest, f"cd {place} && cat {' '.join(names)}; cd /")
+    if len(numbers) != len(names) or not all(each.isdigit() for each in numbers):
+        said = " / ".join(_ask(guest, f"dmesg | grep -E '{TROUBLE}' | tail -n {LAST_TROUBLES}"))
+        raise RunFailed(
+            f"the guest does not tell its counters, but {' / '.join(numbers) or 'nothing'}; its kernel said: "
+            f"{said or 'nothing of it'}"
+        )
     found = dict(zip(names, map(int, numbers), strict=True))
     udp = [line.split() for line in _ask(guest, "grep ^Udp: /proc/net/snmp")]
     by_name = dict(zip(udp[0][1:], map(int, udp[1][1:]), strict=True))

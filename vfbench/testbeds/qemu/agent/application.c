@@ -1,7 +1,8 @@
 /* The workload's application: it keeps each packet for a while in its socket, checks it, and answers if it is asked to.
  *
  * The upper half of a packet's second word (bytes of body) says how many bytes of payload an answer has, 0 for none.
- * An answer is a packet of the request's sequence number.
+ * An answer is a packet of the request's sequence number. What is read only because the run has ended is not answered:
+ * there is no device any more that would send it.
  */
 #include <time.h>
 
@@ -41,7 +42,7 @@ static int take_one(int handle) {
     int bytes = recvfrom(handle, packet, sizeof packet, MSG_DONTWAIT, (void *)&from, &size);
     if (bytes < 0) return 0;
     check(packet, bytes);
-    int wanted = good > good_before ? word_at(packet + 6, 2) : 0;
+    int wanted = good > good_before && !told_to_end() ? word_at(packet + 6, 2) : 0;
     if (wanted >= HEADER_BYTES) answer(handle, wanted, &from, size);
     return 1;
 }
