@@ -290,8 +290,10 @@ def test_a_claim_of_time_waits_where_guest_code_was_emulated() -> None:
     emulated = verdict("C12", made_up("stores", **WHOLE, service_gap_ms=90.0, functional=True))
     assert emulated.outcome == "not-enough-data"
     assert "this claim waits for a host on which KVM runs guests natively" in emulated.text
-    nobody = verdict("C12", made_up("untracked", **WHOLE, functional=True))
-    assert "waits for a host" not in nobody.text
+    counted = verdict("C12", made_up("untracked", **WHOLE, functional=False))
+    assert "waits for a host" not in counted.text
+    pages = verdict("C5", made_up("untracked", **WHOLE, functional=True))
+    assert "waits for a host" not in pages.text
 
 
 def test_a_claim_of_integrity_does_not_wait_for_it() -> None:

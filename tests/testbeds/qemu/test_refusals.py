@@ -50,7 +50,7 @@ def test_a_strategy_at_its_defaults_can_be_had(strategy):
         ("emulated-iommu", "emulated-iommu.exit-to=kernel", "user space"),
         ("emulated-iommu", "emulated-iommu.skip-mapped=true", "sends every page"),
         ("emulated-iommu", "emulated-iommu.unmap-early=true", "when it is done"),
-        ("emulated-iommu", "emulated-iommu.tracking=migrating", "tells each"),
+        ("emulated-iommu", "emulated-iommu.tracking=migrating", "notifies of each"),
         ("virtio-net", "virtio-net.suppress-kicks=false", "EVENT_IDX"),
         ("virtio-net", "virtio-net.napi-tx=false", "guest kernel"),
         ("standby-failover", "standby-failover.unplug=refused", "gives it up"),
