@@ -1,6 +1,9 @@
 """A run whose guest QEMU stopped before its device says nothing of the strategy, and begins anew."""
 
 import importlib
+import signal
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +11,9 @@ import pytest
 from strategies import ALL_STRATEGIES
 from vfbench.errors import RunFailed
 from vfbench.linux_guest import LinuxGuest
+from vfbench.testbeds.qemu import migration as migration_module
 from vfbench.testbeds.qemu.migration import QemuMigration, StoppedTooEarly
+from vfbench.testbeds.qemu.server.client import ServerProcess
 
 STRATEGIES = {each.name: each for each in ALL_STRATEGIES}
 one_run = importlib.import_module("vfbench.testbeds.qemu.one_run")
@@ -74,3 +79,35 @@ def test_a_driver_that_qemu_stopped_is_not_waited_for():
     )
     with pytest.raises(StoppedTooEarly):
         migration.drain()
+
+
+def test_a_migration_that_stands_still_ends_the_run(monkeypatch):
+    monkeypatch.setattr(migration_module, "STANDSTILL_S", 0.05)
+    ram = {"dirty-sync-count": 2, "transferred": 4096, "remaining": 1 << 30, "normal": 1}
+    source = SimpleNamespace(qmp=lambda command, **given: {"status": "active", "ram": ram})
+    server = SimpleNamespace(call=lambda name, **given: 0)
+    limits = SimpleNamespace(max_rounds=30, downtime_limit_ns=10**6)
+    migration = QemuMigration(
+        SimpleNamespace(strategy=STRATEGIES["virtio-net"](), migration=limits),
+        LinuxGuest(primary="virtio-net"),
+        (source, source),
+        server,
+        lambda phase: None,
+    )
+    migration.started_s = time.monotonic()
+    with pytest.raises(RunFailed, match="the migration stands still: QEMU has sent nothing for"):
+        migration._run_rounds()
+
+
+def test_a_server_that_is_stopped_while_it_starts_ends_the_run():
+    server = ServerProcess(None)
+
+    def stop_it():
+        while not hasattr(server, "process"):
+            time.sleep(0.001)
+        server.process.send_signal(signal.SIGSTOP)
+
+    threading.Thread(target=stop_it, daemon=True).start()
+    with pytest.raises(RunFailed, match="the VF's server was stopped by a signal and did not go on"), server:
+        pass
+    assert server.process.returncode == -signal.SIGKILL
