@@ -12,6 +12,7 @@ import re
 import reprlib
 import stat
 import tomllib
+from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any
 
@@ -131,27 +132,51 @@ def parse_json(content: bytes | str) -> Any:
     return document
 
 
-def check_shape(document: object, shape: Any) -> None:
-    """ValueError that names the first value of `document` that is not as the type `shape` says (msgspec's rules)."""
+@dataclass(frozen=True)
+class Misfit:
+    """The first thing in a document that is not as its shape says: under these keys, from the outside in."""
+
+    keys: tuple[str, ...]
+    value: object
+    """What is there; None where nothing is."""
+    is_unknown: bool = False
+    """Whether the shape has no such key."""
+
+
+def misfit(document: object, shape: Any) -> Misfit | None:
+    """What is wrong with `document` by the type `shape` (msgspec's rules, strict), if anything is."""
     import msgspec
 
     try:
         msgspec.convert(document, shape)
     except msgspec.ValidationError as error:
-        raise ValueError(_what_is_wrong(document, str(error))) from None
+        return _misfit(document, str(error))
+    return None
 
 
-def _what_is_wrong(document: object, message: str) -> str:
-    """`its 'started' is 5`: msgspec says where and what was expected, and not what is there."""
-    missing = re.search(r"missing required field `(\w+)`", message)
+def check_shape(document: object, shape: Any) -> None:
+    """ValueError that names the first value of `document` that is not as the type `shape` says (msgspec's rules)."""
+    found = misfit(document, shape)
+    if found is not None:
+        name = ".".join(found.keys)
+        raise ValueError(f"its {name!r} is {brief(found.value)}" if name else f"it is {brief(document)}")
+
+
+def _misfit(document: object, message: str) -> Misfit:
+    """msgspec says where and what was expected, and not what is there."""
+    own = re.search(r"(missing required|unknown) field `([^`]+)`", message)
     where = re.search(r"at `\$\.?([^`]*)`", message)
     names = [each for each in re.split(r"[.\[]", where[1] if where else "") if each and each != "...]"]
-    if missing:
-        names.append(missing[1])
+    if own:
+        names.append(own[2])
     value: Any = document
     for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    return f"its {'.'.join(names)!r} is {brief(value)}" if names else f"it is {brief(document)}"
+        if isinstance(value, list) and re.fullmatch(r"\d+\]", name):
+            value = value[int(name[:-1])]
+        else:
+            value = value.get(name) if isinstance(value, dict) else None
+    keys = tuple(name.removesuffix("]") for name in names)
+    return Misfit(keys, value, is_unknown=own is not None and own[1] == "unknown")
 
 
 def _is_deep(document: object) -> bool:

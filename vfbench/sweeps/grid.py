@@ -10,14 +10,16 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, DEFAULT_TESTBED
 from vfbench.parameters import unknown
 from vfbench.time_limit import DEFAULT, DEFAULT_S, parse_time_limit
 from vfbench.units import LARGEST
-from vfbench.untrusted import brief, read_toml, shown
+from vfbench.untrusted import brief, misfit, read_toml, shown
 
 Texts = dict[str, str]
 """Parameters as `--set` takes them: `guest.memory` -> `4GiB`."""
@@ -45,6 +47,47 @@ class Grid:
     testbed: str = DEFAULT_TESTBED
     time_limit_s: float = DEFAULT_S
 
+
+_Setting = bool | int | float | str
+_Names = Annotated[list[str], msgspec.Meta(min_length=1)]
+
+
+class _Block(msgspec.Struct, forbid_unknown_fields=True, rename={"time_limit": "time-limit"}):
+    """A block as its file has it, with the defaults in it."""
+
+    name: str
+    strategies: _Names
+    workloads: _Names
+    about: str = ""
+    groups: _Names = msgspec.field(default_factory=list)
+    set: dict[str, Any] = {}  # each by `_setting`, for one of 5,000 digits is no integer to msgspec
+    axes: dict[str, Annotated[list[Any], msgspec.Meta(min_length=1)]] = {}
+    variants: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: [{}]
+    )
+    seeds: Annotated[list[int], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [1])
+    repeats: Annotated[int, msgspec.Meta(ge=1, le=MOST_REPEATS)] = 1
+    preset: str = "default"
+    profile: str = DEFAULT_PROFILE
+    testbed: str = DEFAULT_TESTBED
+    time_limit: str = DEFAULT
+
+
+_NO_TEXT = "no text; put it in quotes"
+_NO_NAMES = 'no list of names; write ["..."]'
+_NO = {
+    "strategies": _NO_NAMES,
+    "workloads": _NO_NAMES,
+    "groups": _NO_NAMES,
+    "set": "no table",
+    "axes": "no list of values; write [first, second]",
+    "variants": 'no list of tables; write [{ "guest.memory" = "4GiB" }]',
+    "seeds": "no list of whole numbers",
+    "repeats": f"no whole number from 1 to {MOST_REPEATS}",
+    **dict.fromkeys(("name", "about", "preset", "profile", "testbed", "time-limit"), _NO_TEXT),
+}
+"""What is said of a value that is none of a key's, and what would do."""
+_OF_EACH: dict[str, Any] = {"axes": Annotated[list[Any], msgspec.Meta(min_length=1)]}
 
 GRID_KEYS = (
     *(each.name for each in fields(Grid) if each.name != "time_limit_s"),
@@ -85,34 +128,50 @@ def _grid(block: object, defaults: Mapping[str, Any], where: str) -> Grid:
     if not isinstance(name, str) or not name.strip() or "/" in name:
         raise UserError(f"{where}: its name is {brief(name)}; give it one in quotes, without a slash")
     where = f"{where.rpartition(': ')[0]}: grid {name!r}"
-    for key in (*own, *defaults):
-        if key not in GRID_KEYS or (key == "name" and key in defaults):
-            raise unknown(f"{where}: there is no key", key, GRID_KEYS)
-    given = {**defaults, **own}
     if ("seeds" in own and "repeats" in own) or ("seeds" in defaults and "repeats" in defaults):
         raise UserError(f"{where}: seeds and repeats are both given; give one of them")
+    if "name" in defaults:
+        raise unknown(f"{where}: there is no key", "name", GRID_KEYS)
+    given = {**defaults, **own}
     given.pop("repeats" if "seeds" in own else "seeds" if "repeats" in own else "", None)
-    settings = {
-        **_texts(defaults.get("set", {}), f"{where}: set"),
-        **_texts(own.get("set", {}), f"{where}: set"),
-    }
+    settings = [_texts(each.get("set", {}), f"{where}: set") for each in (defaults, own)]
+    found = _validated(given, where)
+    limit = f"{where}: time-limit"
     return Grid(
         name=name,
-        strategies=_names(given.get("strategies"), f"{where}: strategies"),
-        workloads=_names(given.get("workloads"), f"{where}: workloads"),
-        about=_text(given.get("about", ""), f"{where}: about"),
-        groups=_names(given["groups"], f"{where}: groups") if "groups" in given else (),
-        set=settings,
-        axes=_axes(given.get("axes", {}), f"{where}: axes"),
-        variants=_variants(given.get("variants", [{}]), f"{where}: variants"),
-        seeds=_seeds(given, where),
-        preset=_text(given.get("preset", "default"), f"{where}: preset"),
-        profile=_text(given.get("profile", DEFAULT_PROFILE), f"{where}: profile"),
-        testbed=_text(given.get("testbed", DEFAULT_TESTBED), f"{where}: testbed"),
-        time_limit_s=parse_time_limit(
-            _text(given.get("time-limit", DEFAULT), f"{where}: time-limit"), f"{where}: time-limit"
-        ),
+        strategies=tuple(found.strategies),
+        workloads=tuple(found.workloads),
+        about=found.about,
+        groups=tuple(found.groups),
+        set={**settings[0], **settings[1]},
+        axes={
+            axis: tuple(_setting(each, f"{where}: axes: {axis}") for each in values)
+            for axis, values in found.axes.items()
+        },
+        variants=tuple(_texts(each, f"{where}: variants") for each in found.variants),
+        seeds=tuple(range(1, found.repeats + 1)) if "repeats" in given else tuple(found.seeds),
+        preset=found.preset,
+        profile=found.profile,
+        testbed=found.testbed,
+        time_limit_s=parse_time_limit(found.time_limit, limit),
     )
+
+
+def _validated(given: Mapping[str, Any], where: str) -> _Block:
+    """UserError with key, value, and what would do, for a block that is not as `_Block` says."""
+    found = misfit(given, _Block)
+    if found is None:
+        return msgspec.convert(given, _Block)
+    key = found.keys[0]
+    if found.is_unknown:
+        raise unknown(f"{where}: there is no key", key, GRID_KEYS)
+    value, place = given.get(key), f"{where}: {key}"
+    if isinstance(value, dict) and key in _OF_EACH:
+        # Names of parameters have dots, and msgspec names no key of a table that may have any: look for it.
+        name = next(each for each, inner in value.items() if misfit(inner, _OF_EACH[key]) is not None)
+        _setting_is_no_table(value[name], f"{place}: {name}")
+        value, place = value[name], f"{place}: {name}"
+    raise UserError(f"{place}: {brief(value)} is {_NO[key]}")
 
 
 def _table(value: object, where: str) -> dict[str, Any]:
@@ -123,14 +182,8 @@ def _table(value: object, where: str) -> dict[str, Any]:
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str):
-        raise UserError(f"{where}: {brief(value)} is no text; put it in quotes")
+        raise UserError(f"{where}: {brief(value)} is {_NO_TEXT}")
     return value
-
-
-def _names(value: object, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
-        raise UserError(f'{where}: {brief(value)} is no list of names; write ["..."]')
-    return tuple(value)
 
 
 def _texts(value: object, where: str) -> Texts:
@@ -139,43 +192,16 @@ def _texts(value: object, where: str) -> Texts:
 
 def _setting(value: object, where: str) -> str:
     """A parameter's value as text: `"4GiB"`, `512`, `0.5` and `true` are what TOML calls them."""
+    _setting_is_no_table(value, where)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int) and abs(value) > LARGEST:
         raise UserError(f"{where}: {brief(value)} is too large")
-    if isinstance(value, int | float | str):
-        return str(value)
+    if misfit(value, _Setting) is not None:
+        raise UserError(f"{where}: {brief(value)} is no text, number, true or false")
+    return str(value)
+
+
+def _setting_is_no_table(value: object, where: str) -> None:
     if isinstance(value, dict):
         raise UserError(f'{where} is a table; put a name with a dot in quotes: "guest.memory" = "4GiB"')
-    raise UserError(f"{where}: {brief(value)} is no text, number, true or false")
-
-
-def _axes(value: object, where: str) -> dict[str, tuple[str, ...]]:
-    axes = {}
-    for name, values in _table(value, where).items():
-        if isinstance(values, dict):
-            _setting(values, f"{where}: {name}")
-        if not isinstance(values, list) or not values:
-            raise UserError(f"{where}: {name}: {brief(values)} is no list of values; write [first, second]")
-        axes[name] = tuple(_setting(each, f"{where}: {name}") for each in values)
-    return axes
-
-
-def _variants(value: object, where: str) -> tuple[Texts, ...]:
-    if not isinstance(value, list) or not value:
-        raise UserError(
-            f'{where}: {brief(value)} is no list of tables; write [{{ "guest.memory" = "4GiB" }}]'
-        )
-    return tuple(_texts(each, where) for each in value)
-
-
-def _seeds(given: Mapping[str, Any], where: str) -> tuple[int, ...]:
-    if "repeats" in given:
-        repeats = given["repeats"]
-        if type(repeats) is not int or not 1 <= repeats <= MOST_REPEATS:
-            raise UserError(f"{where}: repeats: {brief(repeats)} is no whole number from 1 to {MOST_REPEATS}")
-        return tuple(range(1, repeats + 1))
-    seeds = given.get("seeds", [1])
-    if not isinstance(seeds, list) or not seeds or not all(type(each) is int for each in seeds):
-        raise UserError(f"{where}: seeds: {brief(seeds)} is no list of whole numbers")
-    return tuple(seeds)
