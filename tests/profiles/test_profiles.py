@@ -294,11 +294,14 @@ def test_a_bad_head_is_refused(tmp_path: Path, before: str, after: str, words: s
 
 @pytest.mark.parametrize(
     ("costs", "words"),
-    [("costs = 3", "costs 3 is no table"), ("[costs]\nmmio_read = 3", "machine 1 is no table")],
+    [
+        ("machine = {}\ncosts = 3", "costs 3 is no table"),
+        ("machine = 1\n[costs]\nmmio_read = 3", "machine 1 is no table"),
+    ],
 )
 def test_costs_that_are_no_tables_are_refused(tmp_path: Path, costs: str, words: str) -> None:
     """A bare number in place of tables is refused, not crashed on."""
-    assert words in refusal(tmp_path, f'schema = 1\nname = "x"\nsummary = "y"\nmachine = 1\n{costs}\n')
+    assert words in refusal(tmp_path, f'schema = 1\nname = "x"\nsummary = "y"\n{costs}\n')
 
 
 def test_a_bare_number_for_a_figure_is_refused(tmp_path: Path) -> None:

@@ -1,18 +1,112 @@
-"""Checks of what a profile's file states: one line of refusal that names the place, the value and what would do."""
+"""What a profile's file may state, as types that msgspec holds it against; what is refused is told in our words.
+
+One line names the place, the value and what would do.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
 
 from vfbench.errors import UserError
 from vfbench.profiles.figures import Dimension
 from vfbench.profiles.machine import HYPOTHETICAL, Kind
-from vfbench.untrusted import brief
+from vfbench.untrusted import brief, misfit
+
+Text = Annotated[str, Meta(pattern=r"\S")]
+Sure = Literal["A", "B", "C", "M"]
+SURE: Final = ("A", "B", "C", "M")
+
+
+class Header(Struct, forbid_unknown_fields=True):
+    """A profile of its own."""
+
+    schema: Any
+    name: Text
+    summary: Text
+    machine: dict[str, Any]
+    costs: dict[str, Any]
+
+
+class HeirHeader(Struct, forbid_unknown_fields=True):
+    """A profile that has a shipped one as its base."""
+
+    schema: Any
+    name: Text
+    summary: Text
+    costs: dict[str, Any]
+    inherit: Any
+    holds: list[Any]
+    machine: dict[str, Any] = {}
+
+
+class FeatureTable(Struct, forbid_unknown_fields=True):
+    """What a machine has; `has` is held against its kind (`KINDS`)."""
+
+    has: Any
+    sure: Sure
+    source: Text
+
+
+class FigureTable(Struct, forbid_unknown_fields=True):
+    """A cost; its numbers and its unit are held against its dimension."""
+
+    value: Any
+    unit: Any
+    sure: Sure
+    source: Text
+    low: Any
+    high: Any
+    what: Text
+
+
+class MeasuredFigureTable(FigureTable, forbid_unknown_fields=True):
+    """A cost that was measured."""
+
+    measured: dict[str, Any]
+
+
+class MeasuredTable(Struct, forbid_unknown_fields=True):
+    """How it was measured."""
+
+    host: Text
+    date: Text
+    method: Text
+    repeats: Any
+
+
+_IS_NO_TEXT: Final = "is no text; give a sentence in quotes"
+_WORDS: Final = {
+    "sure": "does not do; give A or B or C or M",
+    "costs": "is no table; write one [costs.<figure>] per figure",
+    "machine": "is no table; write one [machine.<capability>] each",
+    "holds": "is no list; give the names of figures that are the same here",
+    "measured": "is no table; give host, date, method, repeats",
+}
+
+
+def validated(table: object, shape: type[Struct], where: str) -> None:
+    """UserError unless `table` is as `shape` says."""
+    wanted = tuple(each.encode_name for each in msgspec.structs.fields(shape))
+    if not isinstance(table, dict):
+        raise UserError(f"{where}: {brief(table)} is no table; give {listed(wanted)}")
+    found = misfit(table, shape)
+    if found is None:
+        return
+    key = found.keys[0]
+    if found.is_unknown:
+        raise UserError(f"{where}: unknown key {brief(key)}; {suggest(key, wanted)}")
+    if key not in table:
+        asked = tuple(each.encode_name for each in msgspec.structs.fields(shape) if each.required)
+        raise UserError(f"{where}: {key} is missing; give {listed(asked)}")
+    raise UserError(f"{where}: {key} {brief(table[key])} {_WORDS.get(key, _IS_NO_TEXT)}")
 
 
 def number(table: Mapping[str, Any], key: str, dimension: Dimension, where: str) -> float:
@@ -20,8 +114,8 @@ def number(table: Mapping[str, Any], key: str, dimension: Dimension, where: str)
     number = table[key]
     if not _is_finite(number):
         raise UserError(f"{where}: {key} {brief(number)} is not a finite number; give one")
-    accepts, wanted = _BOUNDS[dimension]
-    if not accepts(number):
+    shape, wanted = _BOUNDS[dimension]
+    if misfit(float(number), shape) is not None:
         raise UserError(f"{where}: {key} {brief(number)} does not do for a {dimension} figure; give {wanted}")
     return float(number)
 
@@ -33,54 +127,25 @@ def _is_finite(number: object) -> bool:
     return math.isfinite(number) if isinstance(number, float) else abs(number) <= sys.float_info.max
 
 
-def _not_negative(number: float) -> bool:
-    return number >= 0
-
-
-def _positive(number: float) -> bool:
-    return number > 0
-
-
-def _whole(number: float) -> bool:
-    return number >= 0 and number == int(number)
-
-
-_BOUNDS: Final[Mapping[Dimension, tuple[Callable[[float], bool], str]]] = MappingProxyType(
+_NOT_NEGATIVE: Final = Annotated[float, Meta(ge=0)]
+_POSITIVE: Final = Annotated[float, Meta(gt=0)]
+_WHOLE: Final = Annotated[float, Meta(ge=0, multiple_of=1)]
+_BOUNDS: Final[Mapping[Dimension, tuple[Any, str]]] = MappingProxyType(
     {
-        "time": (_not_negative, "zero or more"),
+        "time": (_NOT_NEGATIVE, "zero or more"),
         # Rates and the frequency are divided by.
-        "rate": (_positive, "more than zero"),
-        "frequency": (_positive, "more than zero"),
-        "count": (_whole, "a whole number, zero or more"),
-        "bytes": (_whole, "a whole number, zero or more"),
+        "rate": (_POSITIVE, "more than zero"),
+        "frequency": (_POSITIVE, "more than zero"),
+        "count": (_WHOLE, "a whole number, zero or more"),
+        "bytes": (_WHOLE, "a whole number, zero or more"),
     }
 )
 
 
-def text(table: Mapping[str, Any], key: str, where: str) -> str:
-    """A text that is not blank."""
-    text = table[key]
-    if not isinstance(text, str) or not text.strip():
-        raise UserError(f"{where}: {key} {brief(text)} is no text; give a sentence in quotes")
-    return text
-
-
 def check_choice(table: Mapping[str, Any], key: str, choices: tuple[str, ...], where: str) -> None:
     """Refuse what is none of the choices."""
-    if table[key] not in choices:
+    if misfit(table[key], Literal[choices]) is not None:
         raise UserError(f"{where}: {key} {brief(table[key])} does not do; give {either(choices)}")
-
-
-def check_keys(
-    table: Mapping[str, Any], wanted: tuple[str, ...], where: str, optional: tuple[str, ...] = ()
-) -> None:
-    """Refuse an unknown key, and a missing one that is not optional."""
-    for key in table:
-        if key not in (*wanted, *optional):
-            raise UserError(f"{where}: unknown key {brief(key)}; {suggest(key, (*wanted, *optional))}")
-    for key in wanted:
-        if key not in table:
-            raise UserError(f"{where}: {key} is missing; give {listed(wanted)}")
 
 
 def suggest(given: str, known: tuple[str, ...]) -> str:
@@ -99,18 +164,12 @@ def either(choices: tuple[str, ...]) -> str:
     return " or ".join(choices)
 
 
-def _is_whole(has: object) -> bool:
-    return isinstance(has, int) and not isinstance(has, bool) and 0 <= has < 2**63
-
-
-KINDS: Final[Mapping[Kind, tuple[Callable[[object], bool], str]]] = MappingProxyType(
+_COUNT: Final = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+KINDS: Final[Mapping[Kind, tuple[Any, str]]] = MappingProxyType(
     {
-        "flag": (
-            lambda has: has is True or has is False or has == HYPOTHETICAL,
-            f"true, false or {HYPOTHETICAL!r}",
-        ),
-        "count": (_is_whole, "a whole number, zero or more"),
-        "bytes": (_is_whole, "a whole number of bytes, zero or more"),
-        "text": (lambda has: isinstance(has, str) and has.strip() != "", "a text in quotes"),
+        "flag": (bool | Literal[HYPOTHETICAL], f"true, false or {HYPOTHETICAL!r}"),
+        "count": (_COUNT, "a whole number, zero or more"),
+        "bytes": (_COUNT, "a whole number of bytes, zero or more"),
+        "text": (Text, "a text in quotes"),
     }
 )

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
 from vfbench.errors import UserError
-from vfbench.profiles.checks import KINDS, check_choice, check_keys, either, listed, number, suggest, text
+from vfbench.profiles.checks import (
+    KINDS,
+    FeatureTable,
+    FigureTable,
+    Header,
+    HeirHeader,
+    MeasuredFigureTable,
+    MeasuredTable,
+    check_choice,
+    either,
+    listed,
+    number,
+    suggest,
+    validated,
+)
 from vfbench.profiles.figures import CAPABILITY_OF, DIMENSIONS, UNITS, Dimension
 from vfbench.profiles.machine import CAPABILITIES, Feature, Kind
 from vfbench.profiles.profile import SCHEMA, Figure, Measured, Profile, Sure
-from vfbench.untrusted import read_toml, shown
+from vfbench.untrusted import brief, misfit, read_toml, shown
 
 _FOLDER: Final = Path(__file__).parent
-_HEADER: Final = ("schema", "name", "summary", "machine", "costs")
-_HEIR_HEADER: Final = ("schema", "name", "summary", "costs", "inherit", "holds")
-_SURE: Final = ("A", "B", "C", "M")
-
-_FIGURE_KEYS: Final = tuple(each.name for each in fields(Figure) if each.name != "measured")
-_MEASURED_KEYS: Final = tuple(each.name for each in fields(Measured))
-_FEATURE_KEYS: Final = tuple(each.name for each in fields(Feature))
 
 
 def shipped_profiles() -> tuple[str, ...]:
@@ -37,10 +44,8 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
     where = path.name if path.parent == _FOLDER else shown(path)
     content = _parse(path, where)
     inherits = "inherit" in content
-    if inherits:
-        _check_header(content, where, _HEIR_HEADER, optional=("machine",))
-    else:
-        _check_header(content, where, _HEADER)
+    validated(content, HeirHeader if inherits else Header, where)
+    _check_schema(content["schema"], where)
     base = _base(content, where) if inherits else None
     inherited = {} if base is None else _inherited(content, base, where)
     machine = _machine(content.get("machine", {}), {} if base is None else base.machine, where)
@@ -62,8 +67,6 @@ def _has(machine: Mapping[str, Feature], figure: str) -> bool:
 
 def _machine(stated: Any, base: Mapping[str, Feature], where: str) -> dict[str, Feature]:
     """What the file states over what its base has, in the order of `CAPABILITIES`."""
-    if not isinstance(stated, dict):
-        raise UserError(f"{where}: machine {stated!r} is no table; write one [machine.<capability>] each")
     for name in stated:
         if name not in CAPABILITIES:
             raise UserError(f"{where}: unknown capability {name!r}; {suggest(name, tuple(CAPABILITIES))}")
@@ -79,15 +82,12 @@ def _machine(stated: Any, base: Mapping[str, Feature], where: str) -> dict[str, 
 
 
 def _feature(table: Any, kind: Kind, where: str) -> Feature:
-    if not isinstance(table, dict):
-        raise UserError(f"{where}: {table!r} is no table; give {listed(_FEATURE_KEYS)}")
-    check_keys(table, _FEATURE_KEYS, where)
-    check_choice(table, "sure", _SURE, where)
+    validated(table, FeatureTable, where)
     has = table["has"]
-    fits, wanted = KINDS[kind]
-    if not fits(has):
-        raise UserError(f"{where}: has {has!r} does not do; give {wanted}")
-    return Feature(has, table["sure"], text(table, "source", where))
+    shape, wanted = KINDS[kind]
+    if misfit(has, shape) is not None:
+        raise UserError(f"{where}: has {brief(has)} does not do; give {wanted}")
+    return Feature(has, table["sure"], table["source"])
 
 
 def _base(content: Mapping[str, Any], where: str) -> Profile:
@@ -102,10 +102,6 @@ def _base(content: Mapping[str, Any], where: str) -> Profile:
 def _inherited(content: Mapping[str, Any], base: Profile, where: str) -> dict[str, Figure]:
     """The base's figures as the heir has them: what `holds` there too as it is, the rest as estimates."""
     holds = content["holds"]
-    if not isinstance(holds, list):
-        raise UserError(
-            f"{where}: holds {holds!r} is no list; give the names of figures that are the same here"
-        )
     for name in holds:
         if name not in DIMENSIONS:
             raise UserError(
@@ -139,19 +135,9 @@ def _parse(path: Path, where: str) -> dict[str, Any]:
     return read_toml(path, where, "give a readable .toml file")
 
 
-def _check_header(
-    content: Mapping[str, Any], where: str, keys: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> None:
-    check_keys(content, keys, where, optional)
-    schema = content["schema"]
+def _check_schema(schema: object, where: str) -> None:
     if type(schema) is not int or schema != SCHEMA:
-        raise UserError(f"{where}: schema {schema!r} is not known; {SCHEMA} is")
-    for key in ("name", "summary"):
-        text(content, key, where)
-    if not isinstance(content["costs"], dict):
-        raise UserError(
-            f"{where}: costs {content['costs']!r} is no table; write one [costs.<figure>] per figure"
-        )
+        raise UserError(f"{where}: schema {brief(schema)} is not known; {SCHEMA} is")
 
 
 def _check_names(
@@ -171,20 +157,18 @@ def _check_names(
 
 def _figure(table: Any, dimension: Dimension, where: str) -> Figure:
     """`where` names the file and the figure."""
-    if not isinstance(table, dict):
-        raise UserError(f"{where}: {table!r} is no table; give {listed(_FIGURE_KEYS)}")
-    measured = isinstance(table.get("measured"), dict) or table.get("sure") == "M"
-    check_keys(table, (*_FIGURE_KEYS, "measured") if measured else _FIGURE_KEYS, where)
+    told = table if isinstance(table, dict) else {}
+    measured = isinstance(told.get("measured"), dict) or told.get("sure") == "M"
+    validated(table, MeasuredFigureTable if measured else FigureTable, where)
     check_choice(table, "unit", UNITS[dimension], where)
-    check_choice(table, "sure", _SURE, where)
     figure = Figure(
         value=number(table, "value", dimension, where),
         unit=table["unit"],
         sure=cast(Sure, table["sure"]),
-        source=text(table, "source", where),
+        source=table["source"],
         low=number(table, "low", dimension, where),
         high=number(table, "high", dimension, where),
-        what=text(table, "what", where),
+        what=table["what"],
         measured=_measured(table["measured"], f"{where}: measured") if measured else None,
     )
     if not figure.low <= figure.value <= figure.high:
@@ -196,12 +180,10 @@ def _figure(table: Any, dimension: Dimension, where: str) -> Figure:
 
 
 def _measured(table: Any, where: str) -> Measured:
-    if not isinstance(table, dict):
-        raise UserError(f"{where} {table!r} is no table; give {listed(_MEASURED_KEYS)}")
-    check_keys(table, _MEASURED_KEYS, where)
+    validated(table, MeasuredTable, where)
     return Measured(
-        host=text(table, "host", where),
-        date=text(table, "date", where),
-        method=text(table, "method", where),
+        host=table["host"],
+        date=table["date"],
+        method=table["method"],
         repeats=int(number(table, "repeats", "count", where)),
     )
