@@ -1,4 +1,6 @@
-"""Writes catalogue.md, today.md and hybrid.md from the strategies and results/today: `python docs/today_pages.py`.
+"""Writes catalogue.md, today.md, hybrid.md and README's table of strategies: `python docs/today_pages.py`.
+
+They are made from the strategies and results/today.
 
 A test sees to it that the pages are what this makes of them. `make today` runs the sweep anew, and this.
 """
@@ -30,6 +32,8 @@ from vfbench.report.two_sets import side_by_side
 from vfbench.strategy import Strategy, faults_of
 
 DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+BLOCK = re.compile(r"(<!-- today -->\n).*?(<!-- end of today -->)", re.DOTALL)
 RECORDS = DOCS.parent / "results" / "today"
 PROFILE = "modern-100g"
 MIB = 1 << 20
@@ -219,6 +223,63 @@ def today(records: Sequence[Record]) -> str:
     return "\n".join(lines) + "\n"
 
 
+SHORT = {
+    "host-driver": "PF driver",
+    "guest-driver": "VF driver",
+    "guest-dma-api": "guest's DMA API",
+    "guest-shared-table": "guest kernel",
+    "guest-swiotlb": "swiotlb=force",
+    "guest-iommu": "vIOMMU",
+    "guest-virtio": "virtio-net",
+    "guest-standby": "virtio-net standby",
+    "host-qemu": "QEMU",
+    "host-kernel": "host kernel",
+    "host-forced": "enable-migration=on",
+    "host-core": "a host core",
+    "vdpa": "vDPA device",
+    "vf_state": "variant driver",
+    "vf_state_precopy": "PRE_COPY",
+    "device_dirty_log": "log in the device",
+    "iommu_dirty_bits": "IOMMU dirty bits",
+    "readable_rings": "readable rings",
+    "post_copy": "post-copy",
+    "post_copy_vf": "post-copy with a VF",
+    "failover": "net_failover",
+}
+"""What a strategy needs, in README's few words: demands and capabilities by their names."""
+
+
+def needed(strategy: Strategy) -> str:
+    """What it needs in a few words; a star marks what no Linux or QEMU has, or the machine of today only in thought."""
+    words = [SHORT[word] + "*" * (not DEMANDS[word].stock) for word in demands_of(strategy)]
+    for need in dict.fromkeys(need for each in strategy.mechanisms for need in each.needs):
+        name, what = capability(need)
+        if name in SHORT:
+            words.append(SHORT[name] + "*" * what.endswith("(hypothetical)"))
+    return ", ".join(words) or "nothing"
+
+
+def short_table(records: Sequence[Record]) -> str:
+    """README's table: strategy, steady cost, blackout, re-sent, can it corrupt, needs."""
+    lines = [
+        "| strategy | cycles a packet | blackout | re-sent | can it corrupt | needs |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for strategy in strategies():
+        runs = of(records, strategy.name)
+        own = figures(runs)
+        cells = (own["steady"].removesuffix(" cycles"), own["blackout"], own["resent"], integrity(runs))
+        lines.append(f"| {strategy.name} | {' | '.join(cells)} | {needed(strategy)} |")
+    return "\n".join(lines) + "\n"
+
+
+def readme(page: str, records: Sequence[Record]) -> str:
+    """README with its table written anew; ValueError unless it has exactly one."""
+    if len(BLOCK.findall(page)) != 1:
+        raise ValueError("README.md has no table of strategies, or several")
+    return BLOCK.sub(lambda found: found[1] + short_table(records) + found[2], page)
+
+
 def share(worse_by: float | None) -> str:
     """B's distance from A, less is better: `-39 %`, `same`."""
     if worse_by is None:
@@ -362,3 +423,5 @@ def pages() -> dict[str, str]:
 if __name__ == "__main__":
     for name, page in pages().items():
         write_file(DOCS / name, page, replace=True)
+    page = readme(README.read_text(encoding="utf-8"), read_records(RECORDS))
+    write_file(README, page, replace=True)

@@ -42,7 +42,9 @@ class VfioMigration(Strategy):
     initial_bytes: int = parameter(
         90 * MIB, unit="bytes", low=0, high=1 << 32, help="of that, what goes before the stop (PRE_COPY)"
     )
-    vfs: int = parameter(1, unit="count", low=1, high=16, help="VFs of the guest; packets go through one")
+    vfs: int = parameter(
+        1, unit="count", low=1, high=16, help="VFs of the guest, which share out guest.queues among them"
+    )
     parallel: bool = parameter(False, help="load the states of several VFs at once (multifd)")
     source: str = parameter("device-log", choices=tuple(SOURCES), help="who says what the device wrote")
 

@@ -202,6 +202,11 @@ class Mechanism:
     """The capability that says how many queues it can have, if one does."""
 
     @property
+    def devices(self) -> int:
+        """Devices of its kind that the guest has, which share out its queues: queue q is device q's modulo as many."""
+        return 1
+
+    @property
     def needs(self) -> tuple[Need, ...]:
         """What the machine must have: capabilities of ``vfbench.profiles.machine``, by name, a count with the least."""
         return ()

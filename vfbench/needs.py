@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def needs_of(experiment: Experiment) -> tuple[Need, ...]:
     """Capabilities by name (``vfbench.profiles.machine.CAPABILITIES``), a count with the least that will do."""
     needs: list[Need] = [need for each in experiment.strategy.mechanisms for need in each.needs]
-    needs += [(each, experiment.guest.queues) for each in _counted(experiment)]
+    needs += [(each, -(-experiment.guest.queues // vfs)) for each, vfs in _counted(experiment)]
     if experiment.guest.dirty_log == "pml":
         needs.append("pml")
     if experiment.driver.segmentation == "on":
@@ -23,6 +23,7 @@ def needs_of(experiment: Experiment) -> tuple[Need, ...]:
     return tuple(dict.fromkeys(needs))
 
 
-def _counted(experiment: Experiment) -> list[str]:
-    """Counts of which the guest's queues must not be more."""
-    return [each.queues_limit for each in experiment.strategy.mechanisms if each.queues_limit]
+def _counted(experiment: Experiment) -> list[tuple[str, int]]:
+    """Counts of which a device's queues must not be more, and over how many such devices the guest's are spread."""
+    mechanisms = experiment.strategy.mechanisms
+    return [(each.queues_limit, each.devices) for each in mechanisms if each.queues_limit]

@@ -30,6 +30,22 @@ def test_a_page_is_what_its_command_makes_of_strategies_and_records(made: Module
     assert made.pages()[name] == (DOCS / name).read_text(encoding="utf-8")
 
 
+def test_readmes_table_is_what_the_command_makes_and_has_every_strategy(made: ModuleType) -> None:
+    page = made.README.read_text(encoding="utf-8")
+    assert made.readme(page, made.read_records(made.RECORDS)) == page
+    table = page.split("<!-- today -->\n")[1].split("<!-- end of today -->")[0]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in table.splitlines()[2:]] == [
+        each.name for each in ALL_STRATEGIES
+    ]
+
+
+def test_a_star_marks_what_cannot_be_had_as_it_comes(made: ModuleType) -> None:
+    needed = {each.name: made.needed(each) for each in made.strategies()}
+    assert needed["dummy-write"] == "VF driver*, PF driver*"
+    assert needed["vfio-migration"] == "variant driver, PRE_COPY, log in the device"
+    assert "readable rings*" in needed["ring-inspection"]
+
+
 def test_every_strategy_is_in_the_catalogue_with_its_source_and_ran(made: ModuleType) -> None:
     page = (DOCS / "catalogue.md").read_text(encoding="utf-8")
     for each in ALL_STRATEGIES:

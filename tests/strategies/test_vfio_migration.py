@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.runs import measured, profile_for, with_costs
+from support.runs import measured, profile_for, run, with_costs
 
 from strategies import Untracked, VfioMigration
+from vfbench.experiment import Driver, Experiment, Guest
+from vfbench.needs import needs_of
 from vfbench.profiles import load_profile
 from vfbench.records.damage import damage_of
+from vfbench.testbeds.model.machine import Machine
+from vfbench.testbeds.model.migration import ModelMigration
+from vfbench.testbeds.model.timeline import Timeline
 from workloads import Bulk
 
 MIB = 1 << 20
@@ -42,6 +47,50 @@ def test_several_vfs_go_through_p2p_together_before_any_stops() -> None:
     assert two["state_transfer_ms"] - one["state_transfer_ms"] == pytest.approx(stop_ms)
     assert four["state_transfer_ms"] == pytest.approx(two["state_transfer_ms"])
     assert two["restore_ms"] - one["restore_ms"] == pytest.approx(START_MS)
+
+
+def four_vfs() -> Machine:
+    """A queue each, and packets for all of them."""
+    experiment = Experiment(
+        VfioMigration(vfs=4),
+        Bulk(rate_bps=5000 * MBPS),
+        guest=Guest(memory_bytes=256 * MIB, packet_memory_bytes=64 * MIB, queues=4),
+        driver=Driver(rx_ring=128, tx_ring=128),
+    )
+    assert ("queues_per_vf", 1) in needs_of(experiment)
+    return Machine(experiment, MODERN)
+
+
+def test_packets_go_through_each_of_several_vfs_until_all_stop_at_the_same_instant() -> None:
+    """What P2P is for: from the moment when the first stands still no other writes to the guest's memory."""
+    machine = four_vfs()
+    timeline = Timeline(machine, 10**6, lambda _now_ps: None)
+    migration = ModelMigration(machine, timeline)
+    migration.arm_tracking()
+    timeline.advance(machine.now_ps + 2 * 10**9)
+    received = [int(port.rx_delivered) for port in machine.ports]
+    heads = [int(port.rx_head) for port in machine.ports]
+    migration.pause_guest()
+    migration.stop_device()
+    stopped = [int(port.rx_head) for port in machine.ports]
+    timeline.advance(machine.now_ps + 2 * 10**9)
+    assert min(received) > 100
+    assert all(before != after for before, after in zip(heads, stopped, strict=True))
+    assert [int(port.rx_head) for port in machine.ports] == stopped
+
+
+def test_several_vfs_that_carry_packets_arrive_whole_and_each_is_on_the_wire_again() -> None:
+    found = run(
+        VfioMigration(vfs=4, parallel=True),
+        Bulk(rate_bps=5000 * MBPS),
+        MODERN,
+        guest=Guest(memory_bytes=256 * MIB, packet_memory_bytes=64 * MIB, queues=4),
+        driver=Driver(rx_ring=128, tx_ring=128),
+    )
+    assert found.state == "ok"
+    assert damage_of(found.measures) == {}
+    after = [each["packets_delivered"] for each in found.intervals if each["phase"] == "after"]
+    assert sum(after) > 0
 
 
 def test_states_are_loaded_one_after_the_other_or_all_at_once() -> None:

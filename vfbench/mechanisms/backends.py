@@ -66,6 +66,10 @@ class MigratableVf(Vf):
     state: DeviceState = field(default_factory=lambda: DeviceState(0))
 
     @property
+    def devices(self) -> int:
+        return self.state.vfs
+
+    @property
     def device_state(self) -> DeviceState:
         return self.state
 
