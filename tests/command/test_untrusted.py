@@ -91,7 +91,7 @@ def test_hostile_json_is_a_value_error(content: str) -> None:
     [
         ({"wall_s": [1]}, "its 'wall_s' is [1]"),
         ({"started": 5}, "its 'started' is 5"),
-        ({"profile": {"name": "a"}}, "its profile's 'digest' is None"),
+        ({"profile": {"name": "a"}}, "its 'profile.digest' is None"),
         ({"environment": {"cpu": [1]}}, "its 'environment"),
     ],
 )

@@ -75,8 +75,11 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda run: edit(run / "manifest.json", schema=7),
         "has schema 7; this vfbench reads up to",
     ),
-    "no experiment": (lambda run: edit(run / "manifest.json", experiment={"x": 1}), "'strategy' is None"),
-    "no profile": (lambda run: edit(run / "manifest.json", profile={}), "its profile's 'name' is None"),
+    "no experiment": (
+        lambda run: edit(run / "manifest.json", experiment={"x": 1}),
+        "its 'experiment.strategy' is None",
+    ),
+    "no profile": (lambda run: edit(run / "manifest.json", profile={}), "its 'profile.name' is None"),
 }
 
 

@@ -22,14 +22,13 @@ from vfbench.records.schema import INTERVALS, ROUNDS, RUNS, SCHEMA_VERSION, TRAI
 from vfbench.records.shape import check_manifest
 from vfbench.records.tables import broken, read_tables
 from vfbench.records.write import INTERVALS_FILE, MANIFEST, ROUNDS_FILE, RUNS_FILE
-from vfbench.untrusted import UnreadableError, brief, parse_json, read_bytes
+from vfbench.untrusted import UnreadableError, parse_json, read_bytes
 
 if TYPE_CHECKING:
     import pandas
 
 MOST_MANIFEST_BYTES = 16 << 20
 _PANDAS_TYPES = {"int64": "Int64", "float64": "float64", "bool": "boolean", "string": "str"}
-_NEEDED = {"experiment": dict, "state": str, "wall_s": int | float, "profile": dict, "environment": dict}
 
 
 @dataclass(frozen=True)
@@ -211,28 +210,11 @@ def _checked_manifest(path: Path, manifest: Any) -> dict[str, Any]:
         raise UserError(
             f"{path} has schema {version}; this vfbench reads up to {SCHEMA_VERSION}: use a newer one"
         )
-    for key, kind in {**_NEEDED, "started": str, "command": str}.items():
-        if not isinstance(manifest.get(key), kind):
-            raise broken(path, f"its {key!r} is {brief(manifest.get(key))}")
-    _check_parts(path, manifest)
     try:
         check_manifest(manifest)
     except ValueError as error:
         raise broken(path, error) from error
     return renewed(dict(manifest))
-
-
-def _check_parts(path: Path, manifest: Mapping[str, Any]) -> None:
-    """What every reader takes for granted of the experiment and the profile."""
-    for part in ("strategy", "workload"):
-        value = manifest["experiment"].get(part)
-        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            raise broken(path, f"its experiment's {part!r} is {brief(value)}")
-        if not isinstance(value.get("parameters", {}), dict):
-            raise broken(path, f"its {part}'s parameters are {brief(value['parameters'])}")
-    for name in ("name", "digest"):
-        if not isinstance(manifest["profile"].get(name), str):
-            raise broken(path, f"its profile's {name!r} is {brief(manifest['profile'].get(name))}")
 
 
 def _frame_of_parts(records: Sequence[Record], part: str, columns: tuple[Column, ...]) -> pandas.DataFrame:
