@@ -1,9 +1,9 @@
 """Bounce buffers.
 
 The device never sees the guest's buffers: it is given memory of a pool, and the CPU copies each packet on. So all
-that reaches a buffer is a store, which the dirty log shows, at the price of a copy a packet and a search for room. A
-full pool fails the mapping, and the driver goes without. Pool and rings, which the device still writes, are copied at
-the stop. With a pool for the migration only, pages mapped before it are marked when they come back.
+that reaches a buffer is a store, which the dirty log shows, for a copy a packet and a search for room under a lock. A
+full pool fails the mapping. Pool and rings, which the device still writes, are copied at the stop. With a pool for the
+migration only, pages mapped before it are marked when they come back.
 
 Sources: Linux, kernel/dma/swiotlb.c; proposed for this purpose on linux-pci, October 2015.
 """
@@ -42,22 +42,22 @@ class BounceBuffers(Strategy):
         "always", choices=("always", "migrating"), help="always (swiotlb=force), or while migrating"
     )
     old_mappings: str = parameter(
-        "marked",
-        choices=("marked", "forgotten"),
-        help="pages mapped before it was armed; forgotten is fault 13",
+        "marked", choices=("marked", "forgotten"), help="pages mapped before; forgotten is fault 13"
     )
-    copy_in: bool = parameter(
-        True, help="a map copies the buffer into the pool whatever its direction (Linux 5.18 on)"
-    )
+    copy_in: bool = parameter(True, help="a map copies into the pool in any direction (Linux 5.18 on)")
     pool_at_stop: str = parameter(
         "copied", choices=("copied", "left-out"), help="pool and rings at the stop; left out is fault 8"
+    )
+    areas: int = parameter(
+        0, unit="count", high=1024, in_identity_at_default=False, help="with a lock each (0: the profile's)"
     )
     stop_order: str = stop_order("device-first")
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
         marked, copied = self.old_mappings == "marked", self.pool_at_stop == "copied"
-        return (Vf(), BouncePool(self.pool_bytes, self.when == "always", marked, self.copy_in, copied))
+        always = self.when == "always"
+        return (Vf(), BouncePool(self.pool_bytes, always, marked, self.copy_in, copied, self.areas))
 
     @property
     def faults(self) -> tuple[int, ...]:

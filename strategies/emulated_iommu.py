@@ -31,7 +31,8 @@ class EmulatedIommu(Strategy):
     mode: str = parameter(
         "strict",
         choices=MODES,
-        help="unmap at once, lazily in batches, or map everything once for good; a Linux guest behind caching mode "
+        help="unmap at once, lazily in batches, map everything once for good, or leave a page mapped for some "
+        "milliseconds so that its next map finds it (optimistic, no Linux has it); a Linux guest behind caching mode "
         "gets strict when it asks for deferred ('IOMMU batching disallowed due to virtualization'), and static with "
         "iommu=pt",
     )

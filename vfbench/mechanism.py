@@ -196,6 +196,9 @@ class Mechanism:
     """Whether it hands out the addresses by which the device knows memory; at most one of a strategy's does."""
     costs: ClassVar[tuple[str, ...]] = ()
     """Figures of the profile that its kernels spend, by number."""
+    guest_lock: ClassVar[tuple[str, str] | None] = None
+    """Figures of a lock that its kernels take in the guest (``take_guest_lock``): for how long it is held, and how long
+    its lines take from another core."""
     demands: ClassVar[tuple[str, ...]] = ()
     """What must be changed in guest or host to have it: words of ``vfbench.demands``."""
     queues_limit: ClassVar[str] = ""
@@ -214,6 +217,10 @@ class Mechanism:
     def refusals(self, testbed: str) -> tuple[str, ...]:
         """A line for each thing asked of it that a testbed can't show."""
         return ()
+
+    def lock_areas(self, figure: Callable[[str], float]) -> int:
+        """Into how many areas with a lock each its ``guest_lock`` is divided; ``figure`` gives the profile's."""
+        return 1
 
     @property
     def words(self) -> tuple[int, ...]:
@@ -343,6 +350,11 @@ class Backend(Mechanism):
     def switch_costs(self) -> tuple[str, str]:
         """What it takes for each queue to suspend it and to put it in another's place: figures, `""` for none."""
         return "", ""
+
+    @property
+    def memory_pins(self) -> int:
+        """How many times all guest memory is pinned and mapped when it is put in another's place."""
+        return 0
 
     @property
     def device_state(self) -> DeviceState | None:

@@ -61,6 +61,12 @@ class Guest(Settings):
         choices=("write-protect", "pml"),
         help="how the hypervisor sees the guest's stores: write faults, or the CPU's page modification log",
     )
+    host_pages: str = parameter(
+        "2MiB",
+        choices=("2MiB", "4KiB"),
+        in_identity_at_default=False,
+        help="pages in which the host backs guest memory and its own IOMMU maps it for a VF",
+    )
     zero_memory_bytes: int = parameter(
         0,
         unit="bytes",

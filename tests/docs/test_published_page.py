@@ -41,7 +41,9 @@ def test_a_row_says_what_was_published_and_how_sure(name):
 
 
 def test_a_row_is_red_when_it_misses_white_while_it_waits_and_green_when_it_meets_its_goal(script):
-    missed, waiting, met = (ENTRIES[name] for name in ("power-kernel", "vdpa-downtime", "strict-to-none"))
+    missed, waiting, met = (
+        ENTRIES[name] for name in ("power-kernel", "pml-over-write-protection", "strict-to-none")
+    )
     found = (Prediction(missed, 1.0, -0.998), Prediction(waiting, None, None), Prediction(met, 8.0, 0.0))
     lines = script.page(published_table(found, {"date": "today"}), (missed, waiting, met)).splitlines()
     marks = [line.split("|")[1].strip() for line in lines if line.startswith("| :")]

@@ -90,6 +90,17 @@ def test_a_relay_whose_core_is_full_holds_the_traffic_up_and_loses_what_finds_no
     assert damage_of(slow) == {}
 
 
+def test_memory_that_is_pinned_after_the_stop_stops_the_guest_for_each_device() -> None:
+    def downtime_ms(**parameters: Any) -> float:
+        return float(measured(ShadowVirtqueue(**parameters), Bulk(rate_bps=GBPS), MODERN)["downtime_ms"])
+
+    ahead = downtime_ms()
+    gib = experiment(ShadowVirtqueue()).guest.memory_bytes / (1 << 30)
+    pin_ms = gib * MODERN.picoseconds("memory_pin_per_gib") / 1e9
+    assert downtime_ms(pins_after_stop=1) - ahead == pytest.approx(pin_ms, rel=0.05)
+    assert downtime_ms(pins_after_stop=2) - ahead == pytest.approx(2 * pin_ms, rel=0.05)
+
+
 def test_one_core_relays_for_all_queues() -> None:
     guest = Guest(memory_bytes=64 * MIB, packet_memory_bytes=16 * MIB, queues=2)
     costs = with_costs(MODERN, svq_relay=12_000)

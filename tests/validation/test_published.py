@@ -108,9 +108,9 @@ def test_an_explanation_stands_beside_a_miss_and_does_not_take_its_goal_away():
 
 
 def test_a_row_that_waits_for_its_mechanism_is_missed_and_says_which():
-    waiting = row(BY_NAME["vdpa-downtime"], None)
+    waiting = row(BY_NAME["pml-over-write-protection"], None)
     assert (waiting.predicted, waiting.met) == (None, False)
-    assert waiting.note.startswith("not modelled yet: shadow virtqueues")
+    assert waiting.note.startswith("not modelled yet: work of the guest's own")
 
 
 def test_what_waits_and_the_median_error_are_told_below_the_table():
@@ -118,7 +118,7 @@ def test_what_waits_and_the_median_error_are_told_below_the_table():
         Prediction(BY_NAME["vhost-receive"], 0.935, 0.1),
         Prediction(BY_NAME["power-user-space"], 264, 0.2),
         Prediction(BY_NAME["power-kernel"], 1530, 0.5),
-        Prediction(BY_NAME["vdpa-downtime"], None, None),
+        Prediction(BY_NAME["pml-over-write-protection"], None, None),
     )
     median, waiting, *_ = published_table(found, {}).left_out
     assert median == "the median error of the 3 that are run is 20.0 %."
@@ -162,7 +162,7 @@ def test_a_run_that_fails_misses_its_goal_and_ends_no_batch():
     def fails(_):
         raise RunFailed("the ledger does not add up")
 
-    two = (BY_NAME["vhost-receive"], BY_NAME["vdpa-downtime"])
+    two = (BY_NAME["vhost-receive"], BY_NAME["pml-over-write-protection"])
     first, second = published_table(tuple(predictions(two, STRATEGIES, WORKLOADS, fails)), {}).rows
     assert (first.predicted, first.met) == (None, False)
     assert first.note.startswith("the run failed: the ledger does not add up")
@@ -170,10 +170,10 @@ def test_a_run_that_fails_misses_its_goal_and_ends_no_batch():
 
 
 def test_the_command_stores_a_table_and_ends_with_1_where_a_goal_is_missed(tmp_path, capsys):
-    words = ["validate", "published", "--only", "vdpa-8-queues-*8g", "--results", str(tmp_path)]
+    words = ["validate", "published", "--only", "pml-over-*", "--results", str(tmp_path)]
     assert main(words) == 1
     assert "0 of 1 goals met" in capsys.readouterr().out
-    assert load(tmp_path / "published.json").rows[0].case == "vdpa-8-queues-128g"
+    assert load(tmp_path / "published.json").rows[0].case == "pml-over-write-protection"
 
 
 def test_a_name_that_nothing_matches_is_refused_with_the_names_there_are(capsys):
@@ -183,4 +183,4 @@ def test_a_name_that_nothing_matches_is_refused_with_the_names_there_are(capsys)
 
 def test_the_commands_that_repeat_the_runs_can_be_had(capsys):
     assert main(["validate", "published", "--commands", "--only", "power-kernel"]) == 0
-    assert "bench run --strategy emulated-iommu --workload bulk" in capsys.readouterr().out
+    assert "bench run --strategy emulated-iommu --workload tcp-stream" in capsys.readouterr().out

@@ -143,6 +143,11 @@ CPU = np.dtype(
         ("lock_wait_ps", "i8"),  # how long it is waited for
         ("invalidation_used_ps", "i8"),  # the same for the invalidation queue's lock
         ("invalidation_wait_ps", "i8"),
+        ("guest_lock_areas", "i8"),  # of a lock that a mechanism takes in the guest; 0: it takes none
+        ("guest_lock_hold_ps", "i8"),
+        ("guest_lock_transfer_ps", "i8"),  # what it protects comes from another core's cache
+        ("guest_lock_used_ps", "i8"),
+        ("guest_lock_wait_ps", "i8"),
         ("halt_window_ps", "i8"),  # for how long the host polls before it halts an idle vCPU
         ("first_stores", "i8"),
         ("exits", "i8"),
@@ -352,6 +357,13 @@ def spend(cpu: Any, cost: int) -> None:
 def spend_price(cpu: Any, slot: int, index: int) -> None:
     """Spend the cost that the mechanism in ``slot`` names as number ``index``."""
     cpu.clock_ps += cpu.price[slot * PRICES + index]
+
+
+@primitive
+def take_guest_lock(cpu: Any) -> None:
+    """Wait for the lock that a mechanism shares among the guest's processors; its hold is part of what it spends."""
+    cpu.clock_ps += cpu.guest_lock_wait_ps
+    cpu.guest_lock_used_ps += cpu.guest_lock_hold_ps
 
 
 @primitive

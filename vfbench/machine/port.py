@@ -28,6 +28,8 @@ LATENCY_BUCKETS = 40 * LATENCY_SUB_BUCKETS
 
 WIRE, DMA = range(2)
 """What the queues of a card share."""
+INWARD, OUTWARD = range(2)
+"""Directions in which a card's driver counts bytes."""
 
 PATH_VF = 0
 PATH_VIRTIO = 1
@@ -91,6 +93,9 @@ PORT = np.dtype(
         ("tap_queue_frames", "i8"),
         ("host_interrupt_ps", "i8"),
         ("host_interrupt_interval_ps", "i8"),
+        ("host_adapts", "i8"),  # that interval follows the load, as the guest's does
+        ("host_moderation_class", "i8", (2,)),
+        ("host_moderated_bytes", "i8", (2,)),  # in and out since the last interrupt
         ("host_nic_ps", "i8"),  # the host's softirq is busy until then
         ("host_send_ps", "i8"),  # the softirq that sends is busy until then
         ("host_backlog_ps", "i8"),  # how far the host's card may be behind before vhost waits for it
@@ -137,11 +142,15 @@ PORT = np.dtype(
         ("slowdown_1024", "i8", (2,)),  # how much longer its part of each takes than all of it would
         # interrupt moderation
         ("adapts", "i8"),
-        ("moderation_class", "i8"),
-        ("moderated_bytes", "i8"),  # since the last interrupt
+        ("moderation_class", "i8", (2,)),
+        ("moderated_bytes", "i8", (2,)),  # in and out since the last interrupt
         ("low_from_bytes_per_us", "i8"),
         ("bulk_from_bytes_per_us", "i8"),
         # address translation
+        (
+            "host_page_shift",
+            "i8",
+        ),  # of the physical IOMMU's entries, where the guest sees none; 0: not looked at
         ("iotlb_entries", "i8"),
         ("iotlb_iova", "i8", (IOTLB_SLOTS,)),
         ("iotlb_page", "i8", (IOTLB_SLOTS,)),

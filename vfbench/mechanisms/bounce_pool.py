@@ -1,7 +1,8 @@
 """A bounce pool: the device is given memory of a pool, and the CPU copies to and from the buffer that was meant.
 
 What the device wrote becomes a store of the CPU, and the dirty log sees it. The pool is handed out in slots of 2 KiB by
-a search that goes on where the last one ended; a pool that is full fails the mapping. Nobody logs what the device wrote
+a search that goes on where the last one ended, under the lock of an area; Linux before 6.0 has one for the pool, later
+ones one for each vCPU. A pool that is full fails the mapping. Nobody logs what the device wrote
 to the pool and to the rings, which are coherent memory and not bounced: both are copied at the stop.
 
 Armed only for a migration, what was mapped before stays as it is: recycled buffers may never be unmapped. Their pages
@@ -13,7 +14,7 @@ direction, so that no old content reaches the device).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,7 +23,16 @@ import numpy.typing as npt
 
 from vfbench.kernels import Kernel, kernel
 from vfbench.linux_guest import LinuxGuest
-from vfbench.machine.cpu import area, copy, dummy_write, load_field, spend_price, store_field, word
+from vfbench.machine.cpu import (
+    area,
+    copy,
+    dummy_write,
+    load_field,
+    spend_price,
+    store_field,
+    take_guest_lock,
+    word,
+)
 from vfbench.machine.iommu.table import READ, WRITE
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.mechanism import MAP_FAILED, DirtySource, Found, HostView, QueueSizes, Trait, hook
@@ -107,6 +117,7 @@ def bounce(cpu: Any, slot: int, address: int, length_bytes: int, direction: int)
     """Map: slots of the pool, with the buffer's content where the device reads it, or may see it."""
     if state(cpu, slot, ARMED) == 0:
         return address
+    take_guest_lock(cpu)
     spend_price(cpu, slot, SLOT_PRICE)
     count = slots_of(length_bytes)
     first = find_slots(cpu, slot, count)
@@ -125,6 +136,7 @@ def bounce(cpu: Any, slot: int, address: int, length_bytes: int, direction: int)
 def give_back(cpu: Any, slot: int, iova: int, address: int, length_bytes: int, direction: int) -> None:
     """Unmap; what the device wrote was copied when it was synced (DMA_ATTR_SKIP_CPU_SYNC)."""
     if is_bounced(cpu, slot, iova):
+        take_guest_lock(cpu)
         spend_price(cpu, slot, SLOT_PRICE)
         first = (iova - area(cpu, slot, POOL)) >> SLOT_BITS
         count = load_field(cpu, area(cpu, slot, USED) + 8 * first)
@@ -170,6 +182,7 @@ class BouncePool(DirtySource):
     unmap: ClassVar[Kernel | None] = give_back
     sync_for_cpu: ClassVar[Kernel | None] = copy_on
     costs: ClassVar[tuple[str, ...]] = ("swiotlb_slot",)
+    guest_lock: ClassVar[tuple[str, str] | None] = ("swiotlb_slot_locked", "swiotlb_lock_transfer")
 
     pool_bytes: int = 64 << 20
     """Of all queues together; each has an area of its own."""
@@ -179,6 +192,11 @@ class BouncePool(DirtySource):
     copies_in: bool = True
     copied_at_stop: bool = True
     """Whether the pool and the rings are sent at the stop."""
+    areas: int = 0
+    """Into how many the pool is divided, each with a lock; 0: as many as the profile's kernel makes."""
+
+    def lock_areas(self, figure: Callable[[str], float]) -> int:
+        return self.areas or max(1, int(figure("swiotlb_areas")))
 
     @property
     def armed(self) -> Kernel | None:  # type: ignore[override]

@@ -1,9 +1,10 @@
 """A guest-visible IOMMU whose maps and unmaps reach the hypervisor, which so learns what the device may write.
 
 ``strict`` invalidates at each unmap. ``deferred`` queues them (256 or 10 ms); Linux does not allow that behind an
-IOMMU with caching mode, which an emulated one is (docs/linux.md). ``static`` maps all packet memory once and for good,
-which is what ``iommu=pt`` does with all memory. A page that is mapped for the device to write counts as dirty when it
-is unmapped, and what is still mapped at the stop is copied then.
+IOMMU with caching mode, which an emulated one is (docs/linux.md). ``optimistic`` queues them and lets the next map of
+the page take the old mapping over (vIOMMU, ATC 2011); no Linux has it. ``static`` maps all packet memory once and for
+good, which is what ``iommu=pt`` does with all memory. A page that is mapped for the device to write counts as dirty
+when it is unmapped, and what is still mapped at the stop is copied then.
 
 Sources: VT-d specification 6.1 for caching mode; PAPR H_PUT_TCE_INDIRECT for many entries a call; Linux's
 drivers/iommu/dma-iommu.c for both modes.
@@ -36,12 +37,14 @@ from vfbench.machine.iommu.guest import unmap_page as unmap_one
 from vfbench.machine.iommu.guest import unmap_page_later as unmap_one_later
 from vfbench.machine.iommu.hypervisor import CALL_UNMAP, carry_out, walk_table
 from vfbench.machine.iommu.iotlb import translate_by_table
+from vfbench.machine.iommu.optimistic import map_or_reuse, tear_kept_down, unmap_or_keep
 from vfbench.machine.iommu.table import (
     CALL_ENTRY_BYTES,
     CALL_LIST_ENTRIES,
     FLUSH_QUEUE_ENTRIES,
     IOVA_BASE,
     IOVA_FREE_COUNT,
+    KEPT_WORDS,
     PAGE_MASK,
     READ,
     RING_IOVA_PAGES,
@@ -55,7 +58,7 @@ from vfbench.mechanism import DirtySource, Found, HostView, QueueSizes, Trait, h
 if TYPE_CHECKING:
     from vfbench.profiles.machine import Need
 
-MODES = ("strict", "deferred", "static")
+MODES = ("strict", "deferred", "static", "optimistic")
 ALWAYS_TELLS = 1
 """Word 1: the hypervisor is notified of mappings whether it tracks or not."""
 
@@ -99,6 +102,25 @@ def unmap_lazily(cpu: Any, slot: int, iova: int, page: int, length_bytes: int, d
 
 
 @hook
+def map_optimistically(cpu: Any, slot: int, page: int, length_bytes: int, direction: int) -> int:
+    return map_or_reuse(cpu, slot, page, length_bytes, direction)
+
+
+@hook
+def unmap_optimistically(
+    cpu: Any, slot: int, iova: int, page: int, length_bytes: int, direction: int
+) -> None:
+    unmap_or_keep(cpu, slot, iova, page, length_bytes, direction)
+
+
+@hook
+def tear_everything_down(cpu: Any, slot: int) -> None:
+    """The driver stands still: nothing stays mapped that nobody uses."""
+    tear_kept_down(cpu, slot)
+    flush_calls(cpu, slot)
+
+
+@hook
 def hand_calls_over(cpu: Any, slot: int) -> None:
     flush_calls(cpu, slot)
 
@@ -127,8 +149,18 @@ def tell_as_before(cpu: Any, slot: int) -> None:
     store_field(cpu, area(cpu, slot, STATE) + TELLS, word(cpu, slot, ALWAYS_TELLS))
 
 
-MAPS = {"strict": map_strictly, "deferred": map_after_a_flush, "static": look_up}
-UNMAPS: dict[str, Kernel | None] = {"strict": unmap_strictly, "deferred": unmap_lazily, "static": None}
+MAPS = {
+    "strict": map_strictly,
+    "deferred": map_after_a_flush,
+    "static": look_up,
+    "optimistic": map_optimistically,
+}
+UNMAPS: dict[str, Kernel | None] = {
+    "strict": unmap_strictly,
+    "deferred": unmap_lazily,
+    "static": None,
+    "optimistic": unmap_optimistically,
+}
 
 
 @dataclass(frozen=True)
@@ -140,7 +172,6 @@ class GuestIommu(DirtySource):
     owns_iova: ClassVar[bool] = True
     translate: ClassVar[Kernel | None] = translate_by_table
     hypercall: ClassVar[Kernel | None] = carry_out
-    quiesce: ClassVar[Kernel | None] = flush_everything
     armed: ClassVar[Kernel | None] = tell_from_now
     disarmed: ClassVar[Kernel | None] = tell_as_before
 
@@ -167,6 +198,10 @@ class GuestIommu(DirtySource):
     @property
     def unmap(self) -> Kernel | None:  # type: ignore[override]
         return UNMAPS[self.mode]
+
+    @property
+    def quiesce(self) -> Kernel | None:  # type: ignore[override]
+        return tear_everything_down if self.mode == "optimistic" else flush_everything
 
     @property
     def opened(self) -> Kernel | None:  # type: ignore[override]
@@ -198,12 +233,14 @@ class GuestIommu(DirtySource):
         return self.withhold
 
     def guest_structures(self, sizes: QueueSizes) -> Mapping[str, int]:
+        kept = {"kept": 8 * KEPT_WORDS * sizes.packet_pages} if self.mode == "optimistic" else {}
         return {
             "state": PAGE_BYTES,
             "table": 8 * (sizes.packet_pages + RING_IOVA_PAGES),
             "free_iovas": 8 * sizes.packet_pages,
             "call_list": CALL_LIST_ENTRIES * CALL_ENTRY_BYTES,
             "flush_queue": FLUSH_QUEUE_ENTRIES * CALL_ENTRY_BYTES,
+            **kept,
         }
 
     def fill_guest(self, structures: Mapping[str, npt.NDArray[np.int64]], packet_pages: int) -> None:
@@ -254,6 +291,8 @@ class GuestIommu(DirtySource):
         refused = []
         if self.mode == "deferred":
             refused.append("deferred unmapping: Linux is strict behind an IOMMU with caching mode")
+        if self.mode == "optimistic":
+            refused.append("optimistic teardown: no Linux keeps an unmapped page mapped for its next map")
         if self.exits not in ("user-space", "auto"):
             refused.append(f"exits to {self.exits}: QEMU's emulated IOMMU is served in user space")
         if self.entries != 1:

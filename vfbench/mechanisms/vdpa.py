@@ -28,6 +28,12 @@ class Vdpa(Backend):
 
     queue_size: int = 256
     """Descriptors of each virtqueue."""
+    pins: int = 0
+    """How many times guest memory is pinned and mapped when the destination's devices start."""
+
+    @property
+    def memory_pins(self) -> int:
+        return self.pins
 
     @property
     def needs(self) -> tuple[Need, ...]:

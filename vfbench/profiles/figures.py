@@ -139,6 +139,7 @@ FIGURES: Final[tuple[tuple[str, Dimension], ...]] = (
     # strategies in software: pools, tables and rings that the host reads
     ("swiotlb_slot", "time"),
     ("swiotlb_slot_locked", "time"),
+    ("swiotlb_lock_transfer", "time"),
     ("swiotlb_areas", "count"),
     ("swiotlb_pool", "bytes"),
     ("swiotlb_slot_bytes", "bytes"),

@@ -140,6 +140,8 @@ SPEED = _columns(
     ("latency_p50_us", "float64", "us", "median time from the wire to the application, steady state"),
     ("latency_p99_us", "float64", "us", "99th percentile of the same"),
     ("latency_p999_us", "float64", "us", "99.9th percentile of the same"),
+    ("latency_migrating_p50_us", "float64", "us", "median of the same while the migration is under way"),
+    ("latency_migrating_p99_us", "float64", "us", "99th percentile of the same"),
     ("iommu_maps", "int64", "", "maps that the hypervisor was notified of in the steady state"),
     ("iommu_unmaps", "int64", "", "unmaps that the hypervisor was notified of in the steady state"),
     ("iommu_exits", "int64", "", "exits for either in the steady state"),

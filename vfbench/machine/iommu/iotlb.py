@@ -1,6 +1,8 @@
-"""The device's address translation: an IOTLB in front of the guest's IOMMU table.
+"""The device's address translation: an IOTLB in front of the guest's IOMMU table, or of the host's own.
 
-The IOTLB keeps a translation until it is invalidated: that is what makes an early unmap dangerous.
+The IOTLB keeps a translation until it is invalidated: that is what makes an early unmap dangerous. Without an IOMMU in
+the guest the physical one is still there: VFIO maps all guest memory through it, in entries of the size in which the
+host backs it (``vfio_pin_map_dma``, drivers/vfio/vfio_iommu_type1.c).
 """
 
 from __future__ import annotations
@@ -61,10 +63,23 @@ def translate_by_table(cpu: Any, port: Any, slot: int, iova: int, access: int) -
     return page if page == FAULT else page | (iova & (PAGE_BYTES - 1))
 
 
+@kernel
+def pass_physical_iommu(port: Any, address: int) -> None:
+    """Guest-physical addresses are mapped for good; what is not in the IOTLB is looked up."""
+    if port.host_page_shift == 0:
+        return
+    entry = address >> port.host_page_shift
+    line = entry % port.iotlb_entries
+    if port.iotlb_iova[line] != entry:
+        port.iotlb_iova[line] = entry
+        port.iotlb_misses += 1
+
+
 @primitive
 def translate(cpu: Any, port: Any, iova: int, access: int) -> int:
     """Where the device's access to ``iova`` goes in guest-physical memory, or FAULT."""
     if cpu.translate == NO_KERNEL:
+        pass_physical_iommu(port, iova)
         return iova
     return call_hook(cpu.translate, cpu, port, cpu.translate_slot, iova, access)
 

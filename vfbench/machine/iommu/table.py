@@ -19,8 +19,11 @@ IOVA_BASE = 1 << 40
 RING_IOVA_PAGES = 32
 """Addresses behind the range, for the pages of two rings of 4096 descriptors of 16 bytes."""
 
-STATE, TABLE, FREE_IOVAS, CALL_LIST, FLUSH_QUEUE = range(5)
+STATE, TABLE, FREE_IOVAS, CALL_LIST, FLUSH_QUEUE, KEPT = range(6)
 """The areas of a mechanism that is an IOMMU, in the order in which it names its structures in guest memory."""
+
+KEPT_WORDS = 2
+"""Of KEPT, for each page of packet memory: under which address its last mapping of either direction still stands."""
 
 IOVA_FREE_COUNT, CALL_COUNT, FLUSH_COUNT, FLUSH_SINCE, TELLS = range(0, 40, 8)
 """Offsets of the words of STATE. TELLS: the hypervisor is notified of maps and unmaps."""

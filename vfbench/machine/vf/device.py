@@ -23,7 +23,7 @@ from vfbench.machine.oracle.oracle import (
     note_written,
     write_content,
 )
-from vfbench.machine.port import DMA, FIFO_FRAMES, WIRE
+from vfbench.machine.port import DMA, FIFO_FRAMES, INWARD, OUTWARD, WIRE
 from vfbench.machine.sides import primitive
 from vfbench.machine.vf.descriptors import (
     DESCRIPTOR_SHIFT,
@@ -94,7 +94,7 @@ def land_frame(cpu: Any, port: Any, frame: Any, time_ps: int) -> None:
     """The frame's payload reaches memory; its descriptor follows, at once or with others."""
     port.rx_free_ps = time_ps - cpu.cost[DMA_LATENCY]
     port.busy_ps[DMA] += cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * frame.length) >> 10)
-    port.moderated_bytes += frame.length
+    port.moderated_bytes[INWARD] += frame.length
     slot = port.rx_head
     address = translated_buffer(cpu, port, slot)
     if address < 0:
@@ -301,7 +301,7 @@ def send_cut(cpu: Any, port: Any, mss_bytes: int, time_ps: int) -> None:
         return
     length_bytes = send_segment(cpu, port, time_ps)
     port.busy_ps[WIRE] += (length_bytes + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
-    port.moderated_bytes += length_bytes
+    port.moderated_bytes[OUTWARD] += length_bytes
     port.tx_free_ps += (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS]
     if port.tx_left == 0:
         finish_send(cpu, port, last_of_send(cpu, port), time_ps)
@@ -320,7 +320,7 @@ def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
     address = translate(cpu, port, iova, READ)
     waits_ps = device_waits(cpu, address)
     port.busy_ps[WIRE] += (tx_length(command) + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
-    port.moderated_bytes += tx_length(command)
+    port.moderated_bytes[OUTWARD] += tx_length(command)
     port.tx_free_ps = time_ps + (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS] + waits_ps
     if is_packet_memory(cpu, address) and is_packet_memory(cpu, address + tx_length(command) - 1):
         first = load_word(cpu.words, word_index(cpu, address))

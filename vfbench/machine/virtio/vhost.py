@@ -1,7 +1,8 @@
 """A vhost-like worker: a host thread that copies packets into and out of the guest and logs what it writes.
 
 It takes frames from a tap's queue, fills the buffers that the guest offered, and reports them in the used ring.
-Each of its writes goes to the dirty log by itself (``vhost_log_write``): nothing here is hidden from migration.
+Each of its writes goes to the dirty log by itself (``vhost_log_write``): nothing here is hidden from migration. For a
+packet received there are three: its buffer, the used element, the used index.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from vfbench.machine.costs import (
     VHOST_WAKEUP,
 )
 from vfbench.machine.cpu import model_load, word_index
+from vfbench.machine.driver.moderation import adapt_host_interval
 from vfbench.machine.iommu.iotlb import is_packet_memory
 from vfbench.machine.memory.absent import await_page
 from vfbench.machine.memory.guest_memory import BLOCK_SHIFT, BLOCKS_SHIFT, CONTENT, LOGGED, PAGE_SHIFT, SENT
 from vfbench.machine.memory.words import load_byte, load_word, store_byte
 from vfbench.machine.oracle.oracle import blocks_of, note_at_peer, note_written, write_content
-from vfbench.machine.port import FIFO_FRAMES, WIRE
+from vfbench.machine.port import FIFO_FRAMES, INWARD, OUTWARD, WIRE
 from vfbench.machine.sides import HOST, implementation, primitive
 from vfbench.machine.vf.device import (
     admit,
@@ -72,12 +74,31 @@ def host_load(cpu: Any, address: int, bits: int) -> int:
     return field_of(model_load(cpu, address & -8), address, bits)
 
 
+@kernel
+def store_in_word(cpu: Any, port: Any, address: int, bits: int, value: int) -> None:
+    """Store a field, and leave what is beside it in its word."""
+    word = replace_bits(model_load(cpu, address & -8), address, bits, value)
+    dma_store(cpu, address & -8, word, port.vhost_ps)
+
+
 @primitive
 def host_store(cpu: Any, port: Any, address: int, bits: int, value: int) -> None:
     """The worker writes a field of a ring."""
-    word = replace_bits(model_load(cpu, address & -8), address, bits, value)
-    dma_store(cpu, address & -8, word, port.vhost_ps)
+    store_in_word(cpu, port, address, bits, value)
     log_write(cpu, port, address)
+
+
+@primitive
+def store_used_element(cpu: Any, port: Any, entry: int, slot: int, length_bytes: int) -> None:
+    """The worker writes an element of the used ring, which is logged as one: twice where it lies across two pages.
+
+    Source: ``vhost_add_used_n`` and ``log_write`` (drivers/vhost/vhost.c).
+    """
+    store_in_word(cpu, port, entry, 32, slot)
+    store_in_word(cpu, port, entry + 4, 32, length_bytes)
+    log_write(cpu, port, entry)
+    if (entry ^ (entry + 4)) >> PAGE_SHIFT:
+        log_write(cpu, port, entry + 4)
 
 
 @kernel
@@ -110,8 +131,7 @@ def put_used(cpu: Any, port: Any, queue: int, count: int, slot: int, length_byte
     """Report a buffer as used, and publish it."""
     size = cpu.virtqueue_size
     entry = used_entry(queue, size, count)
-    host_store(cpu, port, entry, 32, slot)
-    host_store(cpu, port, entry + 4, 32, length_bytes)
+    store_used_element(cpu, port, entry, slot, length_bytes)
     host_store(cpu, port, used_index(queue, size), 16, (count + 1) & INDEX_MASK)
 
 
@@ -174,9 +194,10 @@ def next_tx_ps(cpu: Any, port: Any) -> int:
 def pass_through_host_nic(cpu: Any, port: Any) -> None:
     """The next frame on the wire reaches the tap's queue by way of the host's NIC, its interrupt and its softirq.
 
-    The host's driver is throttled as the guest's is (EITR): a frame that finds the softirq asleep waits for the next
-    interrupt; while it is awake frames follow one another, one processor's worth of them and no more. What finds
-    the NIC's ring full costs nothing; what finds the tap's queue full has cost the softirq's time.
+    The host's driver is throttled as the guest's is, and adapts to the load alike (EITR): a frame that finds the
+    softirq asleep waits for the next interrupt; while it is awake frames follow one another, one processor's worth of
+    them and no more. What finds the NIC's ring full costs nothing; what finds the tap's queue full has cost the
+    softirq's time.
     """
     frame = port.incoming[port.incoming_head]
     in_ring = max(0, port.host_nic_ps - frame.arrival_ps) // max(1, cpu.cost[HOST_NIC_PACKET])
@@ -189,6 +210,8 @@ def pass_through_host_nic(cpu: Any, port: Any) -> None:
             frame.arrival_ps, port.host_interrupt_ps + port.host_interrupt_interval_ps
         )
         port.host_nic_ps = port.host_interrupt_ps
+        adapt_host_interval(cpu, port)
+    port.host_moderated_bytes[INWARD] += frame.length
     port.host_nic_ps += cpu.cost[HOST_NIC_PACKET]
     cpu.host_ps += cpu.cost[HOST_NIC_PACKET]
     frame.ready_ps = port.host_nic_ps
@@ -234,6 +257,7 @@ def put_on_host_nic(cpu: Any, port: Any, length_bytes: int) -> None:
     port.host_send_ps = max(port.host_send_ps, port.vhost_ps) + cpu.cost[HOST_NIC_SEND]
     cpu.host_ps += cpu.cost[HOST_NIC_SEND]
     port.tx_free_ps = max(port.tx_free_ps, port.host_send_ps)
+    port.host_moderated_bytes[OUTWARD] += length_bytes
     put_on_wire(port, length_bytes)
 
 
@@ -246,6 +270,7 @@ def put_frames_on_host_nic(cpu: Any, port: Any, first: int, whole: bool, payload
         if frames == 0:
             put_on_host_nic(cpu, port, length_bytes)
         else:
+            port.host_moderated_bytes[OUTWARD] += length_bytes
             put_on_wire(port, length_bytes)
         note_at_peer(
             port, ((first & (SENT - 1)) >> BLOCKS_SHIFT) + frames, whole, length_bytes, port.tx_free_ps

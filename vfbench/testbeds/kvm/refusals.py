@@ -42,6 +42,8 @@ def refusals(experiment: Experiment) -> list[str]:
     refused += [
         f"{each.name}: {line}" for each in experiment.strategy.mechanisms for line in each.refusals("kvm")
     ]
+    if experiment.guest.host_pages != "2MiB":
+        refused.append(f"guest.host-pages: {experiment.guest.host_pages!r}, but no IOMMU stands here")
     if experiment.device.moderation == "adaptive":
         refused.append(
             "device.moderation: 'adaptive', but the device here has one interval, interrupt-interval"

@@ -82,6 +82,9 @@ def open_queues(cpus: Any, ports: Any, queues: int, vf: bool, virtio: bool) -> N
             virtio_refill(cpus[q], ports[q])
 
 
+HOST_PAGE_SHIFT = {"2MiB": 21, "4KiB": 12}
+
+
 class Machine:
     """A guest, its device and its peer, built for one experiment.
 
@@ -221,6 +224,11 @@ class Machine:
         log = "pml_store" if self.experiment.guest.dirty_log == "pml" else "write_fault"
         cpu.first_store_ps = self.profile.picoseconds(log)
         for slot, each in enumerate(self.experiment.strategy.mechanisms):
+            if each.guest_lock is not None:
+                held, brought = each.guest_lock
+                cpu.guest_lock_areas = each.lock_areas(self.profile.value)
+                cpu.guest_lock_hold_ps = self.profile.picoseconds(held)
+                cpu.guest_lock_transfer_ps = self.profile.picoseconds(brought)
             if each.exit_to == "user-space":
                 cpu.exit_locked_ps[slot] = self.profile.picoseconds("exit_user_space_locked")
             price = EXITS.get(each.exit_to)
@@ -249,10 +257,12 @@ class Machine:
         port.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
         port.watchdog_ps = WATCHDOG_PS
         port.host_interrupt_interval_ps = self.experiment.device.interrupt_interval_ns * 1000
+        port.host_adapts = self.experiment.device.adapts
         port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
         port.adapts = path == PATH_VF and self.experiment.device.adapts
         port.low_from_bytes_per_us = round(self.profile.value("moderation_low_from"))
         port.bulk_from_bytes_per_us = round(self.profile.value("moderation_bulk_from"))
+        port.host_page_shift = HOST_PAGE_SHIFT[self.experiment.guest.host_pages]
         # One IOMMU translates for all queues.
         port.iotlb_entries = max(1, int(self.profile.value("iotlb_entries")) // self.queues)
         port.measures_latency = 0

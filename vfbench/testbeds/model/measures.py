@@ -32,6 +32,8 @@ def speed(machine: Machine, counters: tuple[Counters, ...]) -> Row:
     row: Row = throughput(begin, end, migrated)
     names = ("latency_p50_us", "latency_p99_us", "latency_p999_us")
     row.update(zip(names, latency_percentiles_us(end.latency - begin.latency, (50, 99, 99.9)), strict=True))
+    migrating = ("latency_migrating_p50_us", "latency_migrating_p99_us")
+    row.update(zip(migrating, latency_percentiles_us(migrated.latency - end.latency, (50, 99)), strict=True))
     for suffix, (first, last) in {
         "": (begin, end),
         "_migrating": (end, migrated),

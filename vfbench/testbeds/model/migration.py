@@ -324,6 +324,8 @@ class ModelMigration:
             self._spend(queues * self._ps(serving.switch_costs[0]))
             self._finish_relay()
         self._machine.set_path(known[backend].path)
+        pinned_gib = known[backend].memory_pins * self._machine.layout.memory_bytes / (1 << 30)
+        self._spend(round(pinned_gib * self._ps("memory_pin_per_gib")))
         self._spend(queues * self._ps(known[backend].switch_costs[1]))
 
     def _finish_relay(self) -> None:

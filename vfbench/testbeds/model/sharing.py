@@ -3,7 +3,8 @@
 Within a slice of time the queues run one after the other. What each used in the slice before decides its part in this
 one: a queue that leaves some of its part gives it to those that want more (max-min fairness, as a card's round robin
 over its queues comes to), and who takes a lock waits as in front of a server that the others keep busy (M/D/1,
-Kleinrock, Queueing Systems 1, 5.6): w = s rho / 2 (1 - rho).
+Kleinrock, Queueing Systems 1, 5.6): w = s rho / 2 (1 - rho). A lock of the guest's own has its lines brought over from
+the core that held it last, in the share of cases in which that was another; the others wait for that too.
 """
 
 from __future__ import annotations
@@ -71,6 +72,26 @@ def share_locks(cpus: Any, queues: int, slice_ps: int, invalidation_ps: int) -> 
 
 
 @kernel
+def share_guest_lock(cpus: Any, queues: int, slice_ps: int) -> None:
+    """How long each vCPU waits for its area of a lock that a mechanism takes in the guest."""
+    areas = cpus[0].guest_lock_areas
+    if areas == 0:
+        return
+    for q in range(queues):
+        others_ps = 0
+        for other in range(q % areas, queues, areas):
+            if other != q:
+                others_ps += cpus[other].guest_lock_used_ps
+        used_ps = max(1, others_ps + cpus[q].guest_lock_used_ps)
+        brought_ps = cpus[q].guest_lock_transfer_ps * others_ps // used_ps
+        held_ps = cpus[q].guest_lock_hold_ps + brought_ps
+        busy_ps = others_ps * held_ps // max(1, cpus[q].guest_lock_hold_ps)
+        cpus[q].guest_lock_wait_ps = brought_ps + lock_wait_ps(held_ps, busy_ps, slice_ps)
+    for q in range(queues):
+        cpus[q].guest_lock_used_ps = 0
+
+
+@kernel
 def share(cpus: Any, ports: Any, queues: int, slice_ps: int, invalidation_ps: int) -> None:
     """Settle the parts for the next slice; ``slice_ps`` is how long the last one was."""
     share_resource(ports, queues, WIRE, slice_ps)
@@ -78,3 +99,4 @@ def share(cpus: Any, ports: Any, queues: int, slice_ps: int, invalidation_ps: in
     for q in range(queues):
         ports[q].ps_per_byte = (ports[q].line_ps_per_byte * ports[q].slowdown_1024[WIRE]) >> 10
     share_locks(cpus, queues, slice_ps, invalidation_ps)
+    share_guest_lock(cpus, queues, slice_ps)

@@ -35,6 +35,10 @@ def refusals(experiment: Experiment) -> list[str]:
         refused += [
             f"{group}.{name}: {given[name]!r}, but that {why}" for name, why in fixed.items() if name in given
         ]
+    if experiment.guest.host_pages != "2MiB":
+        refused.append(
+            f"guest.host-pages: {experiment.guest.host_pages!r}, but no physical IOMMU is behind the suite's VF"
+        )
     refused += offload_refusals(experiment, "that is for the guest's own kernel and program to decide")
     refused += channel_refusals(experiment, (), "")
     if recorded_traits(experiment.strategy).get("stop_order") == "undrained":

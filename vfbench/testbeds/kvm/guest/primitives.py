@@ -177,6 +177,11 @@ def spend_price(cpu: Any, slot: int, index: int) -> None:
     """The code itself takes the time."""
 
 
+@guest_primitive(machine_cpu.take_guest_lock)
+def take_guest_lock(cpu: Any) -> None:
+    """The pool is this queue's alone."""
+
+
 @guest_primitive(machine_cpu.spend_copy)
 def spend_copy(cpu: Any, length_bytes: int) -> None:
     """The copy itself takes the time."""

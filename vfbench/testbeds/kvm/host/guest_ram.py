@@ -121,6 +121,13 @@ def store_ring(host: Any, port: Any, address: int, bits: int, value: int) -> Non
     log_write(host, port, address)
 
 
+@on_host(vhost.store_used_element)
+def store_element(host: Any, port: Any, entry: int, slot: int, length_bytes: int) -> None:
+    """Both fields of an element of the used ring."""
+    store_ring(host, port, entry, 32, slot)
+    store_ring(host, port, entry + 4, 32, length_bytes)
+
+
 @on_host(vhost.wants_interrupt)
 def wants_ring_interrupt(host: Any, queue: int, used: int) -> bool:
     """Whether the driver asked for an interrupt at the buffer that made ``used`` of them; it reads what was stored."""

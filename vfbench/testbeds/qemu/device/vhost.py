@@ -65,6 +65,13 @@ def store_ring(device: Any, port: Any, offset: int, bits: int, value: int) -> No
     mark_page(device, offset)
 
 
+@for_guest_memory(vhost.store_used_element)
+def store_element(device: Any, port: Any, entry: int, slot: int, length_bytes: int) -> None:
+    """Both fields of an element of the used ring."""
+    store_ring(device, port, entry, 32, slot)
+    store_ring(device, port, entry + 4, 32, length_bytes)
+
+
 @for_guest_memory(vhost.wants_interrupt)
 def wants_ring_interrupt(device: Any, queue: int, used: int) -> bool:
     """Whether the driver asked for an interrupt at the buffer that made ``used`` of them; it reads what was stored."""
