@@ -81,17 +81,21 @@ def are_free(cpu: Any, slot: int, first: int, count: int) -> bool:
 
 @kernel
 def find_slots(cpu: Any, slot: int, count: int) -> int:
-    """The next ``count`` free slots in a row, on a boundary of as many, from where the last search ended; -1: none."""
+    """The next ``count`` free slots in a row from where the last search ended; -1: none.
+
+    What is larger than a slot begins on a page (``swiotlb_area_find_slots``: the stride of such a search is a page).
+    """
     slots = state(cpu, slot, SLOT_COUNT)
-    first = (state(cpu, slot, NEXT) + count - 1) & -count
+    stride = 1 if count == 1 else PAGE_BYTES >> SLOT_BITS
+    first = (state(cpu, slot, NEXT) + stride - 1) & -stride
     tried = 0
-    while tried < slots:
-        tried += count
+    while tried <= slots:
+        tried += stride
         if first + count > slots:
             first = 0
         if are_free(cpu, slot, first, count):
             return first
-        first += count
+        first += stride
     return -1
 
 
