@@ -14,6 +14,7 @@ from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT, Allocato
 from vfbench.machine.port import PATH_VF
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES
 from vfbench.machine.virtio.virtqueue import MOST_CHAIN_ENTRIES, virtqueue_bytes
+from vfbench.machine.wire import BUFFER_BYTES, ETHERNET_BYTES
 from vfbench.mechanism import QueueSizes
 from vfbench.strategy import backends
 
@@ -104,15 +105,22 @@ def _structure_sizes(experiment: Experiment, packet_pages: int) -> dict[str, int
 
 def _indirect_bytes(experiment: Experiment) -> int:
     """A table for each slot of the transmit virtqueue, where large sends go down it."""
-    if experiment.driver.segmentation == "off":
+    if experiment.driver.segmentation == "off" and not spreads_frames(experiment):
         return 0
     return virtqueue_size(experiment.strategy) * 16 * MOST_CHAIN_ENTRIES
+
+
+def spreads_frames(experiment: Experiment) -> bool:
+    """Whether a frame may be longer than a receive buffer."""
+    return experiment.link.mtu_bytes + ETHERNET_BYTES > BUFFER_BYTES
 
 
 def send_blocks(experiment: Experiment) -> int:
     """Blocks of a queue: a quarter of its packet memory, where large sends lie in runs of pages."""
     driver = experiment.driver
-    if driver.segmentation == "off" or driver.send_pages == "order-0":
+    if driver.segmentation == "off" and not spreads_frames(experiment):
+        return 0
+    if driver.send_pages == "order-0":
         return 0
     return queue_sizes(experiment).packet_pages // 4 // BLOCK_PAGES
 

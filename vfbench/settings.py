@@ -101,9 +101,9 @@ class Link(Settings):
         1500,
         unit="bytes",
         low=576,
-        high=2030,
+        high=9710,
         in_identity_at_default=False,
-        help="largest IP packet: what a send over it is cut to",
+        help="largest IP packet: what a send over it is cut to; frames over a buffer of 2 KiB take several",
     )
 
 

@@ -213,6 +213,11 @@ class Workload:
         return 0
 
     @property
+    def longest_frame_bytes(self) -> int:
+        """The longest frame that it puts on the wire or asks the guest to answer with, unless it goes by the MTU."""
+        return 0
+
+    @property
     def inputs(self) -> Mapping[str, str]:
         """SHA-256 of each file that decides what is sent, by the parameter's field that names it.
 

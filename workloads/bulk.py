@@ -35,6 +35,10 @@ class Bulk(Workload):
         1518, unit="bytes", low=LEAST_FRAME_BYTES, high=LONGEST_FRAME_BYTES, help="frame size with FCS"
     )
 
+    @property
+    def longest_frame_bytes(self) -> int:
+        return self.frame_bytes
+
     def prepare(self, source: Any) -> tuple[Any, ...]:
         source.scratch[FRAME_BYTES] = self.frame_bytes
         source.gap_ps = self.gap_ps(source, self.frame_bytes)

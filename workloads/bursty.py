@@ -87,6 +87,10 @@ class Bursty(Workload):
                 f"bursts of less than one frame; ask for {int(self.shape / (self.shape - 1)) + 1} or more"
             )
 
+    @property
+    def longest_frame_bytes(self) -> int:
+        return self.frame_bytes
+
     def prepare(self, source: Any) -> tuple[Any, ...]:
         line_gap_ps = (self.frame_bytes + 20) * int(source.ps_per_byte)
         gap_ps = self.gap_ps(source, self.frame_bytes) if self.rate_bps else 2 * line_gap_ps

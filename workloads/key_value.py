@@ -18,7 +18,7 @@ import numpy as np
 from vfbench.errors import UserError
 from vfbench.kernels import kernel
 from vfbench.machine.cpu import store
-from vfbench.machine.wire import LONGEST_FRAME_BYTES
+from vfbench.machine.wire import BUFFER_BYTES
 from vfbench.parameters import parameter
 from vfbench.quantiles import draw_rank, zipf_table
 from vfbench.workload import Workload, may_put, next_flow, put_frame
@@ -102,7 +102,7 @@ class KeyValue(Workload):
         1024,
         unit="bytes",
         low=8,
-        high=LONGEST_FRAME_BYTES,
+        high=BUFFER_BYTES,
         multiple_of=8,
         help="a value, added to the frame that carries it",
     )
@@ -110,10 +110,10 @@ class KeyValue(Workload):
     def __post_init__(self) -> None:
         """Refuse a value that no single frame carries."""
         super().__post_init__()
-        if self.request_bytes + self.value_bytes > LONGEST_FRAME_BYTES:
+        if self.request_bytes + self.value_bytes > BUFFER_BYTES:
             raise UserError(
                 f"key-value.value: {self.value_bytes} B with a request of {self.request_bytes} B is more "
-                f"than a frame of {LONGEST_FRAME_BYTES} B holds"
+                f"than a frame of {BUFFER_BYTES} B holds"
             )
 
     @property

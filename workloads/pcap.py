@@ -24,7 +24,7 @@ from vfbench.captures.contents import read_frames
 from vfbench.errors import UserError
 from vfbench.kernels import kernel
 from vfbench.machine.memory.words import load_word
-from vfbench.machine.wire import LEAST_FRAME_BYTES, LONGEST_FRAME_BYTES, WIRE_OVERHEAD_BYTES
+from vfbench.machine.wire import BUFFER_BYTES, LEAST_FRAME_BYTES, WIRE_OVERHEAD_BYTES
 from vfbench.parameters import parameter
 from vfbench.untrusted import shown
 from vfbench.workload import NEVER_PS, Workload, may_put, put_frame
@@ -102,7 +102,7 @@ class Pcap(Workload):
         0,
         unit="bytes",
         low=0,
-        high=LONGEST_FRAME_BYTES,
+        high=BUFFER_BYTES,
         help="cut longer frames as the NIC would (0: refuse those over 2048 B)",
     )
 
@@ -153,9 +153,7 @@ class Pcap(Workload):
         path = self.capture or SHIPPED_CAPTURE
         wanted = self._wanted(self._read(shown(path)))
         frames = [frame for frame, is_wanted in zip(read_frames(path), wanted, strict=True) if is_wanted]
-        cut = [
-            piece for frame in frames for piece in _pieces(frame, self.segment_bytes or LONGEST_FRAME_BYTES)
-        ]
+        cut = [piece for frame in frames for piece in _pieces(frame, self.segment_bytes or BUFFER_BYTES)]
         return [frame.ljust(LEAST_FRAME_BYTES - FCS_BYTES, b"\0") for frame in cut]
 
     def _wanted(self, capture: Capture) -> NDArray[np.bool_]:
@@ -179,12 +177,12 @@ class Pcap(Workload):
         flow: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Frames recorded above segmentation offload, cut into what the wire carried."""
-        limit = self.segment_bytes or LONGEST_FRAME_BYTES
+        limit = self.segment_bytes or BUFFER_BYTES
         if length.max() <= limit:
             return time_ns, length, flow
         if not self.segment_bytes:
             raise UserError(
-                f"capture {path}: a frame of {length.max()} B is over {LONGEST_FRAME_BYTES}: it "
+                f"capture {path}: a frame of {length.max()} B is over {BUFFER_BYTES}: it "
                 "was recorded above segmentation offload; pcap.segment=1518B cuts them as the NIC would"
             )
         header = HEADER_BYTES + FCS_BYTES

@@ -193,6 +193,10 @@ class RequestResponse(Workload):
         200 * 10**6, unit="ns", low=1000, high=10**11, help="a request without answer is sent again after it"
     )
 
+    @property
+    def longest_frame_bytes(self) -> int:
+        return max(self.request_bytes, self.answer_bytes)
+
     def prepare(self, source: Any) -> tuple[Any, ...]:
         clients = np.full((self.flows, COLUMNS), NOBODY, dtype=np.int64)
         clients[:, ASKED_PS] = NOT_WAITING

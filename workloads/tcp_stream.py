@@ -20,7 +20,7 @@ from vfbench.errors import UserError
 from vfbench.kernels import kernel
 from vfbench.machine.cpu import now_ps
 from vfbench.machine.memory.words import load_word, store_word
-from vfbench.machine.wire import FRAME_OVERHEAD_BYTES
+from vfbench.machine.wire import FRAME_OVERHEAD_BYTES, TAG_PUSH
 from vfbench.parameters import parameter
 from vfbench.tcp.receiver import (
     ack_word,
@@ -49,15 +49,12 @@ STREAMS, STRIDE, SENDS, SEGMENT_BYTES, DELAY_PS, CLOCK_PS, PACED_PS, TURN, EVENT
     range(11)
 )
 """The first four are the application's as well: each is one end of the streams, and either sends or receives."""
-FULL_SEND_SEGMENTS = 45
-"""What 64 KiB hold."""
+FULL_SEND_BYTES = 1 << 16
 EVENT_PLACES = 1 << 14
 EVENT_PS, EVENT_STREAM, EVENT_WORD, EVENT_WORDS = range(4)
 """Acknowledgements on their way, in the order of time: what arrived for the peer to act on, or what it is to send."""
-PUSH = 1 << 40
-"""In a segment's tag, beside its number: the sender has no more for now."""
+PUSH = TAG_PUSH
 ACK_BYTES = FRAME_OVERHEAD_BYTES
-MTU_FRAME_BYTES = 1518
 
 
 @kernel
@@ -228,7 +225,8 @@ def segments_to_send(application: Any, base: int) -> int:
     Source: ``tcp_tso_should_defer`` (net/ipv4/tcp_output.c), tcp_tso_win_divisor 3.
     """
     count, window = new_segments(base), load_word(base, CONGESTION_1024) >> 10
-    if load_word(base, PIPE) > 0 and count < min(FULL_SEND_SEGMENTS, max(1, window // 3)):
+    full_send = FULL_SEND_BYTES // (application.scratch[SEGMENT_BYTES] - FRAME_OVERHEAD_BYTES)
+    if load_word(base, PIPE) > 0 and count < min(full_send, max(1, window // 3)):
         return 0
     return count
 
@@ -321,30 +319,29 @@ class TcpStream(Workload):
                 "tcp-stream.rate: cannot act with direction=send: the guest sends, at its own rate"
             )
 
-    @property
-    def window_segments(self) -> int:
-        """The window in whole segments."""
-        return max(2, self.window_bytes // (MTU_FRAME_BYTES - FRAME_OVERHEAD_BYTES))
+    def window_segments(self, frame_bytes: int) -> int:
+        """The window in whole segments, of frames of ``frame_bytes``."""
+        return max(2, self.window_bytes // (frame_bytes - FRAME_OVERHEAD_BYTES))
 
-    def _rows(self, sends: bool) -> Any:
+    def _rows(self, sends: bool, frame_bytes: int) -> Any:
         """The words of every stream's end, a row each."""
-        if sends:
-            row = start_values(self.window_segments, self.timeout_ns * 1000)
-        else:
-            row = receiver_start_values(self.window_segments, self.ack_every)
+        window = self.window_segments(frame_bytes)
+        start = start_values(window, self.timeout_ns * 1000)
+        row = start if sends else receiver_start_values(window, self.ack_every)
         return np.tile(np.array(row, dtype=np.int64), (self.flows, 1))
 
     def prepare(self, source: Any) -> tuple[Any, ...]:
         peer_sends = self.direction == "receive"
-        rows = self._rows(peer_sends)
+        frame_bytes = int(source.frame_bytes)
+        rows = self._rows(peer_sends, frame_bytes)
         table = np.concatenate([rows.ravel(), np.zeros(EVENT_PLACES * EVENT_WORDS, dtype=np.int64)])
         source.table, source.table_length = table.ctypes.data, table.size
         source.flows = self.flows
         source.scratch[STREAMS], source.scratch[STRIDE] = rows.shape
         source.scratch[SENDS], source.scratch[EVENTS] = peer_sends, rows.size
-        source.scratch[SEGMENT_BYTES] = MTU_FRAME_BYTES
+        source.scratch[SEGMENT_BYTES] = frame_bytes
         source.scratch[DELAY_PS] = self.round_trip_ns * 1000 + int(source.turnaround_ps)
-        source.gap_ps = self.gap_ps(source, MTU_FRAME_BYTES) if self.rate_bps else 0
+        source.gap_ps = self.gap_ps(source, frame_bytes) if self.rate_bps else 0
         if not peer_sends:
             self._ask_for_streams(source, table)
         return (table,)
@@ -357,8 +354,9 @@ class TcpStream(Workload):
 
     def prepare_application(self, application: Any) -> tuple[Any, ...]:
         guest_sends = self.direction == "send"
-        rows = self._rows(guest_sends)
+        frame_bytes = int(application.frame_bytes)
+        rows = self._rows(guest_sends, frame_bytes)
         application.table = rows.ctypes.data
         application.scratch[STREAMS], application.scratch[STRIDE] = rows.shape
-        application.scratch[SENDS], application.scratch[SEGMENT_BYTES] = guest_sends, MTU_FRAME_BYTES
+        application.scratch[SENDS], application.scratch[SEGMENT_BYTES] = guest_sends, frame_bytes
         return (rows,)

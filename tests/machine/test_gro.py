@@ -8,6 +8,8 @@ from support.runs import DRIVER, changed, costs, experiment, machine, measured
 
 from strategies import DummyWrite, EmulatedIommu, Untracked, VirtioNet
 from vfbench.experiment import Precopy
+from vfbench.machine.driver.gro import follows
+from vfbench.machine.wire import TAG_PUSH
 from vfbench.testbeds.kvm.refusals import refusals as kvm_refusals
 from vfbench.testbeds.qemu.refusals import refusals as qemu_refusals
 from workloads import Bulk, RequestResponse, SmallPackets
@@ -104,6 +106,15 @@ def test_requests_of_other_flows_are_answered_one_by_one():
     answers = int(found.ports[0].tx_delivered)
     assert answers > 500
     assert int(found.ports[0].tx_delivered_bytes) == answers * (1024 + 20)
+
+
+def test_a_numbered_frame_follows_the_one_before_it_and_no_other():
+    """The same segment twice would count as two; one whose sender has no more for now (PSH) is joined too."""
+    assert follows(5, 6)
+    assert follows(5, 6 | TAG_PUSH)
+    assert follows(0, 0)
+    assert not follows(5, 5)
+    assert not follows(5, 7)
 
 
 @pytest.mark.parametrize("refusals", [kvm_refusals, qemu_refusals], ids=["kvm", "qemu"])

@@ -71,6 +71,7 @@ GUEST_FIELDS = [
     ("mirror_registers", "i8"),
     ("hold_ps", "i8"),
     ("gro", "i8"),
+    ("gathers", "i8"),  # a packet may lie in several buffers
     # large sends
     ("frame_bytes", "i8"),  # the longest frame by the MTU, FCS included
     ("cut_over_bytes", "i8"),  # what is longer is cut into frames; 0: nothing is

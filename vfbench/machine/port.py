@@ -50,9 +50,9 @@ FRAME = np.dtype(
 
 SLOT = np.dtype(
     [
-        ("pending", "i8"),  # written, and not handed over yet
+        ("pending", "i8"),  # frames that ended here, written and not handed over yet
         ("sequence", "i8"),
-        ("length", "i8"),
+        ("length", "i8"),  # of a packet in several buffers a word of ``oracle/parts.py``
         ("arrival_ps", "i8"),
         ("flow", "i8"),
         ("tag", "i8"),
@@ -65,10 +65,25 @@ HELD = np.dtype(
         ("sequence", "i8"),
         ("length", "i8"),
         ("arrival_ps", "i8"),
-        ("flow", "i8"),
+        ("flow", "i8"),  # above it, of a packet in several buffers, the frames that ended here
     ]
 )
 """What was sent for a packet that the application keeps."""
+
+MOST_PARTS = 64
+"""Buffers of one packet: 64 KiB are 43 of 1536 bytes."""
+
+PART = np.dtype(
+    [
+        ("sequence", "i8"),
+        ("length", "i8"),
+        ("arrival_ps", "i8"),
+        ("flow", "i8"),
+        ("tag", "i8"),
+        ("frames", "i8"),
+    ]
+)
+"""What was sent for a part of a packet that the driver has not gathered yet."""
 
 PORT = np.dtype(
     [
@@ -114,6 +129,8 @@ PORT = np.dtype(
         # receive
         ("rx_base", "i8"),  # where the registers said that the ring is when the queue was enabled
         ("rx_head", "i8"),
+        ("rx_buffer_bytes", "i8"),  # what a descriptor's buffer takes of a frame
+        ("rx_taken", "i8"),  # bytes of the FIFO's oldest frame that are in memory, in buffers before its last
         ("rx_free_ps", "i8"),  # the DMA engine is busy until then
         ("rx_ready_ps", "i8"),  # when descriptors became available again
         ("write_back_batch", "i8"),
@@ -173,6 +190,14 @@ PORT = np.dtype(
         # what was sent for each descriptor
         ("slot", SLOT, (MOST_DESCRIPTORS,)),
         ("held", HELD, (HELD_PACKETS,)),
+        ("gathered", PART, (MOST_PARTS,)),
+        # a packet in several buffers, while the observer reads it
+        ("read_bytes", "i8"),
+        ("read_sequence", "i8"),
+        ("read_spoilt", "i8"),  # frames that had ended in it before its last buffer
+        ("read_foreign", "i8"),  # a buffer was not the packet's
+        ("read_bad", "i8"),  # frames of which a block was not theirs, and the last of them
+        ("read_bad_frame", "i8"),
         # answers that reached the peer in this slice
         ("reports_answers", "i8"),
         ("answers", "i8"),

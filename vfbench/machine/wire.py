@@ -18,8 +18,12 @@ HEADER_BYTES = 66
 FRAME_OVERHEAD_BYTES = HEADER_BYTES + FCS_BYTES
 FULL_FRAME_BYTES = 1518 + WIRE_OVERHEAD_BYTES
 """A frame of Ethernet's MTU, as long as it takes the wire."""
-LONGEST_FRAME_BYTES = 2048
-"""One receive buffer, half a page: the machine has no frames that span several descriptors."""
+BUFFER_BYTES = 2048
+"""One receive buffer, half a page: what is longer takes several."""
+LONGEST_FRAME_BYTES = 9728
+"""IXGBE_MAX_JUMBO_FRAME_SIZE, FCS included: the longest that an 82599 takes, for a VF too."""
+TAG_PUSH = 1 << 40
+"""In the tag of a frame that is numbered: its sender has no more for now (PSH)."""
 
 SOURCE = np.dtype(
     [
@@ -40,6 +44,7 @@ SOURCE = np.dtype(
         ("ready_head", "i8"),
         ("ready_tail", "i8"),
         ("answer_tag", "i8"),  # of the frame that ``peer_received`` runs for
+        ("frame_bytes", "i8"),  # the longest frame by the MTU, FCS included
     ]
 )
 """The peer's state, on the host's side; one for the whole port."""
@@ -66,6 +71,7 @@ APPLICATION = np.dtype(
         ("answer_tag", "i8"),  # of an answer's first frame; one more for each further frame
         ("answer_flow", "i8"),
         ("answer_last", "i8"),  # bits set in the last frame's tag besides
+        ("frame_bytes", "i8"),  # the longest frame by the MTU, FCS included
         ("timer_ps", "i8"),  # when ``delivered`` is to be called with a length of 0; 0: never
         ("table", "i8"),  # address of an int64 table, as a source's
         ("heap", "i8"),  # guest-physical address of the application's own pages

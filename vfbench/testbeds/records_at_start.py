@@ -9,7 +9,7 @@ import numpy as np
 from vfbench.machine.costs import COSTS
 from vfbench.machine.port import FIFO_FRAMES, PATH_VIRTIO
 from vfbench.machine.vf.register_access import reset_registers
-from vfbench.machine.wire import FULL_FRAME_BYTES, NEVER_PS
+from vfbench.machine.wire import BUFFER_BYTES, ETHERNET_BYTES, FULL_FRAME_BYTES, NEVER_PS
 from vfbench.workload import ignore_answers
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def prepare_peer(source: Any, experiment: Experiment, frames_left: int = NEVER_P
     source.ps_per_byte = ps_per_byte(experiment)
     source.turnaround_ps = experiment.link.peer_turnaround_ns * 1000
     source.flows = experiment.workload.flows
+    source.frame_bytes = experiment.link.mtu_bytes + ETHERNET_BYTES
     source.frames_left = frames_left
     source.random = random_state(experiment.seed, 0)
     return experiment.workload.prepare(source)
@@ -62,6 +63,7 @@ def prepare_application(application: Any, experiment: Experiment, stream: int) -
     application.send_share_65536 = round(65536 * experiment.workload.send_ratio)
     application.write_bytes = experiment.workload.write_bytes
     application.tags = experiment.workload.tags_answers
+    application.frame_bytes = experiment.link.mtu_bytes + ETHERNET_BYTES
     return experiment.workload.prepare_application(application) or ()
 
 
@@ -88,6 +90,7 @@ def prepare_port(port: Any, experiment: Experiment, profile: Profile) -> None:
     port.host_ring_frames = int(profile.value("host_nic_ring"))
     port.tap_queue_frames = int(profile.value("tap_queue"))
     port.fifo_limit_bytes, port.fifo_limit_frames = int(profile.value("fifo")), FIFO_FRAMES
+    port.rx_buffer_bytes = BUFFER_BYTES
     port.write_back_batch = experiment.device.writeback_batch
     port.line_ps_per_byte = port.ps_per_byte = ps_per_byte(experiment)
     port.host_backlog_ps = port.host_ring_frames * FULL_FRAME_BYTES * port.line_ps_per_byte

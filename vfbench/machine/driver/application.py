@@ -13,11 +13,17 @@ from vfbench.machine.cpu import load_field, now_ps, spend, store_field
 from vfbench.machine.driver.state import HELD_ENTRY_BYTES, HELD_HEAD, HELD_PACKETS, HELD_TAIL
 from vfbench.machine.memory.page_pool import release_page
 from vfbench.machine.oracle.oracle import note_consumed, note_handed_over, note_socket_full
+from vfbench.machine.oracle.parts import begin_reading, end_reading, read_part
+from vfbench.machine.sides import GUEST, implementation, primitive
 
 LENGTH_SHIFT = 48
 MERGED = 1
-"""In a packet's address, which is even: GRO joined it to another, and it is let go with that one's skb."""
-ADDRESS_MASK = (1 << LENGTH_SHIFT) - 1 - MERGED
+"""In a packet's address, which is a multiple of 512: GRO joined it to another, and it is let go with that one's skb."""
+CONTINUES = 2
+"""Beside it: the packet began in the entry before."""
+IN_PARTS = 4
+"""In each entry of a packet that was gathered from several buffers, or may have been."""
+ADDRESS_MASK = (1 << LENGTH_SHIFT) - 1 - MERGED - CONTINUES - IN_PARTS
 
 
 @kernel
@@ -59,6 +65,37 @@ def next_due_ps(cpu: Any) -> int:
 
 
 @kernel
+def entry_continues(cpu: Any, position: int, tail: int) -> bool:
+    """Whether the entry at ``position`` is a further part of the packet before it."""
+    return position != tail and load_field(cpu, held_entry(cpu, position) + 8) & CONTINUES != 0
+
+
+@primitive
+def consume_parts(cpu: Any, port: Any, head: int, tail: int) -> int:
+    """Read and let go a packet in several buffers, the first at ``head``; returns the position after its last."""
+    begin_reading(port, head & (HELD_PACKETS - 1))
+    if load_field(cpu, held_entry(cpu, head) + 8) & MERGED == 0:
+        spend(cpu, RX_RELEASE)
+    while True:
+        packet = load_field(cpu, held_entry(cpu, head) + 8)
+        address, position = packet & ADDRESS_MASK, head & (HELD_PACKETS - 1)
+        head += 1
+        last = not entry_continues(cpu, head, tail)
+        read_part(cpu, port, position, address, packet >> LENGTH_SHIFT, last)
+        if last:
+            end_reading(cpu, port, position, address)
+        release_page(cpu, address)
+        if last:
+            return head
+
+
+@implementation(consume_parts, GUEST)
+def consume_no_parts(cpu: Any, port: Any, head: int, tail: int) -> int:
+    """In a real guest of the suite no packet has several buffers: it is refused before it starts."""
+    return tail
+
+
+@kernel
 def consume_due(cpu: Any, port: Any) -> None:
     """Read and let go every kept packet whose hold time expired."""
     head = load_field(cpu, cpu.driver + HELD_HEAD)
@@ -67,6 +104,9 @@ def consume_due(cpu: Any, port: Any) -> None:
         return
     while head != tail and load_field(cpu, held_entry(cpu, head)) <= now_ps(cpu):
         packet = load_field(cpu, held_entry(cpu, head) + 8)
+        if packet & IN_PARTS:
+            head = consume_parts(cpu, port, head, tail)
+            continue
         address = packet & ADDRESS_MASK
         note_consumed(cpu, port, head & (HELD_PACKETS - 1), address, packet >> LENGTH_SHIFT)
         if packet & MERGED == 0:

@@ -1,8 +1,8 @@
 """GRO: full frames of one flow that follow one another pass through the stack as one.
 
 A poll hands each frame to ``napi_gro_receive``, which joins it to what it holds of its flow, up to 64 KiB; a frame that
-does not fill the MTU ends a message (PSH) and takes what is held along. At the end of the poll all goes up. Who is
-joined to another costs ``gro_merge``; each pass costs ``rx_packet``, and the application is called once.
+does not fill the MTU, or whose sender has no more for now (PSH), takes what is held along. At the end of the poll all
+goes up. Who is joined to another costs ``gro_merge``, each pass ``rx_packet``, and the application is called once.
 
 Frames keep their pages and their places in the socket's queue, and each is compared by itself; until its flow goes up
 it is due never. The tag of a frame says whether it follows the one before it: a gap in a stream ends what is held.
@@ -23,13 +23,14 @@ from vfbench.machine.driver.state import GRO_TABLE, HELD_TAIL
 from vfbench.machine.memory.page_pool import release_page
 from vfbench.machine.oracle.oracle import held_flow, note_held, note_passed_up, note_socket_full
 from vfbench.machine.port import MOST_DESCRIPTORS
-from vfbench.machine.wire import FRAME_OVERHEAD_BYTES, NEVER_PS
+from vfbench.machine.wire import FRAME_OVERHEAD_BYTES, NEVER_PS, TAG_PUSH
 
 FLOWS = 8
 """Of as many flows frames are held; one more sends the oldest up."""
 MOST_BYTES = 1 << 16
-FLOW, FRAMES, LENGTH, FIRST_LENGTH, FIRST_TAG, LAST_TAG, POSITION = range(0, 56, 8)
-"""A held flow: its number plus one (0: none), frames, length as one packet's, and where its first frame is queued."""
+FLOW, ENTRIES, LENGTH, FIRST_LENGTH, FIRST_TAG, LAST_TAG, POSITION = range(0, 56, 8)
+"""A held flow: its number plus one (0: none), entries of the socket's queue, length as one packet's, its first place.
+"""
 ENTRY_BYTES = 64
 
 
@@ -68,7 +69,7 @@ def oldest_flow(cpu: Any) -> int:
 def pass_up(cpu: Any, port: Any, application: Any, entry: int) -> None:
     """One pass through the stack for all that is held of a flow; the application gets it as one."""
     flow, first, length_bytes = get(cpu, entry, FLOW) - 1, get(cpu, entry, POSITION), get(cpu, entry, LENGTH)
-    left = get(cpu, entry, FRAMES)
+    left = get(cpu, entry, ENTRIES)
     put(cpu, entry, FLOW, 0)
     spend(cpu, RX_PACKET)
     spend(cpu, APP_PACKET)
@@ -87,26 +88,38 @@ def pass_up(cpu: Any, port: Any, application: Any, entry: int) -> None:
 
 
 @kernel
+def follows(before: int, tag: int) -> bool:
+    """Whether a frame is the next of its flow: by its number, or, where frames have none, in any case."""
+    return (tag & ~TAG_PUSH) == before + 1 or (tag == 0 and before == 0)
+
+
+@kernel
 def joins(cpu: Any, entry: int, length_bytes: int, tag: int) -> bool:
     """Whether a frame follows what is held of its flow, and fits."""
-    step = tag - get(cpu, entry, LAST_TAG)
-    if step < 0 or step > 1 or length_bytes > get(cpu, entry, FIRST_LENGTH):
+    if not follows(get(cpu, entry, LAST_TAG), tag) or length_bytes > get(cpu, entry, FIRST_LENGTH):
         return False
     return get(cpu, entry, LENGTH) + length_bytes - FRAME_OVERHEAD_BYTES <= MOST_BYTES
 
 
 @kernel
-def join(cpu: Any, entry: int, length_bytes: int, tag: int) -> None:
+def join(cpu: Any, entry: int, length_bytes: int, tag: int, entries: int) -> None:
     """Join a frame's payload to what is held."""
     spend(cpu, GRO_MERGE)
-    put(cpu, entry, FRAMES, get(cpu, entry, FRAMES) + 1)
+    put(cpu, entry, ENTRIES, get(cpu, entry, ENTRIES) + entries)
     put(cpu, entry, LENGTH, get(cpu, entry, LENGTH) + length_bytes - FRAME_OVERHEAD_BYTES)
     put(cpu, entry, LAST_TAG, tag)
 
 
 @kernel
 def begin(
-    cpu: Any, port: Any, application: Any, flow: int, length_bytes: int, tag: int, position: int
+    cpu: Any,
+    port: Any,
+    application: Any,
+    flow: int,
+    length_bytes: int,
+    tag: int,
+    position: int,
+    entries: int,
 ) -> int:
     """Hold the first frame of a flow; returns its entry."""
     entry = find_flow(cpu, -1)
@@ -114,7 +127,7 @@ def begin(
         entry = oldest_flow(cpu)
         pass_up(cpu, port, application, entry)
     put(cpu, entry, FLOW, flow + 1)
-    put(cpu, entry, FRAMES, 1)
+    put(cpu, entry, ENTRIES, entries)
     put(cpu, entry, LENGTH, length_bytes)
     put(cpu, entry, FIRST_LENGTH, length_bytes)
     put(cpu, entry, FIRST_TAG, tag)
@@ -144,16 +157,33 @@ def gro_receive(cpu: Any, port: Any, application: Any, slot: int, address: int, 
     received = port.slot[slot & (MOST_DESCRIPTORS - 1)]
     flow, tag = received.flow, received.tag
     position = queue_held(cpu, port, slot, address, length_bytes)
-    if position < 0:
-        return
+    if position >= 0:
+        gro_take(cpu, port, application, flow, tag, length_bytes, position, 1)
+
+
+@kernel
+def gro_take(
+    cpu: Any,
+    port: Any,
+    application: Any,
+    flow: int,
+    tag: int,
+    length_bytes: int,
+    position: int,
+    entries: int,
+) -> None:
+    """A packet that has so many entries of the socket's queue from ``position`` on.
+
+    What the host has joined already goes up as it is (``skb_is_gso`` in ``dev_gro_receive``).
+    """
     entry = find_flow(cpu, flow)
     if entry >= 0 and joins(cpu, entry, length_bytes, tag):
-        join(cpu, entry, length_bytes, tag)
+        join(cpu, entry, length_bytes, tag, entries)
     else:
         if entry >= 0:
             pass_up(cpu, port, application, entry)
-        entry = begin(cpu, port, application, flow, length_bytes, tag, position)
-    if length_bytes < cpu.frame_bytes:
+        entry = begin(cpu, port, application, flow, length_bytes, tag, position, entries)
+    if length_bytes < cpu.frame_bytes or length_bytes > cpu.cut_over_bytes or tag & TAG_PUSH != 0:
         pass_up(cpu, port, application, entry)
 
 

@@ -12,15 +12,27 @@ from vfbench.machine.driver.vf_segmentation import send_large
 from vfbench.machine.driver.vf_transmit import send_one
 from vfbench.machine.driver.virtio_segmentation import virtio_send_large
 from vfbench.machine.driver.virtio_transmit import virtio_send_one
+from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.machine.oracle.oracle import note_tags
 from vfbench.machine.port import MOST_DESCRIPTORS, PATH_VF
 from vfbench.machine.wire import FRAME_OVERHEAD_BYTES
 
 
 @kernel
-def send_frame(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
-    """Send one frame."""
+def send_spread(cpu: Any, port: Any, payload_bytes: int, flow: int) -> None:
+    """Send what does not lie in one page."""
     if port.path == PATH_VF:
+        send_large(cpu, port, payload_bytes, flow)
+    else:
+        virtio_send_large(cpu, port, payload_bytes, flow)
+
+
+@kernel
+def send_frame(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
+    """Send one frame: in a page of its own, or, over a page, in headers and fragments."""
+    if length_bytes > PAGE_BYTES:
+        send_spread(cpu, port, length_bytes - FRAME_OVERHEAD_BYTES, flow)
+    elif port.path == PATH_VF:
         send_one(cpu, port, length_bytes, flow)
     else:
         virtio_send_one(cpu, port, length_bytes, flow)
@@ -35,10 +47,8 @@ def send_payload(cpu: Any, port: Any, payload_bytes: int, flow: int) -> None:
         part = min(most, payload_bytes)
         if part <= mss:
             send_frame(cpu, port, part + FRAME_OVERHEAD_BYTES, flow)
-        elif port.path == PATH_VF:
-            send_large(cpu, port, part, flow)
         else:
-            virtio_send_large(cpu, port, part, flow)
+            send_spread(cpu, port, part, flow)
         payload_bytes -= part
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.cpu import load_field, spend_copy, store_field
+from vfbench.machine.driver.gather import free_gathered
 from vfbench.machine.driver.state import (
     NEXT_TO_CLEAN,
     NEXT_TO_USE,
@@ -112,6 +113,8 @@ def close_vf(cpu: Any, port: Any) -> None:
     write_register(cpu, port, RXDCTL, 0)
     write_register(cpu, port, TXDCTL, 0)
     release_receive_buffers(cpu)
+    if cpu.gathers:
+        free_gathered(cpu, port)
     release_unsent_frames(cpu)
     run_hooks(cpu, BEFORE_DOORBELL)
     run_hooks(cpu, CLOSED)

@@ -14,8 +14,9 @@ from typing import Any
 from vfbench.kernels import kernel
 from vfbench.machine.costs import DESCRIPTOR_READ, DOORBELL_WRITE, RX_PACKET, SKB_COPY_FIXED
 from vfbench.machine.cpu import copy, load_field, spend, store_field
+from vfbench.machine.driver.gather import receive_part
 from vfbench.machine.driver.gro import receive_packet
-from vfbench.machine.driver.state import NEXT_TO_CLEAN, NEXT_TO_USE
+from vfbench.machine.driver.state import GATHERED, NEXT_TO_CLEAN, NEXT_TO_USE
 from vfbench.machine.hooks import (
     MAP_FAILED,
     descriptor_done,
@@ -36,7 +37,13 @@ from vfbench.machine.memory.page_pool import (
     release_page,
 )
 from vfbench.machine.slots import BEFORE_DOORBELL
-from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES, DESCRIPTOR_SHIFT, rx_is_done, rx_length
+from vfbench.machine.vf.descriptors import (
+    DESCRIPTOR_BYTES,
+    DESCRIPTOR_SHIFT,
+    rx_ends_packet,
+    rx_is_done,
+    rx_length,
+)
 from vfbench.machine.vf.register_access import write_register
 from vfbench.machine.vf.registers import RDT
 
@@ -72,10 +79,13 @@ def give_up_page(cpu: Any, entry: int) -> None:
 
 
 @kernel
-def take_packet(cpu: Any, entry: int, length_bytes: int) -> int:
-    """Take the packet out of its buffer, settle what becomes of the page; returns where the packet is, 0 if nowhere."""
+def take_packet(cpu: Any, entry: int, length_bytes: int, alone: bool) -> int:
+    """Take the packet out of its buffer, settle what becomes of the page; returns where the packet is, 0 if nowhere.
+
+    Not ``alone``: it is a part of a packet, and is never copied.
+    """
     buffer = load_field(cpu, entry)
-    if length_bytes <= cpu.copybreak_bytes:
+    if alone and length_bytes <= cpu.copybreak_bytes:
         return copy_out(cpu, buffer, length_bytes)
     if cpu.reuse and page_is_free_again(cpu, buffer):
         get_page(cpu, buffer)
@@ -87,7 +97,7 @@ def take_packet(cpu: Any, entry: int, length_bytes: int) -> int:
 
 @kernel
 def receive_one(cpu: Any, port: Any, application: Any) -> int:
-    """Take the next packet if the device is done with its descriptor; returns 1 if there was one, else 0."""
+    """Take the next packet, or part of one, if the device is done with its descriptor; returns 1 if so, else 0."""
     slot = load_field(cpu, cpu.driver + NEXT_TO_CLEAN)
     descriptor = cpu.rx_ring + (slot << DESCRIPTOR_SHIFT)
     entry = cpu.rx_buffers + (slot << DESCRIPTOR_SHIFT)
@@ -98,11 +108,17 @@ def receive_one(cpu: Any, port: Any, application: Any) -> int:
     descriptor_done(cpu, descriptor, DESCRIPTOR_BYTES)
     length_bytes = rx_length(status)
     sync_for_cpu(cpu, device_address(cpu, entry), load_field(cpu, entry), length_bytes)
-    if not cpu.gro:
+    ends = rx_ends_packet(status)
+    alone = ends and not (cpu.gathers and load_field(cpu, cpu.driver + GATHERED) != 0)
+    if alone and not cpu.gro:
         spend(cpu, RX_PACKET)
-    packet = take_packet(cpu, entry, length_bytes)
+    packet = take_packet(cpu, entry, length_bytes, alone)
     store_field(cpu, cpu.driver + NEXT_TO_CLEAN, (slot + 1) & (cpu.rx_size - 1))
-    if packet != 0:
+    if not alone:
+        # The budget counts packets (ixgbevf_clean_rx_irq).
+        port.poll_left += not ends
+        receive_part(cpu, port, application, slot, 0, packet, length_bytes, ends)
+    elif packet != 0:
         receive_packet(cpu, port, application, slot, packet, length_bytes)
     return 1
 

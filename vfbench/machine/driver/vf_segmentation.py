@@ -1,5 +1,7 @@
 """A send that the card cuts into frames (TSO), as ixgbevf queues it: one context, headers, then fragments.
 
+A frame that is longer than a page goes the same way, without a context.
+
 Each fragment is mapped once; a mapping over 16 KiB takes several descriptors. Only the last descriptor asks for status,
 and the driver takes the whole send back when that is done (``next_to_watch``).
 
@@ -66,8 +68,11 @@ def put_context(cpu: Any, slot: int) -> int:
 
 
 @kernel
-def put_part(cpu: Any, slot: int, address: int, length_bytes: int, payload_bytes: int, last: bool) -> int:
-    """Map headers or a fragment and describe it, 16 KiB a descriptor; returns the next slot, or MAP_FAILED."""
+def put_part(cpu: Any, slot: int, address: int, length_bytes: int, cut_bytes: int, last: bool) -> int:
+    """Map headers or a fragment and describe it, 16 KiB a descriptor; returns the next slot, or MAP_FAILED.
+
+    ``cut_bytes``: the payload of the whole send, or 0 where it is one frame.
+    """
     iova = map_page(cpu, address, length_bytes, READ)
     if iova == MAP_FAILED:
         release_send_memory(cpu, address)
@@ -78,7 +83,7 @@ def put_part(cpu: Any, slot: int, address: int, length_bytes: int, payload_bytes
     while offset < length_bytes:
         piece = min(MOST_BYTES_PER_DESCRIPTOR, length_bytes - offset)
         ends = last and offset + piece == length_bytes
-        put_descriptor(cpu, slot, iova + offset, tx_part(piece, payload_bytes, ends))
+        put_descriptor(cpu, slot, iova + offset, tx_part(piece, cut_bytes, ends))
         offset += piece
         slot = (slot + 1) & (cpu.tx_size - 1)
     entry = cpu.tx_buffers + (first << DESCRIPTOR_SHIFT)
@@ -89,21 +94,23 @@ def put_part(cpu: Any, slot: int, address: int, length_bytes: int, payload_bytes
 
 @kernel
 def put_send(cpu: Any, first: int, payload_bytes: int, sequence: int) -> int:
-    """Write headers and fragments into memory and describe them from slot ``first`` on.
+    """Write headers and fragments into memory and describe them from slot ``first`` on; one frame needs no context.
 
     Returns the slot after the last, or, where a map failed, MAP_FAILED: then nothing stays mapped.
     """
-    slot = put_context(cpu, first)
+    is_cut = payload_bytes > mss_bytes(cpu)
+    slot = put_context(cpu, first) if is_cut else first
+    cut_bytes = payload_bytes if is_cut else 0
     head = alloc_page(cpu)
     write_headers(cpu, head, sequence)
-    after = put_part(cpu, slot, head, HEADER_BYTES, payload_bytes, False)
+    after = put_part(cpu, slot, head, HEADER_BYTES, cut_bytes, False)
     offset = 0
     while after != MAP_FAILED and offset < payload_bytes:
         slot = after
         address = new_fragment(cpu, offset, payload_bytes, sequence)
         length_bytes = fragment_length(cpu, address, offset, payload_bytes)
         offset += length_bytes
-        after = put_part(cpu, slot, address, length_bytes, payload_bytes, offset == payload_bytes)
+        after = put_part(cpu, slot, address, length_bytes, cut_bytes, offset == payload_bytes)
     if after == MAP_FAILED:
         take_back(cpu, first, slot)
     return after
@@ -119,7 +126,7 @@ def take_back(cpu: Any, first: int, end: int) -> None:
 
 @kernel
 def send_large(cpu: Any, port: Any, payload_bytes: int, flow: int) -> None:
-    """Queue one send of several frames; refused when ring or memory may not hold it, dropped when a map fails."""
+    """Queue one send of several frames, or one frame over a page; refused without room, dropped when a map fails."""
     if free_descriptors(cpu) < DESCRIPTORS_NEEDED:
         clean_transmitted(cpu)
     if free_descriptors(cpu) < DESCRIPTORS_NEEDED or memory_is_short(cpu):
@@ -131,5 +138,6 @@ def send_large(cpu: Any, port: Any, payload_bytes: int, flow: int) -> None:
     if after == MAP_FAILED:
         return
     extra = (after - first - 1) & (cpu.tx_size - 1)
-    store_field(cpu, cpu.tx_buffers + (first << DESCRIPTOR_SHIFT), extra << EXTRA_SHIFT)
+    entry = cpu.tx_buffers + (first << DESCRIPTOR_SHIFT)
+    store_field(cpu, entry, load_field(cpu, entry) | extra << EXTRA_SHIFT)
     store_field(cpu, cpu.driver + TX_NEXT_TO_USE, after)

@@ -27,9 +27,10 @@ from vfbench.machine.memory.guest_memory import (
     TORN,
 )
 from vfbench.machine.memory.words import bit_length, load_byte, load_word, store_byte, store_word
+from vfbench.machine.oracle.part_words import FLOW_MASK, frames_ended
 from vfbench.machine.port import LATENCY_BITS, LATENCY_BUCKETS, LATENCY_SUB_BUCKETS, MOST_DESCRIPTORS
 from vfbench.machine.sides import GUEST, implementation, primitive
-from vfbench.machine.wire import LONGEST_FRAME_BYTES, WIRE_OVERHEAD_BYTES
+from vfbench.machine.wire import BUFFER_BYTES, WIRE_OVERHEAD_BYTES
 
 NOTHING = -1
 """The sequence number of a packet that was never sent."""
@@ -154,18 +155,19 @@ def note_held(port: Any, slot: int, position: int) -> None:
 @primitive
 def held_flow(port: Any, position: int) -> int:
     """The flow of the packet at ``position``, as its headers say."""
-    return port.held[position & (HELD_PACKETS - 1)].flow
+    return port.held[position & (HELD_PACKETS - 1)].flow & FLOW_MASK
 
 
 @primitive
 def note_passed_up(port: Any, position: int, now_ps: int) -> None:
-    """The packet that GRO held at ``position`` is the application's."""
-    port.rx_handed_over += 1
+    """The packet that GRO held at ``position`` is the application's, or a part of one, which counts with its last."""
     held = port.held[position & (HELD_PACKETS - 1)]
-    if held.sequence == NOTHING:
+    frames = frames_ended(held)
+    port.rx_handed_over += frames
+    if held.sequence == NOTHING or frames == 0:
         return
     if port.measures_latency:
-        port.latency[latency_bucket((now_ps - held.arrival_ps) // 1000)] += 1
+        port.latency[latency_bucket((now_ps - held.arrival_ps) // 1000)] += frames
     if not port.seen_by_answers:
         note_seen_by_peer(port, now_ps)
 
@@ -192,7 +194,7 @@ def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes
     sent = port.held[position]
     sequence = sent.sequence
     check_address(cpu, address)
-    check_address(cpu, address + LONGEST_FRAME_BYTES - 1)
+    check_address(cpu, address + BUFFER_BYTES - 1)
     await_page(cpu, address)
     if sequence == NOTHING:
         earlier = content_sequence(load_word(cpu.words, word_index(cpu, address)))

@@ -42,15 +42,22 @@ MOST_BYTES_PER_DESCRIPTOR = 1 << 14
 
 
 @kernel
-def rx_write_back(length_bytes: int) -> int:
-    """Second word of a written-back receive descriptor: DD and EOP set, length in bits 32 to 47."""
-    return RX_STATUS_DONE | RX_STATUS_END_OF_PACKET | (length_bytes << RX_LENGTH_SHIFT)
+def rx_write_back(length_bytes: int, ends: bool) -> int:
+    """Second word of a written-back receive descriptor: DD and, if the packet ends, EOP; length in bits 32 to 47."""
+    end_of_packet = RX_STATUS_END_OF_PACKET if ends else 0
+    return RX_STATUS_DONE | end_of_packet | (length_bytes << RX_LENGTH_SHIFT)
 
 
 @kernel
 def rx_is_done(status: int) -> bool:
     """Whether the second word of a receive descriptor says that the device is done with it."""
     return status & RX_STATUS_DONE != 0
+
+
+@kernel
+def rx_ends_packet(status: int) -> bool:
+    """Whether it is the packet's last."""
+    return status & RX_STATUS_END_OF_PACKET != 0
 
 
 @kernel
@@ -73,8 +80,10 @@ def tx_context(mss_bytes: int) -> int:
 
 @kernel
 def tx_part(length_bytes: int, payload_bytes: int, last: bool) -> int:
-    """Second word of one of the data descriptors of such a send; the last one wants status."""
-    command = TX_DTYPE_DATA | TX_COMMAND_INSERT_FCS | TX_COMMAND_ADVANCED | TX_COMMAND_SEGMENT
+    """Second word of one of the data descriptors of a send, to cut if it has a ``payload_bytes``."""
+    command = TX_DTYPE_DATA | TX_COMMAND_INSERT_FCS | TX_COMMAND_ADVANCED
+    if payload_bytes != 0:
+        command |= TX_COMMAND_SEGMENT
     if last:
         command |= TX_COMMAND_END_OF_PACKET | TX_COMMAND_REPORT_STATUS
     return command | payload_bytes << TX_PAYLOAD_SHIFT | length_bytes

@@ -9,125 +9,59 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.costs import DESCRIPTOR_WRITE_BACK_TIMEOUT, DMA_LATENCY, DMA_PACKET, DMA_RATE, IOTLB_MISS
+from vfbench.machine.costs import DMA_LATENCY, IOTLB_MISS
 from vfbench.machine.cpu import word_index
 from vfbench.machine.hooks import dma_written
 from vfbench.machine.iommu.iotlb import is_packet_memory, translate
-from vfbench.machine.iommu.table import READ, WRITE
+from vfbench.machine.iommu.table import READ
 from vfbench.machine.memory.absent import device_waits
 from vfbench.machine.memory.guest_memory import BLOCKS_SHIFT, CONTENT, SENT
 from vfbench.machine.memory.words import load_word
-from vfbench.machine.oracle.oracle import (
-    blocks_of,
-    note_at_peer,
-    note_written,
-    write_content,
-)
-from vfbench.machine.port import DMA, FIFO_FRAMES, INWARD, OUTWARD, WIRE
+from vfbench.machine.oracle.oracle import blocks_of, note_at_peer
+from vfbench.machine.port import FIFO_FRAMES, OUTWARD, WIRE
 from vfbench.machine.sides import primitive
 from vfbench.machine.vf.descriptors import (
     DESCRIPTOR_SHIFT,
+    TX_COMMAND_END_OF_PACKET,
     TX_STATUS_DONE,
-    rx_write_back,
     tx_length,
     tx_mss,
     tx_payload,
 )
-from vfbench.machine.vf.dma import dma_load, dma_store, write_back_descriptor
-from vfbench.machine.vf.registers import QUEUE_ENABLE, RDT, RXDCTL, TDT, TXDCTL
-from vfbench.machine.vf.segmentation import begin_send, last_of_send, segment_bytes, send_segment
+from vfbench.machine.vf.dma import dma_load, dma_store
+from vfbench.machine.vf.landing import (
+    has_descriptor,
+    has_room,
+    land_frame,
+    land_part,
+    landing_ps,
+    next_part_bytes,
+    request_interrupt,
+    translated_buffer,
+    write_back,
+)
+from vfbench.machine.vf.registers import QUEUE_ENABLE, TDT, TXDCTL
+from vfbench.machine.vf.segmentation import (
+    begin_send,
+    last_of_send,
+    segment_bytes,
+    send_segment,
+    spread_frame_bytes,
+)
 from vfbench.machine.wire import NEVER_PS, WIRE_OVERHEAD_BYTES
 
 
 @kernel
-def request_interrupt(cpu: Any, port: Any, time_ps: int) -> None:
-    """Raise the queue's interrupt, no sooner than the throttle allows (EITR, datasheet 7.3.1.2)."""
-    if not port.interrupt_pending:
-        port.interrupt_pending = 1
-        port.interrupt_ps = max(time_ps, port.last_interrupt_ps + port.interrupt_interval_ps)
-
-
-@kernel
-def write_back(cpu: Any, port: Any, time_ps: int) -> None:
-    """Write back every descriptor used since the last time, then ask for an interrupt."""
-    size_mask = cpu.rx_size - 1
-    slot = (port.rx_head - port.unwritten) & size_mask
-    for _ in range(port.unwritten):
-        descriptor = port.rx_base + (slot << DESCRIPTOR_SHIFT)
-        write_back_descriptor(cpu, descriptor, rx_write_back(port.slot[slot].length), time_ps)
-        port.rx_free_ps += dma_written(cpu, descriptor, time_ps)
-        slot = (slot + 1) & size_mask
-    port.unwritten = 0
-    port.write_back_due_ps = NEVER_PS
-    request_interrupt(cpu, port, time_ps)
-
-
-@kernel
-def landing_ps(cpu: Any, port: Any, frame: Any) -> int:
-    """When the FIFO's oldest frame will be in memory."""
-    begin_ps = max(max(frame.ready_ps, port.rx_free_ps), port.rx_ready_ps)
-    return begin_ps + dma_occupancy_ps(cpu, port, frame.length) + cpu.cost[DMA_LATENCY]
-
-
-@kernel
-def dma_occupancy_ps(cpu: Any, port: Any, length_bytes: int) -> int:
-    """How long a frame takes the DMA engine and the PCIe link, which all queues share."""
-    return (
-        (cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * length_bytes) >> 10)) * port.slowdown_1024[DMA]
-    ) >> 10
-
-
-@kernel
-def translated_buffer(cpu: Any, port: Any, slot: int) -> int:
-    """Where the descriptor of ``slot`` points, in guest-physical memory, or less than 0."""
-    descriptor = port.rx_base + (slot << DESCRIPTOR_SHIFT)
-    port.rx_free_ps += device_waits(cpu, descriptor)
-    iova = dma_load(cpu, descriptor)
-    misses = port.iotlb_misses
-    address = translate(cpu, port, iova, WRITE)
-    port.rx_free_ps += (port.iotlb_misses - misses) * cpu.cost[IOTLB_MISS] + device_waits(cpu, address)
-    return address if is_packet_memory(cpu, address) else -1
-
-
-@kernel
-def land_frame(cpu: Any, port: Any, frame: Any, time_ps: int) -> None:
-    """The frame's payload reaches memory; its descriptor follows, at once or with others."""
-    port.rx_free_ps = time_ps - cpu.cost[DMA_LATENCY]
-    port.busy_ps[DMA] += cpu.cost[DMA_PACKET] + ((cpu.cost[DMA_RATE] * frame.length) >> 10)
-    port.moderated_bytes[INWARD] += frame.length
-    slot = port.rx_head
-    address = translated_buffer(cpu, port, slot)
-    if address < 0:
-        port.dma_faults += 1
-        port.lost_dma += 1
-        return
-    write_content(cpu, address, frame.length, frame.sequence, time_ps)
-    port.rx_free_ps += dma_written(cpu, address, time_ps)
-    note_written(port, slot, frame)
-    port.rx_head = (slot + 1) & (cpu.rx_size - 1)
-    port.unwritten += 1
-    if port.unwritten >= port.write_back_batch:
-        write_back(cpu, port, time_ps)
-    elif port.unwritten == 1:
-        port.write_back_due_ps = time_ps + cpu.cost[DESCRIPTOR_WRITE_BACK_TIMEOUT]
-
-
-@kernel
-def has_descriptor(port: Any) -> bool:
-    """Whether the driver has given the device a receive descriptor that it has not used."""
-    return port.rx_head != port.register[RDT] and port.register[RXDCTL] & QUEUE_ENABLE != 0
-
-
-@kernel
-def drop_without_descriptor(port: Any, until_ps: int) -> bool:
-    """Drop the FIFO's oldest frame if it is there by ``until_ps`` and the driver has given no descriptor for it.
+def drop_without_descriptor(cpu: Any, port: Any, until_ps: int) -> bool:
+    """Drop the FIFO's oldest frame if it is there by ``until_ps`` and the driver has given no descriptors for it.
 
     The PF sets drop-enable for every queue of a VF (QDE, datasheet 8.2.3.27.8), so that a VF that falls behind does
     not hold up the others: the FIFO waits for the DMA engine, never for a driver.
     """
-    if port.fifo_head == port.fifo_tail or not port.enabled or has_descriptor(port):
+    if port.fifo_head == port.fifo_tail or not port.enabled or port.rx_taken != 0:
         return False
-    if max(port.fifo[port.fifo_head & (FIFO_FRAMES - 1)].ready_ps, port.rx_free_ps) > until_ps:
+    frame = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
+    if has_room(cpu, port, frame.length) or max(frame.ready_ps, port.rx_free_ps) > until_ps:
         return False
     take_oldest(port)
     port.lost_descriptor += 1
@@ -158,7 +92,10 @@ def take_oldest(port: Any) -> Any:
 
 @kernel
 def land_next(cpu: Any, port: Any, time_ps: int) -> None:
-    """Take the oldest frame out of the FIFO and put it into memory."""
+    """Take the oldest frame out of the FIFO and put it into memory, or the next part of a long one."""
+    if port.fifo[port.fifo_head & (FIFO_FRAMES - 1)].length > port.rx_buffer_bytes:
+        land_part(cpu, port, time_ps)
+        return
     frame = take_oldest(port)
     land_frame(cpu, port, frame, time_ps)
 
@@ -211,10 +148,13 @@ def next_arrival_ps(port: Any) -> int:
 
 @kernel
 def next_landing_ps(cpu: Any, port: Any) -> int:
-    """When the oldest frame of the FIFO will be in memory, as far as descriptors allow."""
-    if port.fifo_head == port.fifo_tail or not port.enabled or not has_descriptor(port) or cpu.dma_held:
+    """When the oldest frame of the FIFO, or its next part, will be in memory, as far as descriptors allow."""
+    if port.fifo_head == port.fifo_tail:
         return NEVER_PS
-    return landing_ps(cpu, port, port.fifo[port.fifo_head & (FIFO_FRAMES - 1)])
+    frame = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
+    if port.rx_taken == 0 and (not port.enabled or cpu.dma_held or not has_room(cpu, port, frame.length)):
+        return NEVER_PS
+    return landing_ps(cpu, port, frame, next_part_bytes(port, frame))
 
 
 @kernel
@@ -237,6 +177,7 @@ def can_land_at_once(cpu: Any, port: Any) -> bool:
         and not cpu.dma_held
         and has_descriptor(port)
         and port.incoming[port.incoming_head].arrival_ps >= port.admits_from_ps
+        and port.incoming[port.incoming_head].length <= port.rx_buffer_bytes
     )
 
 
@@ -247,7 +188,7 @@ def vf_receive(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> N
         drop_arrivals(port, min(until_ps, port.write_back_due_ps))
         if can_land_at_once(cpu, port):
             frame = port.incoming[port.incoming_head]
-            landing = landing_ps(cpu, port, frame)
+            landing = landing_ps(cpu, port, frame, frame.length)
             if landing <= until_ps:
                 port.incoming_head += 1
                 land_frame(cpu, port, frame, landing)
@@ -256,7 +197,7 @@ def vf_receive(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> N
             else:
                 break
             continue
-        if drop_without_descriptor(port, min(until_ps, next_arrival_ps(port))):
+        if drop_without_descriptor(cpu, port, min(until_ps, next_arrival_ps(port))):
             continue
         landing, arrival = next_landing_ps(cpu, port), next_arrival_ps(port)
         due = min(min(landing, arrival), port.write_back_due_ps)
@@ -313,7 +254,7 @@ def send_frame(cpu: Any, port: Any, time_ps: int) -> None:
     descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
     iova = dma_load(cpu, descriptor)
     command = dma_load(cpu, descriptor + 8)
-    if port.tx_left != 0 or tx_mss(command) != 0:
+    if port.tx_left != 0 or command & TX_COMMAND_END_OF_PACKET == 0:
         send_cut(cpu, port, tx_mss(command), time_ps)
         return
     misses = port.iotlb_misses
@@ -339,8 +280,10 @@ def next_length(cpu: Any, port: Any) -> int:
         return segment_bytes(port.tx_mss, port.tx_left)
     descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
     command = dma_load(cpu, descriptor + 8)
-    if tx_mss(command) == 0:
+    if command & TX_COMMAND_END_OF_PACKET:
         return tx_length(command)
+    if tx_mss(command) == 0:
+        return spread_frame_bytes(cpu, port, command)
     after = port.tx_base + (((port.tx_head + 1) & (cpu.tx_size - 1)) << DESCRIPTOR_SHIFT)
     return segment_bytes(tx_mss(command), tx_payload(dma_load(cpu, after + 8)))
 

@@ -73,5 +73,6 @@ def reset_registers(port: Any) -> None:
     port.rx_head = 0
     port.tx_head = 0
     port.unwritten = 0
+    port.rx_taken = 0
     port.tx_left = 0
     port.write_back_due_ps = NEVER_PS

@@ -1,4 +1,7 @@
-"""How the card cuts a send into frames (TSO, datasheet 7.2.4): headers once, then so much of the payload a frame.
+"""How the card sends what lies in several descriptors: cut into frames (TSO, datasheet 7.2.4), or as one frame.
+
+What is cut has a context in front, and its headers are repeated before so much of the payload a frame. One frame is its
+headers and what follows them up to the descriptor that ends the packet (EOP).
 
 The frames leave one after the other as the wire takes them; the descriptors are the driver's again when the last one is
 out. A send that has begun is finished, even when the queue is disabled meanwhile (datasheet 4.6.8).
@@ -16,7 +19,13 @@ from vfbench.machine.memory.absent import device_waits
 from vfbench.machine.memory.guest_memory import BLOCK_SHIFT, BLOCKS_SHIFT, CONTENT, PAGE_BYTES, SENT
 from vfbench.machine.memory.words import load_word
 from vfbench.machine.oracle.oracle import note_at_peer
-from vfbench.machine.vf.descriptors import DESCRIPTOR_SHIFT, tx_length, tx_payload
+from vfbench.machine.sides import DEVICE, HOST, implementation, primitive
+from vfbench.machine.vf.descriptors import (
+    DESCRIPTOR_SHIFT,
+    TX_COMMAND_END_OF_PACKET,
+    tx_length,
+    tx_payload,
+)
 from vfbench.machine.vf.dma import dma_load
 from vfbench.machine.vf.registers import TDT
 from vfbench.machine.wire import FRAME_OVERHEAD_BYTES
@@ -32,14 +41,47 @@ def segment_bytes(mss_bytes: int, left_bytes: int) -> int:
 
 
 @kernel
+def spread_payload(cpu: Any, port: Any) -> int:
+    """Payload of the frame whose headers are at the head; 0 where descriptors end before it does."""
+    payload_bytes, slot = 0, (port.tx_head + 1) & (cpu.tx_size - 1)
+    while slot != port.register[TDT]:
+        command = dma_load(cpu, port.tx_base + (slot << DESCRIPTOR_SHIFT) + 8)
+        payload_bytes += tx_length(command)
+        if command & TX_COMMAND_END_OF_PACKET:
+            return payload_bytes
+        slot = (slot + 1) & (cpu.tx_size - 1)
+    return 0
+
+
+@primitive
+def spread_frame_bytes(cpu: Any, port: Any, command: int) -> int:
+    """Length of the frame whose headers are at the head."""
+    return spread_payload(cpu, port) + FRAME_OVERHEAD_BYTES
+
+
+@implementation(spread_frame_bytes, HOST)
+def described_bytes(cpu: Any, port: Any, command: int) -> int:
+    """Beside a real guest of the suite no frame is spread; a real driver's descriptors are taken one by one."""
+    return tx_length(command)
+
+
+implementation(spread_frame_bytes, DEVICE)(described_bytes)
+
+
+@kernel
 def begin_send(cpu: Any, port: Any, mss_bytes: int) -> bool:
-    """Read the headers behind the context at the head; False, and the context passed over, where nothing is to cut."""
-    slot = (port.tx_head + 1) & (cpu.tx_size - 1)
+    """Read the headers at the head, behind a context if there is one; False, and passed over, where nothing follows."""
+    slot = port.tx_head
+    if mss_bytes != 0:
+        slot = (slot + 1) & (cpu.tx_size - 1)
     descriptor = port.tx_base + (slot << DESCRIPTOR_SHIFT)
     port.tx_free_ps += device_waits(cpu, descriptor)
-    payload_bytes = tx_payload(dma_load(cpu, descriptor + 8))
+    if mss_bytes != 0:
+        payload_bytes = tx_payload(dma_load(cpu, descriptor + 8))
+    else:
+        payload_bytes = mss_bytes = spread_payload(cpu, port)
     if payload_bytes == 0 or slot == port.register[TDT]:
-        port.tx_head = slot
+        port.tx_head = slot if slot != port.tx_head else (slot + 1) & (cpu.tx_size - 1)
         return False
     address = translate(cpu, port, dma_load(cpu, descriptor), READ)
     port.tx_free_ps += device_waits(cpu, address)

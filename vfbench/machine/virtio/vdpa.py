@@ -25,13 +25,12 @@ from vfbench.machine.oracle.oracle import note_at_peer, note_written, write_cont
 from vfbench.machine.port import DMA, FIFO_FRAMES, PATH_RELAY, WIRE
 from vfbench.machine.vf.device import (
     admit,
-    dma_occupancy_ps,
     frame_is_whole,
     next_arrival_ps,
-    request_interrupt,
     take_oldest,
 )
 from vfbench.machine.vf.dma import dma_store
+from vfbench.machine.vf.landing import dma_occupancy_ps, request_interrupt
 from vfbench.machine.virtio.vhost import (
     has_available,
     host_load,

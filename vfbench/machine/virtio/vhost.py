@@ -32,10 +32,10 @@ from vfbench.machine.vf.device import (
     admit,
     frame_is_whole,
     next_arrival_ps,
-    request_interrupt,
     take_oldest,
 )
 from vfbench.machine.vf.dma import dma_store
+from vfbench.machine.vf.landing import request_interrupt
 from vfbench.machine.virtio.virtqueue import (
     DESCRIPTOR_INDIRECT,
     INDEX_MASK,

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed
-from vfbench.machine.wire import LONGEST_FRAME_BYTES, NEVER_PS, WIRE_OVERHEAD_BYTES
+from vfbench.machine.wire import BUFFER_BYTES, NEVER_PS, WIRE_OVERHEAD_BYTES
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
 from vfbench.migration.script import carry_out
@@ -253,7 +253,7 @@ class Run:
 
     def _longest_frame_ps(self) -> int:
         """What a frame may take on the wire, as slow as that is here."""
-        wire_bytes = LONGEST_FRAME_BYTES + WIRE_OVERHEAD_BYTES
+        wire_bytes = BUFFER_BYTES + WIRE_OVERHEAD_BYTES
         return (
             wire_bytes
             * int(self._bench.records.source.ps_per_byte)

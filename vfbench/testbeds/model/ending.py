@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vfbench.errors import RunFailed
 from vfbench.machine.port import PATH_VF
 from vfbench.machine.vf.registers import TDT
-from vfbench.machine.wire import LONGEST_FRAME_BYTES, NEVER_PS, WIRE_OVERHEAD_BYTES
+from vfbench.machine.wire import BUFFER_BYTES, NEVER_PS, WIRE_OVERHEAD_BYTES
 from vfbench.testbeds.model.timeline import Counters
 from vfbench.workload import ignore_answers
 
@@ -54,10 +54,10 @@ def settle(machine: Machine, timeline: Timeline) -> None:
         stalled_ps = 0 if _progress(machine) != before else stalled_ps + machine.now_ps - began_ps
     timeline.finish()
     for port in machine.ports:
-        port.lost_reset += port.fifo_tail - port.fifo_head
-        port.fifo_head = port.fifo_tail
-        port.lost_ring += int(port.slot["pending"].sum())
-        port.slot["pending"] = 0
+        port.rx_taken = 0
+        machine.empty_fifo(port)
+        port.lost_ring += int(port.slot["pending"].sum()) + int(port.gathered["frames"].sum())
+        port.slot["pending"] = port.gathered["frames"] = 0
     if _open_packets(machine) != 0:
         raise RunFailed(
             f"the ledger does not add up: {_open_packets(machine)} packets are neither here nor lost"
@@ -87,7 +87,8 @@ def _is_moving(machine: Machine, timeline: Timeline) -> bool:
     A packet waits for the wire, which takes as long as one frame lasts at its speed, or in the application.
     """
     before, taken = _progress(machine), _wires_free_ps(machine) > machine.now_ps
-    frame_ps = (LONGEST_FRAME_BYTES + WIRE_OVERHEAD_BYTES) * int(machine.ports.ps_per_byte.max())
+    frame_bytes = max(BUFFER_BYTES, int(machine.cpus[0].frame_bytes))
+    frame_ps = (frame_bytes + WIRE_OVERHEAD_BYTES) * int(machine.ports.ps_per_byte.max())
     step_ps = max(SETTLE_STEP_PS, frame_ps) + _hold_ps(machine)
     timeline.advance(max(machine.now_ps + step_ps, _wires_free_ps(machine)))
     return taken or bool(machine.ports.polling.any()) or _progress(machine) != before

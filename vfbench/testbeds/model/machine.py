@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vfbench.errors import RunFailed, UserError
 from vfbench.experiment import Experiment
 from vfbench.kernels import Kernel, address_of, kernel
-from vfbench.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out, virtqueue_size
+from vfbench.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out, spreads_frames, virtqueue_size
 from vfbench.machine.cpu import CPU
 from vfbench.machine.driver.state import FREE_BLOCK, FREE_TAIL, WATCHDOG_PS
 from vfbench.machine.driver.vf_open import open_vf
@@ -23,11 +23,11 @@ from vfbench.machine.memory.guest_memory import MAPPED, PAGE_BYTES, Memory
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
 from vfbench.machine.wire import (
     APPLICATION,
+    BUFFER_BYTES,
     ETHERNET_BYTES,
     FRAME_OVERHEAD_BYTES,
     FRAMES,
     HEADER_BYTES,
-    LONGEST_FRAME_BYTES,
     NEVER_PS,
     SOURCE,
 )
@@ -168,10 +168,11 @@ class Machine:
         return next(i for i, each in enumerate(mechanisms) if isinstance(each, Backend) and each.path == path)
 
     def empty_fifo(self, port: Any) -> None:
-        """The device is stopped or gone: what waits in front of it is lost."""
-        port.lost_reset += port.fifo_tail - port.fifo_head
-        port.fifo_head = port.fifo_tail
-        port.fifo_bytes = 0
+        """The device is stopped or gone: what waits in front of it is lost, but not the frame that it has begun."""
+        begun = 1 if port.rx_taken else 0
+        port.lost_reset += port.fifo_tail - port.fifo_head - begun
+        port.fifo_tail = port.fifo_head + begun
+        port.fifo_bytes = int(port.fifo[port.fifo_head % FIFO_FRAMES].length) if begun else 0
 
     def ps(self, cost: str) -> int:
         """One of the profile's times, in picoseconds."""
@@ -208,14 +209,14 @@ class Machine:
 
     def _fill_offloads(self, cpu: Any, layout: QueueLayout) -> None:
         driver, mtu_bytes = self.experiment.driver, self.experiment.link.mtu_bytes
+        cpu.gathers = spreads_frames(self.experiment)
         cpu.frame_bytes = mtu_bytes + ETHERNET_BYTES
         # At the usual MTU a workload's frame may be any that one buffer holds.
-        cpu.cut_over_bytes = (
-            cpu.frame_bytes if "mtu" in changed(self.experiment.link) else LONGEST_FRAME_BYTES
-        )
+        cpu.cut_over_bytes = cpu.frame_bytes if "mtu" in changed(self.experiment.link) else BUFFER_BYTES
         if driver.segmentation == "on":
             mss_bytes = int(cpu.frame_bytes) - FRAME_OVERHEAD_BYTES
             cpu.send_payload_bytes = max(1, (driver.segment_bytes - HEADER_BYTES) // mss_bytes) * mss_bytes
+        if driver.segmentation == "on" or spreads_frames(self.experiment):
             cpu.fragment_bytes = SEND_BLOCK_BYTES if layout.blocks else PAGE_BYTES
             cpu.first_block = layout.first_block if layout.blocks else 0
 

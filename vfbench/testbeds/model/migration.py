@@ -16,6 +16,7 @@ from vfbench.machine.driver.vf_open import close_vf, open_vf, restore_rings
 from vfbench.machine.hooks import run_hooks
 from vfbench.machine.memory.absent import await_page
 from vfbench.machine.memory.guest_memory import MAPPED
+from vfbench.machine.oracle.part_words import part_bytes
 from vfbench.machine.port import PATH_RELAY, PATH_VDPA, PATH_VF, PATH_VIRTIO
 from vfbench.machine.slots import ARMED, DISARMED
 from vfbench.machine.vf.register_access import reset_registers, set_register
@@ -116,7 +117,7 @@ class ModelMigration:
             for port in self._machine.ports:
                 port.enabled = 0
                 self._machine.empty_fifo(port)
-            self._finish_sends()
+            self._finish_frames()
             for port in self._machine.ports:
                 if port.unwritten:
                     # A descriptor that was never written back is nobody's: its packet is gone with the device.
@@ -215,7 +216,7 @@ class ModelMigration:
         for port in self._machine.ports:
             port.enabled = 0
             self._machine.empty_fifo(port)
-        self._finish_sends()
+        self._finish_frames()
         self._drain()
         self._close_vf()
         self._machine.set_path(PATH_VIRTIO)
@@ -280,14 +281,15 @@ class ModelMigration:
             slot = (int(port.rx_head) - 1 - i) % size
             port.lost_reset += port.slot[slot].pending
             port.slot[slot].pending = 0
+            port.slot[slot].length = part_bytes(int(port.slot[slot].length))
         port.rx_head = (int(port.rx_head) - int(port.unwritten)) % size
         port.unwritten = 0
         port.write_back_due_ps = np.iinfo(np.int64).max // 2
 
-    def _finish_sends(self) -> None:
-        """The card cuts to its end what it has begun to cut, told to stop or not (datasheet 4.6.8)."""
-        limit_ps = self.now_ps + LONGEST_DRAIN_PS
-        while any(self._machine.ports.tx_left) and self.now_ps < limit_ps:
+    def _finish_frames(self) -> None:
+        """The card ends what it has begun to cut, or to write, though told to stop (datasheet 4.6.7, 4.6.8)."""
+        limit_ps, ports = self.now_ps + LONGEST_DRAIN_PS, self._machine.ports
+        while (any(ports.tx_left) or any(ports.rx_taken)) and self.now_ps < limit_ps:
             self._spend(DRAIN_STEP_PS)
 
     def _drain(self) -> None:

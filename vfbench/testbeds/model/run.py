@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 from vfbench.kernels import when_compiling
 from vfbench.layout import lay_out, room_refusals
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
-from vfbench.machine.port import PATH_RELAY, PATH_VDPA
 from vfbench.migration.precopy import NotConverged
 from vfbench.migration.rounds import round_rows
 from vfbench.migration.script import carry_out
 from vfbench.parameters import changed
 from vfbench.records import Outcome
-from vfbench.strategy import backends
 from vfbench.testbeds.model.ending import run_until_offered, settle
 from vfbench.testbeds.model.machine import Machine
 from vfbench.testbeds.model.measures import interval_rows, measures
 from vfbench.testbeds.model.migration import ModelMigration
 from vfbench.testbeds.model.timeline import Counters, Timeline
+from vfbench.testbeds.offloads import frame_refusals, path_refusals
 from vfbench.units import format_quantity
 
 if TYPE_CHECKING:
@@ -40,10 +39,7 @@ def refusals(experiment: Experiment) -> list[str]:
         for name, value in changed(experiment.kvm).items()
     ]
     return (
-        refused
-        + _zero_memory_refusals(experiment)
-        + _cutting_refusals(experiment)
-        + _segment_refusals(experiment)
+        refused + _zero_memory_refusals(experiment) + frame_refusals(experiment) + path_refusals(experiment)
     )
 
 
@@ -59,22 +55,6 @@ def _zero_memory_refusals(experiment: Experiment) -> list[str]:
             f"{given} is over {format_quantity(untouched_bytes, 'bytes')}, the memory that nothing touches"
         ]
     return []
-
-
-def _segment_refusals(experiment: Experiment) -> list[str]:
-    """What numbers segments fills frames of the usual MTU."""
-    if experiment.workload.tags_answers and "mtu" in changed(experiment.link):
-        given = changed(experiment.link)["mtu"]
-        return [f"link.mtu: {given}, but {experiment.workload.name} sends segments of frames of 1518 B"]
-    return []
-
-
-def _cutting_refusals(experiment: Experiment) -> list[str]:
-    """The vDPA device of the model reads one descriptor a frame."""
-    paths = {each.path for each in backends(experiment.strategy)}
-    if experiment.driver.segmentation == "off" or not paths & {PATH_VDPA, PATH_RELAY}:
-        return []
-    return ["driver.segmentation: on, but a vDPA device is modelled without it"]
 
 
 def run(experiment: Experiment, profile: Profile, progress: Progress) -> Outcome:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vfbench.kernels import kernel
 from vfbench.machine.memory.words import load_word
-from vfbench.machine.wire import LEAST_FRAME_BYTES, LONGEST_FRAME_BYTES
+from vfbench.machine.wire import BUFFER_BYTES, LEAST_FRAME_BYTES
 from vfbench.parameters import parameter
 from vfbench.workload import NEVER_PS, Workload, may_put, put_frame
 
@@ -35,7 +35,7 @@ class Played(Workload):
     arrivals = arrivals
 
     frame_bytes: int = parameter(
-        64, unit="bytes", low=LEAST_FRAME_BYTES, high=LONGEST_FRAME_BYTES, help="frame size with FCS"
+        64, unit="bytes", low=LEAST_FRAME_BYTES, high=BUFFER_BYTES, help="frame size with FCS"
     )
     moments_ps: tuple[int, ...] = ()
 

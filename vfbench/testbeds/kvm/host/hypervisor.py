@@ -27,7 +27,7 @@ from vfbench.machine.port import MOST_DESCRIPTORS
 from vfbench.machine.sides import HOST, implementation
 from vfbench.machine.vf.register_access import read_register, set_register
 from vfbench.machine.vf.registers import QUEUE_REGISTERS
-from vfbench.machine.wire import LONGEST_FRAME_BYTES, WIRE_OVERHEAD_BYTES
+from vfbench.machine.wire import BUFFER_BYTES, WIRE_OVERHEAD_BYTES
 from vfbench.testbeds.kvm.guest.guest_abi import (
     ARGUMENT_0,
     ARGUMENT_1,
@@ -189,7 +189,7 @@ def consume(host: Any, wire: Any, port: Any) -> None:
     position = argument(host, ARGUMENT_0)
     address, length_bytes = host.memory + argument(host, ARGUMENT_1), argument(host, ARGUMENT_2)
     check_address(host, argument(host, ARGUMENT_1))
-    check_address(host, argument(host, ARGUMENT_1) + LONGEST_FRAME_BYTES - 1)
+    check_address(host, argument(host, ARGUMENT_1) + BUFFER_BYTES - 1)
     sequence = port.held[position].sequence
     if sequence == NOTHING:
         if content_sequence(load_i64(address)) == NOTHING:

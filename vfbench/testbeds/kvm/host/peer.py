@@ -16,7 +16,8 @@ from numba import types
 
 from vfbench.kernels import call_hook, kernel
 from vfbench.machine.port import PATH_VF
-from vfbench.machine.vf.device import has_descriptor, take_in
+from vfbench.machine.vf.device import take_in
+from vfbench.machine.vf.landing import has_descriptor
 from vfbench.machine.vf.registers import RDT
 from vfbench.testbeds.kvm.guest.guest_abi import (
     ARGUMENT_0,

@@ -18,8 +18,8 @@ from vfbench.machine.vf.descriptors import (
     TX_STATUS_DONE,
     tx_length,
 )
-from vfbench.machine.vf.device import request_interrupt
 from vfbench.machine.vf.dma import dma_load, dma_store
+from vfbench.machine.vf.landing import request_interrupt
 from vfbench.testbeds.qemu.device.dma import for_guest_memory, is_guest_memory
 from vfbench.testbeds.qemu.device.payload import (
     BODY_MASK,

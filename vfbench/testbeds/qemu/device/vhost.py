@@ -12,7 +12,8 @@ from vfbench.kernels import kernel
 from vfbench.machine.costs import VHOST_PACKET, VHOST_SEND
 from vfbench.machine.memory.words import load_word, store_byte, store_word
 from vfbench.machine.oracle.oracle import note_written, write_content
-from vfbench.machine.vf.device import request_interrupt, take_oldest
+from vfbench.machine.vf.device import take_oldest
+from vfbench.machine.vf.landing import request_interrupt
 from vfbench.machine.virtio import vhost
 from vfbench.machine.virtio.vhost import (
     copy_ps,
