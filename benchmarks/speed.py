@@ -25,8 +25,9 @@ from vfbench.profiles import Profile, load_profile
 from vfbench.records import Outcome
 from vfbench.records.schema import Cell
 from vfbench.runner import refuse_what_cannot_be_honoured
-from vfbench.settings import Guest, Precopy
+from vfbench.settings import Driver, Guest, Precopy
 from vfbench.testbeds import load_testbed
+from workloads.bulk import Bulk
 from workloads.small_packets import SmallPackets
 
 REPEATS = 5
@@ -62,6 +63,13 @@ CASES = (
         Experiment(DummyWrite(), MANY_FLOWS, guest=SIXTEEN, migration=SHORT_DOWNTIME, profile=MANY_QUEUES),
     ),
 )
+
+ALL_OFFLOADS = Driver(gro="on", segmentation="on")
+ON_THE_WIRE = Case(
+    "bulk 10 Gb/s, offloads on",
+    Experiment(Untracked(), Bulk(send_ratio=1.0, write_bytes=65_160), driver=ALL_OFFLOADS),
+)
+FULL_FRAMES_PER_S = 10e9 / (8 * (1518 + 20))
 
 
 def processor() -> str:
@@ -108,6 +116,17 @@ def show(case: Case, outcomes: list[Outcome]) -> None:
         line(f"    SimPy, {kind.__name__}", beside.offered, beside.delivered, beside.wall_s, f"1/{times:.0f}")
 
 
+def show_beside_wire(case: Case, profile: Profile) -> None:
+    """How much longer the wire takes for the same frames, there and back, than the testbed."""
+    run(case.experiment, profile)
+    outcomes = [run(case.experiment, profile) for _ in range(REPEATS)]
+    offered = int(str(outcomes[0].measures["packets_offered"]))
+    delivered = int(str(outcomes[0].measures["packets_delivered"]))
+    wall_s = statistics.median(outcome.wall_s for outcome in outcomes)
+    times = offered / FULL_FRAMES_PER_S / wall_s
+    line(case.name, offered, delivered, wall_s, f"{times:.1f} times as fast as the wire")
+
+
 def line(name: str, offered: int, delivered: int, wall_s: float, note: str) -> None:
     """One line of the table."""
     rates = f"{offered / wall_s / 1e6:12.2f}{delivered / wall_s / 1e6:15.2f}"
@@ -129,6 +148,7 @@ def main() -> int:
         refuse_what_cannot_be_honoured([case.experiment], profile)
         run(case.experiment, profile)  # compiles, where that is still to be done
         show(case, [run(case.experiment, profile) for _ in range(REPEATS)])
+    show_beside_wire(ON_THE_WIRE, profiles[ON_THE_WIRE.experiment.profile])
     return 0
 
 

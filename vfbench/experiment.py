@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vfbench import parameters
 from vfbench.errors import UserError
-from vfbench.settings import Device, Driver, Guest, Kvm, Link, Phases, Precopy, Qemu, Settings
+from vfbench.settings import Device, Driver, Guest, Host, Kvm, Link, Phases, Precopy, Qemu, Settings
 
 if TYPE_CHECKING:
     from vfbench.strategy import Strategy
@@ -23,6 +23,7 @@ __all__ = [
     "Driver",
     "Experiment",
     "Guest",
+    "Host",
     "Kvm",
     "Link",
     "Phases",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 GROUPS: dict[str, type[Settings]] = {
-    group.name: group for group in (Guest, Link, Driver, Device, Precopy, Phases, Kvm, Qemu)
+    group.name: group for group in (Guest, Link, Driver, Device, Host, Precopy, Phases, Kvm, Qemu)
 }
 """The groups by the name that they have in `--set`, in JSON, and as fields of an experiment."""
 
@@ -51,6 +52,7 @@ class Experiment:
     link: Link = field(default_factory=Link)
     driver: Driver = field(default_factory=Driver)
     device: Device = field(default_factory=Device)
+    host: Host = field(default_factory=Host)
     migration: Precopy = field(default_factory=Precopy)
     phases: Phases = field(default_factory=Phases)
     kvm: Kvm = field(default_factory=Kvm)

@@ -13,7 +13,7 @@ from vfbench.machine.memory.block_pool import BLOCK_PAGES, SEND_BLOCK_BYTES
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT, Allocator, Region
 from vfbench.machine.port import PATH_VF
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES
-from vfbench.machine.virtio.virtqueue import MOST_CHAIN_ENTRIES, virtqueue_bytes
+from vfbench.machine.virtio.virtqueue import BIG_BUFFER_PAGES, MOST_CHAIN_ENTRIES, virtqueue_bytes
 from vfbench.machine.wire import BUFFER_BYTES, ETHERNET_BYTES
 from vfbench.mechanism import QueueSizes
 from vfbench.strategy import backends
@@ -43,6 +43,7 @@ class QueueLayout:
     free_pages: Region
     rx_queue: Region
     tx_queue: Region
+    rx_indirect: Region
     tx_indirect: Region
     packets: Region
     mechanisms: tuple[dict[str, Region], ...]
@@ -99,8 +100,16 @@ def _structure_sizes(experiment: Experiment, packet_pages: int) -> dict[str, int
         "free_pages": 8 * packet_pages,
         "rx_queue": virtqueue,
         "tx_queue": virtqueue,
+        "rx_indirect": _big_bytes(experiment) if virtqueue else 0,
         "tx_indirect": _indirect_bytes(experiment) if virtqueue else 0,
     }
+
+
+def _big_bytes(experiment: Experiment) -> int:
+    """A table of pages for each slot of the receive virtqueue, where buffers are big."""
+    if experiment.driver.virtio_buffers != "big":
+        return 0
+    return virtqueue_size(experiment.strategy) * 16 * BIG_BUFFER_PAGES
 
 
 def _indirect_bytes(experiment: Experiment) -> int:
@@ -154,10 +163,12 @@ def room_refusals(experiment: Experiment, base: int = PAGE_BYTES) -> list[str]:
     pages -= BLOCK_PAGES * send_blocks(experiment)
     # Half of them are held by packets that the application keeps and by buffers that were just returned.
     wanted = 2 * (driver.rx_ring + driver.tx_ring)
+    if driver.virtio_buffers == "big":
+        wanted += BIG_BUFFER_PAGES * virtqueue_size(experiment.strategy)
     if pages < wanted:
         return [
             f"guest.packet-memory: {given_bytes} bytes are {pages} pages a queue, "
-            f"and rings of {driver.rx_ring} and {driver.tx_ring} want {wanted}"
+            f"and rings of {driver.rx_ring} and {driver.tx_ring} want {wanted}{_also(experiment)}"
         ]
     given_bytes, taken_bytes = experiment.guest.memory_bytes, lay_out(experiment, base).backed_bytes - base
     if taken_bytes + PAGE_BYTES <= given_bytes:
@@ -166,6 +177,13 @@ def room_refusals(experiment: Experiment, base: int = PAGE_BYTES) -> list[str]:
         f"guest.memory: {given_bytes} bytes do not hold packet memory, working set and structures of "
         f"{taken_bytes + PAGE_BYTES} bytes"
     ]
+
+
+def _also(experiment: Experiment) -> str:
+    if experiment.driver.virtio_buffers != "big":
+        return ""
+    size = virtqueue_size(experiment.strategy)
+    return f", with {size} big receive buffers of {BIG_BUFFER_PAGES} pages (driver.virtio-buffers=big)"
 
 
 def lay_out(experiment: Experiment, base: int = PAGE_BYTES) -> GuestLayout:

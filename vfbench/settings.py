@@ -165,6 +165,14 @@ class Driver(Settings):
         help="with segmentation: a send's bytes lie in runs of 32 KiB, or in pages of 4 KiB; each is mapped once",
     )
 
+    virtio_buffers: str = parameter(
+        "single",
+        choices=("single", "mergeable", "big"),
+        in_identity_at_default=False,
+        help="virtio-net's receive buffers: one for a frame; as many as a packet takes (VIRTIO_NET_F_MRG_RXBUF); or "
+        "of 64 KiB each",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.refill_batch >= self.rx_ring:
@@ -396,6 +404,25 @@ class Qemu(Settings):
         "auto",
         choices=("auto", "copied", "left"),
         help="whether ring pages are rewritten at the stop so that they are sent; left: receive may be dead afterwards",
+    )
+
+
+@dataclass(frozen=True)
+class Host(Settings):
+    """The host's network stack, between its NIC and the tap that vhost serves."""
+
+    name: ClassVar[str] = "host"
+    left_out_of_identity_at_default: ClassVar[bool] = True
+
+    gro: str = parameter(
+        "off",
+        choices=("off", "on"),
+        help="the host's NIC driver joins frames of a flow; for a guest with single buffers they are cut again",
+    )
+    segmentation: str = parameter(
+        "on",
+        choices=("off", "on"),
+        help="large sends of the guest are cut by the host's card, or by the host's stack before it",
     )
 
 

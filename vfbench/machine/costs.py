@@ -53,6 +53,8 @@ COSTS = (
     "vhost_wakeup",
     "vhost_log_page",
     "vhost_send",
+    "vhost_buffer",
+    "host_segment",
     "host_nic_packet",
     "host_nic_send",
     # an idle vCPU
@@ -116,6 +118,8 @@ COSTS = (
     VHOST_WAKEUP,
     VHOST_LOG_PAGE,
     VHOST_SEND,
+    VHOST_BUFFER,
+    HOST_SEGMENT,
     HOST_NIC_PACKET,
     HOST_NIC_SEND,
     VCPU_HALT,

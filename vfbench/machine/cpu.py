@@ -52,6 +52,7 @@ GUEST_FIELDS = [
     ("held", "i8"),
     ("rx_queue", "i8"),
     ("tx_queue", "i8"),
+    ("rx_indirect", "i8"),  # pages of big receive buffers, a table for each of the queue's slots
     ("tx_indirect", "i8"),  # descriptor tables of large sends over virtio-net, one for each of its slots
     # sizes
     ("rx_size", "i8"),
@@ -66,6 +67,7 @@ GUEST_FIELDS = [
     ("pages_fifo", "i8"),
     ("refill_batch", "i8"),
     ("poll_budget", "i8"),
+    ("virtio_buffers", "i8"),
     ("kick_suppression", "i8"),
     ("transmit_interrupts", "i8"),
     ("mirror_registers", "i8"),

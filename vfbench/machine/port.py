@@ -70,6 +70,24 @@ HELD = np.dtype(
 )
 """What was sent for a packet that the application keeps."""
 
+JOINED_FLOWS, MOST_JOINED = 8, 130
+"""64 KiB are 125 frames of an MTU of 576."""
+
+JOINED = np.dtype(
+    [
+        ("flow", "i8"),  # its number plus one; 0: none
+        ("frames", "i8"),
+        ("length", "i8"),  # as one packet's
+        ("first_length", "i8"),
+        ("last_length", "i8"),
+        ("first_tag", "i8"),
+        ("last_tag", "i8"),
+        ("arrival_ps", "i8"),  # of the first frame
+        ("sequence", "i8", (MOST_JOINED,)),
+    ]
+)
+"""Frames of a flow that the host's NIC driver has joined and holds."""
+
 MOST_PARTS = 64
 """Buffers of one packet: 64 KiB are 43 of 1536 bytes."""
 
@@ -112,6 +130,13 @@ PORT = np.dtype(
         ("host_moderation_class", "i8", (2,)),
         ("host_moderated_bytes", "i8", (2,)),  # in and out since the last interrupt
         ("host_nic_ps", "i8"),  # the host's softirq is busy until then
+        ("host_gro", "i8"),
+        ("host_frame_bytes", "i8"),  # a full frame; and the longest that is one
+        ("host_most_bytes", "i8"),
+        ("host_frame_ps", "i8"),  # what one takes the softirq, on average
+        ("host_held", "i8"),  # flows of which it holds frames
+        ("host_joined", JOINED, (JOINED_FLOWS,)),
+        ("host_cuts_sends", "i8"),  # the card does not
         ("host_send_ps", "i8"),  # the softirq that sends is busy until then
         ("host_backlog_ps", "i8"),  # how far the host's card may be behind before vhost waits for it
         # registers
@@ -175,6 +200,7 @@ PORT = np.dtype(
         ("dma_faults", "i8"),
         # vhost in the VF's place
         ("vhost_ps", "i8"),
+        ("vhost_gathers", "i8"),  # the guest takes a packet in several buffers
         ("vhost_sends_next", "i8"),  # whose turn it is when there is work both ways
         ("vhost_rx_seen", "i8"),
         ("vhost_rx_used", "i8"),

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from vfbench.experiment import Experiment
 
 SHAPES = {
-    "driver": ("gro", "segmentation", "segment", "send-pages"),
+    "driver": ("gro", "segmentation", "segment", "send-pages", "virtio-buffers"),
+    "host": ("gro", "segmentation"),
     "link": ("mtu",),
     "workload": ("write",),
 }
@@ -44,9 +45,33 @@ def path_refusals(experiment: Experiment) -> list[str]:
         if spreads_frames(experiment):
             given = changed(experiment.link)["mtu"]
             refused.append(f"link.mtu: {given}, but a vDPA device is modelled with one buffer a frame")
-    if PATH_VIRTIO in paths and spreads_frames(experiment):
+        if experiment.driver.virtio_buffers != "single":
+            given = experiment.driver.virtio_buffers
+            refused.append(
+                f"driver.virtio-buffers: {given}, but a vDPA device is modelled with one buffer a frame"
+            )
+    if PATH_VIRTIO in paths:
+        return refused + _virtio_refusals(experiment)
+    idle = {f"host.{name}": text for name, text in changed(experiment.host).items()}
+    if "virtio-buffers" in changed(experiment.driver) and not refused:
+        idle["driver.virtio-buffers"] = experiment.driver.virtio_buffers
+    why = "no packet of the strategy passes virtio-net and the host's stack"
+    return refused + [f"{name}: {text} cannot act: {why}" for name, text in idle.items()]
+
+
+def _virtio_refusals(experiment: Experiment) -> list[str]:
+    """What the settings of virtio-net and of the host's stack don't go together with."""
+    refused, driver = [], experiment.driver
+    if spreads_frames(experiment) and driver.virtio_buffers == "single":
         given = changed(experiment.link)["mtu"]
-        refused.append(f"link.mtu: {given}, but virtio-net is modelled with one buffer a frame")
+        refused.append(
+            f"link.mtu: {given}, but a frame takes several of virtio-net's buffers; "
+            "set driver.virtio-buffers=mergeable"
+        )
+    if experiment.host.segmentation == "off" and driver.segmentation == "off":
+        refused.append(
+            "host.segmentation: off cannot act without driver.segmentation=on: the guest sends frames only"
+        )
     return refused
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.costs import (
-    HOST_NIC_PACKET,
-    HOST_NIC_SEND,
+    VHOST_BUFFER,
     VHOST_COPY_RATE,
     VHOST_LOG_PAGE,
     VHOST_PACKET,
@@ -20,24 +19,32 @@ from vfbench.machine.costs import (
     VHOST_WAKEUP,
 )
 from vfbench.machine.cpu import model_load, word_index
-from vfbench.machine.driver.moderation import adapt_host_interval
 from vfbench.machine.iommu.iotlb import is_packet_memory
 from vfbench.machine.memory.absent import await_page
 from vfbench.machine.memory.guest_memory import BLOCK_SHIFT, BLOCKS_SHIFT, CONTENT, LOGGED, PAGE_SHIFT, SENT
 from vfbench.machine.memory.words import load_byte, load_word, store_byte
 from vfbench.machine.oracle.oracle import blocks_of, note_at_peer, note_written, write_content
-from vfbench.machine.port import FIFO_FRAMES, INWARD, OUTWARD, WIRE
-from vfbench.machine.sides import HOST, implementation, primitive
+from vfbench.machine.oracle.part_words import frames_in, part_bytes, part_payload, part_word
+from vfbench.machine.oracle.parts import note_part_written, write_part
+from vfbench.machine.port import FIFO_FRAMES
+from vfbench.machine.sides import DEVICE, HOST, implementation, primitive
 from vfbench.machine.vf.device import (
-    admit,
     frame_is_whole,
     next_arrival_ps,
     take_oldest,
 )
 from vfbench.machine.vf.dma import dma_store
 from vfbench.machine.vf.landing import request_interrupt
+from vfbench.machine.virtio.host_nic import (
+    end_host_poll,
+    host_poll_ends_ps,
+    pass_through_host_nic,
+    put_frames_on_host_nic,
+    put_on_host_nic,
+)
 from vfbench.machine.virtio.virtqueue import (
     DESCRIPTOR_INDIRECT,
+    FURTHER_SHIFT,
     INDEX_MASK,
     available_event,
     available_index,
@@ -49,7 +56,7 @@ from vfbench.machine.virtio.virtqueue import (
     used_event,
     used_index,
 )
-from vfbench.machine.wire import FRAME_OVERHEAD_BYTES, NEVER_PS, WIRE_OVERHEAD_BYTES
+from vfbench.machine.wire import NEVER_PS
 
 
 @kernel
@@ -127,12 +134,23 @@ def take_available(cpu: Any, queue: int, seen: int) -> int:
 
 
 @kernel
+def put_used_entry(cpu: Any, port: Any, queue: int, count: int, slot: int, length_bytes: int) -> None:
+    """Report a buffer as used."""
+    entry = used_entry(queue, cpu.virtqueue_size, count)
+    store_used_element(cpu, port, entry, slot, length_bytes)
+
+
+@kernel
+def publish_used(cpu: Any, port: Any, queue: int, count: int) -> None:
+    """Let the driver see that ``count`` buffers are used."""
+    host_store(cpu, port, used_index(queue, cpu.virtqueue_size), 16, count & INDEX_MASK)
+
+
+@kernel
 def put_used(cpu: Any, port: Any, queue: int, count: int, slot: int, length_bytes: int) -> None:
     """Report a buffer as used, and publish it."""
-    size = cpu.virtqueue_size
-    entry = used_entry(queue, size, count)
-    store_used_element(cpu, port, entry, slot, length_bytes)
-    host_store(cpu, port, used_index(queue, size), 16, (count + 1) & INDEX_MASK)
+    put_used_entry(cpu, port, queue, count, slot, length_bytes)
+    publish_used(cpu, port, queue, count + 1)
 
 
 @primitive
@@ -164,14 +182,21 @@ def begin_ps(cpu: Any, port: Any, ready_ps: int) -> int:
 
 
 @kernel
+def first_lacking(cpu: Any, port: Any) -> int:
+    """The count of the next buffer, where the guest has not offered it yet; -1 where it has."""
+    return -1 if has_available(cpu, cpu.rx_queue, port.vhost_rx_seen) else port.vhost_rx_seen
+
+
+@kernel
 def next_rx_ps(cpu: Any, port: Any) -> int:
     """When the worker can start on the oldest frame of the tap's queue."""
     if port.fifo_head == port.fifo_tail or not port.enabled:
         return NEVER_PS
-    if not has_available(cpu, cpu.rx_queue, port.vhost_rx_seen):
-        ask_for_kick(cpu, port, cpu.rx_queue, port.vhost_rx_seen)
-        return NEVER_PS
     frame = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
+    lacks = buffer_lacking(cpu, port, frame) if port.vhost_gathers else first_lacking(cpu, port)
+    if lacks >= 0:
+        ask_for_kick(cpu, port, cpu.rx_queue, lacks)
+        return NEVER_PS
     return max(begin_ps(cpu, port, frame.ready_ps), port.vhost_rx_ready_ps)
 
 
@@ -190,38 +215,114 @@ def next_tx_ps(cpu: Any, port: Any) -> int:
     return max(max(port.vhost_ps, port.vhost_tx_ready_ps), port.tx_free_ps - port.host_backlog_ps)
 
 
-@kernel
-def pass_through_host_nic(cpu: Any, port: Any) -> None:
-    """The next frame on the wire reaches the tap's queue by way of the host's NIC, its interrupt and its softirq.
+@primitive
+def buffer_lacking(cpu: Any, port: Any, packet: Any) -> int:
+    """The count of the first buffer that a packet needs and the guest has not offered; -1 where there are all."""
+    left_bytes, seen = part_bytes(packet.length), port.vhost_rx_seen
+    while left_bytes > 0:
+        if not has_available(cpu, cpu.rx_queue, seen):
+            return seen
+        slot = take_available(cpu, cpu.rx_queue, seen)
+        left_bytes -= room_behind(model_load(cpu, cpu.rx_queue + 16 * slot + 8))
+        seen += 1
+    return -1
 
-    The host's driver is throttled as the guest's is, and adapts to the load alike (EITR): a frame that finds the
-    softirq asleep waits for the next interrupt; while it is awake frames follow one another, one processor's worth of
-    them and no more. What finds the NIC's ring full costs nothing; what finds the tap's queue full has cost the
-    softirq's time.
+
+@primitive
+def fill_buffers(cpu: Any, port: Any, start_ps: int) -> None:
+    """Copy the oldest packet into as many buffers as it takes, and report them together (``vhost_add_used_n``).
+
+    The first one's header says how many they are (``num_buffers``, virtio 1.2, 5.1.6.4). Packet memory has no room for
+    headers here: that many less one stands above the length in the first buffer's used entry.
     """
-    frame = port.incoming[port.incoming_head]
-    in_ring = max(0, port.host_nic_ps - frame.arrival_ps) // max(1, cpu.cost[HOST_NIC_PACKET])
-    if in_ring >= port.host_ring_frames:
-        port.incoming_head += 1
-        port.lost_fifo += 1
-        return
-    if frame.arrival_ps > port.host_nic_ps:
-        port.host_interrupt_ps = max(
-            frame.arrival_ps, port.host_interrupt_ps + port.host_interrupt_interval_ps
+    packet = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
+    port.fifo_head += 1
+    length_bytes, payload_bytes = part_bytes(packet.length), part_payload(packet.length)
+    # A frame that nobody joined counted in the FIFO's bytes.
+    port.fifo_bytes = max(0, port.fifo_bytes - length_bytes)
+    port.vhost_ps = start_ps
+    heads = buffers_taken(cpu, port, length_bytes)
+    work(cpu, port, cpu.cost[VHOST_PACKET] + copy_ps(cpu, length_bytes))
+    work(cpu, port, (heads - 1) * cpu.cost[VHOST_BUFFER])
+    frames, offset = frames_in(length_bytes, payload_bytes), 0
+    for i in range(heads):
+        slot = take_available(cpu, cpu.rx_queue, port.vhost_rx_seen)
+        port.vhost_rx_seen += 1
+        taken = fill_buffer(cpu, port, packet, slot, offset)
+        goes_on = offset + taken < length_bytes
+        word = part_word(taken, offset, goes_on, payload_bytes)
+        note_part_written(port, slot, packet, word, 0 if goes_on else frames)
+        further = heads - 1 if i == 0 else 0
+        put_used_entry(
+            cpu, port, cpu.rx_queue, port.vhost_rx_used + i, slot, taken | further << FURTHER_SHIFT
         )
-        port.host_nic_ps = port.host_interrupt_ps
-        adapt_host_interval(cpu, port)
-    port.host_moderated_bytes[INWARD] += frame.length
-    port.host_nic_ps += cpu.cost[HOST_NIC_PACKET]
-    cpu.host_ps += cpu.cost[HOST_NIC_PACKET]
-    frame.ready_ps = port.host_nic_ps
-    port.fifo_limit_frames = min(port.tap_queue_frames + in_ring, FIFO_FRAMES)
-    admit(port)
+        offset += taken
+    old = port.vhost_rx_used
+    port.vhost_rx_used += heads
+    publish_used(cpu, port, cpu.rx_queue, port.vhost_rx_used)
+    if passes(host_load(cpu, used_event(cpu.rx_queue, cpu.virtqueue_size), 16), port.vhost_rx_used, old):
+        request_interrupt(cpu, port, port.vhost_ps)
+
+
+@kernel
+def room_behind(second: int) -> int:
+    """How many bytes the buffer takes whose descriptor's second word this is."""
+    if second & DESCRIPTOR_INDIRECT:
+        return ((second & INDEX_MASK) >> 4) << PAGE_SHIFT
+    return second & INDEX_MASK
+
+
+@kernel
+def buffers_taken(cpu: Any, port: Any, length_bytes: int) -> int:
+    """How many of the buffers on offer a packet fills."""
+    heads, left_bytes = 0, length_bytes
+    while left_bytes > 0:
+        slot = take_available(cpu, cpu.rx_queue, port.vhost_rx_seen + heads)
+        left_bytes -= room_behind(model_load(cpu, cpu.rx_queue + 16 * slot + 8))
+        heads += 1
+    return heads
+
+
+@kernel
+def fill_buffer(cpu: Any, port: Any, packet: Any, slot: int, offset: int) -> int:
+    """Copy the packet's bytes from ``offset`` on into one buffer, page by page, and log each; returns how many."""
+    address = model_load(cpu, cpu.rx_queue + 16 * slot)
+    second = model_load(cpu, cpu.rx_queue + 16 * slot + 8)
+    taken = min(room_behind(second), part_bytes(packet.length) - offset)
+    done = 0
+    while done < taken:
+        place, piece = address, taken - done
+        if second & DESCRIPTOR_INDIRECT:
+            place, piece = model_load(cpu, address + ((done >> PAGE_SHIFT) << 4)), min(piece, 1 << PAGE_SHIFT)
+        if is_packet_memory(cpu, place):
+            write_part(cpu, place, piece, packet.sequence, offset + done, port.vhost_ps)
+            log_write(cpu, port, place)
+        else:
+            port.dma_faults += 1
+        done += piece
+    return taken
+
+
+@implementation(buffer_lacking, HOST)
+def lacks_nothing(cpu: Any, port: Any, packet: Any) -> int:
+    """Beside a real guest no packet takes several buffers: it is refused before it starts."""
+    return -1
+
+
+@implementation(fill_buffers, HOST)
+def fill_nothing(cpu: Any, port: Any, start_ps: int) -> None:
+    """As above."""
+
+
+implementation(buffer_lacking, DEVICE)(lacks_nothing)
 
 
 @primitive
 def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
     """Copy the oldest frame into the next buffer that the guest offered."""
+    if port.vhost_gathers:
+        fill_buffers(cpu, port, start_ps)
+        return
     frame = take_oldest(port)
     port.vhost_ps = start_ps
     work(cpu, port, cpu.cost[VHOST_PACKET] + copy_ps(cpu, frame.length))
@@ -239,44 +340,6 @@ def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
     port.vhost_rx_used += 1
     if wants_interrupt(cpu, cpu.rx_queue, port.vhost_rx_used):
         request_interrupt(cpu, port, port.vhost_ps)
-
-
-@kernel
-def put_on_wire(port: Any, length_bytes: int) -> None:
-    """A frame takes the wire as soon as the one before it is through."""
-    port.busy_ps[WIRE] += (length_bytes + WIRE_OVERHEAD_BYTES) * port.line_ps_per_byte
-    port.tx_free_ps += (length_bytes + WIRE_OVERHEAD_BYTES) * port.ps_per_byte
-
-
-@kernel
-def put_on_host_nic(cpu: Any, port: Any, length_bytes: int) -> None:
-    """The host's own card sends the frame: a softirq of one processor, then the wire. The worker goes on meanwhile.
-
-    It waits only once the card's ring is full (``host_backlog_ps``).
-    """
-    port.host_send_ps = max(port.host_send_ps, port.vhost_ps) + cpu.cost[HOST_NIC_SEND]
-    cpu.host_ps += cpu.cost[HOST_NIC_SEND]
-    port.tx_free_ps = max(port.tx_free_ps, port.host_send_ps)
-    port.host_moderated_bytes[OUTWARD] += length_bytes
-    put_on_wire(port, length_bytes)
-
-
-@kernel
-def put_frames_on_host_nic(cpu: Any, port: Any, first: int, whole: bool, payload_bytes: int) -> None:
-    """The host's card cuts one large skb into frames: its softirq has it once, the wire each frame."""
-    mss_bytes, frames = cpu.frame_bytes - FRAME_OVERHEAD_BYTES, 0
-    while payload_bytes > 0:
-        length_bytes = min(mss_bytes, payload_bytes) + FRAME_OVERHEAD_BYTES
-        if frames == 0:
-            put_on_host_nic(cpu, port, length_bytes)
-        else:
-            port.host_moderated_bytes[OUTWARD] += length_bytes
-            put_on_wire(port, length_bytes)
-        note_at_peer(
-            port, ((first & (SENT - 1)) >> BLOCKS_SHIFT) + frames, whole, length_bytes, port.tx_free_ps
-        )
-        payload_bytes -= mss_bytes
-        frames += 1
 
 
 @kernel
@@ -357,13 +420,15 @@ def vhost_advance(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -
     turns of up to 256 packets.
     """
     while not (stop_at_interrupt and (port.interrupt_pending or port.tx_interrupt_pending)):
-        arrival = next_arrival_ps(port)
+        arrival, polled = next_arrival_ps(port), host_poll_ends_ps(port)
         receive, send = next_rx_ps(cpu, port), next_tx_ps(cpu, port)
-        due = min(min(receive, send), arrival)
+        due = min(min(receive, send), min(arrival, polled))
         if due >= until_ps:
             break
         if due == arrival:
             pass_through_host_nic(cpu, port)
+        elif due == polled:
+            end_host_poll(cpu, port)
         elif due == send and (port.vhost_sends_next or send < receive):
             port.vhost_sends_next = 0
             vhost_send_one(cpu, port, send)

@@ -19,6 +19,10 @@ DESCRIPTOR_INDIRECT = 4 << 32
 MOST_CHAIN_ENTRIES = 18
 """Headers and ``MAX_SKB_FRAGS`` fragments."""
 INDEX_MASK = 0xFFFF
+FURTHER_SHIFT = 24
+"""In a used entry, above the length: how many further buffers the packet has that begins there."""
+BIG_BUFFER_PAGES = 17
+"""Pages of a receive buffer that takes 64 KiB at once (``add_recvbuf_big``)."""
 ALIGNMENT = 64
 
 

@@ -16,10 +16,11 @@ from vfbench.layout import STRUCTURES, GuestLayout, QueueLayout, lay_out, spread
 from vfbench.machine.cpu import CPU
 from vfbench.machine.driver.state import FREE_BLOCK, FREE_TAIL, WATCHDOG_PS
 from vfbench.machine.driver.vf_open import open_vf
-from vfbench.machine.driver.virtio_receive import virtio_refill
+from vfbench.machine.driver.virtio_receive import BIG, MERGEABLE, SINGLE, virtio_refill
 from vfbench.machine.memory.block_pool import BLOCK_PAGES, SEND_BLOCK_BYTES
 from vfbench.machine.memory.faults import OutsideMemoryError, explain_fault
 from vfbench.machine.memory.guest_memory import MAPPED, PAGE_BYTES, Memory
+from vfbench.machine.oracle.part_words import frames_in, part_bytes, part_payload
 from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
 from vfbench.machine.wire import (
     APPLICATION,
@@ -56,6 +57,7 @@ from vfbench.testbeds.records_at_start import (
 )
 
 LATEST_SLICE_PS = 10**9
+BUFFER_KINDS = {"single": SINGLE, "mergeable": MERGEABLE, "big": BIG}
 
 EXITS = {
     "user-space": "exit_user_space",
@@ -83,6 +85,16 @@ def open_queues(cpus: Any, ports: Any, queues: int, vf: bool, virtio: bool) -> N
 
 
 HOST_PAGE_SHIFT = {"2MiB": 21, "4KiB": 12}
+
+
+def joined_frames_waiting(port: Any) -> int:
+    """Frames beyond one a packet of the tap's queue, and those that the host's NIC driver holds."""
+    waiting = range(int(port.fifo_head), int(port.fifo_tail))
+    words = [int(port.fifo[i % FIFO_FRAMES].length) for i in waiting] if port.host_gro else []
+    held = port.host_joined[port.host_joined["flow"] != 0]
+    return sum(frames_in(part_bytes(each), part_payload(each)) - 1 for each in words) + int(
+        held["frames"].sum()
+    )
 
 
 class Machine:
@@ -170,6 +182,8 @@ class Machine:
     def empty_fifo(self, port: Any) -> None:
         """The device is stopped or gone: what waits in front of it is lost, but not the frame that it has begun."""
         begun = 1 if port.rx_taken else 0
+        port.lost_reset += joined_frames_waiting(port)
+        port.host_joined["flow"] = port.host_held = 0
         port.lost_reset += port.fifo_tail - port.fifo_head - begun
         port.fifo_tail = port.fifo_head + begun
         port.fifo_bytes = int(port.fifo[port.fifo_head % FIFO_FRAMES].length) if begun else 0
@@ -209,7 +223,8 @@ class Machine:
 
     def _fill_offloads(self, cpu: Any, layout: QueueLayout) -> None:
         driver, mtu_bytes = self.experiment.driver, self.experiment.link.mtu_bytes
-        cpu.gathers = spreads_frames(self.experiment)
+        cpu.virtio_buffers = BUFFER_KINDS[driver.virtio_buffers]
+        cpu.gathers = spreads_frames(self.experiment) or cpu.virtio_buffers != SINGLE
         cpu.frame_bytes = mtu_bytes + ETHERNET_BYTES
         # At the usual MTU a workload's frame may be any that one buffer holds.
         cpu.cut_over_bytes = cpu.frame_bytes if "mtu" in changed(self.experiment.link) else BUFFER_BYTES
@@ -267,6 +282,16 @@ class Machine:
         # One IOMMU translates for all queues.
         port.iotlb_entries = max(1, int(self.profile.value("iotlb_entries")) // self.queues)
         port.measures_latency = 0
+        self._fill_host(port)
+
+    def _fill_host(self, port: Any) -> None:
+        """How the host's stack joins and cuts."""
+        host = self.experiment.host
+        port.host_gro, port.host_cuts_sends = host.gro == "on", host.segmentation == "off"
+        port.host_frame_bytes = self.experiment.link.mtu_bytes + ETHERNET_BYTES
+        port.host_most_bytes = self.cpus[0].cut_over_bytes
+        port.host_frame_ps = self.ps("host_nic_packet")
+        port.vhost_gathers = self.experiment.driver.virtio_buffers != "single"
 
     def _queue_limits(self, path: int) -> tuple[int, int]:
         if path == PATH_VIRTIO:

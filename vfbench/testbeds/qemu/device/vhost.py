@@ -15,9 +15,9 @@ from vfbench.machine.oracle.oracle import note_written, write_content
 from vfbench.machine.vf.device import take_oldest
 from vfbench.machine.vf.landing import request_interrupt
 from vfbench.machine.virtio import vhost
+from vfbench.machine.virtio.host_nic import put_on_host_nic
 from vfbench.machine.virtio.vhost import (
     copy_ps,
-    put_on_host_nic,
     put_used,
     request_transmit_interrupt,
     take_available,
