@@ -26,8 +26,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from types import FrameType
 
@@ -274,12 +274,12 @@ def chunk(kind: str, first: int, count: int) -> tuple[dict[str, int], float]:
     return found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def tried(kind: str, first: int, count: int, pool: ProcessPoolExecutor) -> str:
+def tried(kind: str, first: int, count: int, pool: Pool) -> str:
     """The line of a kind."""
     began = time.monotonic()
     firsts = range(first, first + count, AT_ONCE)
-    chunks = [pool.submit(chunk, kind, each, min(AT_ONCE, first + count - each)) for each in firsts]
-    results = [each.result() for each in chunks]
+    chunks = [(kind, each, min(AT_ONCE, first + count - each)) for each in firsts]
+    results = pool.starmap(chunk, chunks, chunksize=1)
     read, refused = (sum(found[name] for found, _ in results) for name in ("read", "refused"))
     peak_mib = max(peak for _, peak in results)
     took_s = time.monotonic() - began
@@ -304,9 +304,8 @@ def main() -> int:
         return 0
     for kind in [words.only] if words.only else KINDS:
         count = words.count if words.only else round(words.count * SHARES[kind])
-        with ProcessPoolExecutor(
-            words.jobs, get_context("spawn"), max_tasks_per_child=CHUNKS_OF_A_WORKER
-        ) as pool:
+        # Not concurrent.futures: in Python 3.11 it waits for ever once it has to change its workers.
+        with get_context("spawn").Pool(words.jobs, maxtasksperchild=CHUNKS_OF_A_WORKER) as pool:
             print(tried(kind, words.seed * 10**9, count, pool), flush=True)
     return 0
 
