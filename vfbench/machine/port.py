@@ -134,6 +134,7 @@ PORT = np.dtype(
         ("host_frame_bytes", "i8"),  # a full frame; and the longest that is one
         ("host_most_bytes", "i8"),
         ("host_frame_ps", "i8"),  # what one takes the softirq, on average
+        ("host_polled", "i8"),  # frames since the softirq's interrupt
         ("host_held", "i8"),  # flows of which it holds frames
         ("host_joined", JOINED, (JOINED_FLOWS,)),
         ("host_cuts_sends", "i8"),  # the card does not

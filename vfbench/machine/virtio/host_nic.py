@@ -36,8 +36,9 @@ def pass_through_host_nic(cpu: Any, port: Any) -> None:
     the NIC's ring full costs nothing; what finds the tap's queue full has cost the softirq's time.
     """
     frame = port.incoming[port.incoming_head]
-    frame_ps = port.host_frame_ps if port.host_gro else cpu.cost[HOST_NIC_PACKET]
-    in_ring = max(0, port.host_nic_ps - frame.arrival_ps) // max(1, frame_ps)
+    in_ring = joined_in_ring(port, frame.arrival_ps)
+    if not port.host_gro:
+        in_ring = max(0, port.host_nic_ps - frame.arrival_ps) // max(1, cpu.cost[HOST_NIC_PACKET])
     if in_ring >= port.host_ring_frames:
         port.incoming_head += 1
         port.lost_fifo += 1
@@ -47,6 +48,7 @@ def pass_through_host_nic(cpu: Any, port: Any) -> None:
             frame.arrival_ps, port.host_interrupt_ps + port.host_interrupt_interval_ps
         )
         port.host_nic_ps = port.host_interrupt_ps
+        port.host_polled = 0
         adapt_host_interval(cpu, port)
     port.host_moderated_bytes[INWARD] += frame.length
     if port.host_gro:
@@ -74,6 +76,7 @@ def host_gro_receive(cpu: Any, port: Any, frame: Any) -> None:
     Who is joined costs its descriptor's read and the joining; ``host_nic_packet`` is paid once for all.
     """
     began_ps = port.host_nic_ps
+    port.host_polled += 1
     if not port.enabled or frame.arrival_ps < port.admits_from_ps:
         port.lost_blackout += 1
         return
@@ -92,6 +95,13 @@ def host_gro_receive(cpu: Any, port: Any, frame: Any) -> None:
         pass_to_tap(cpu, port, i)
     # What a frame takes here, for how many of them the backlog is.
     port.host_frame_ps += (port.host_nic_ps - began_ps - port.host_frame_ps) >> 6
+
+
+@kernel
+def joined_in_ring(port: Any, now_ps: int) -> int:
+    """Frames in the ring of a NIC whose softirq joins them: those since its interrupt that it has not taken."""
+    taken = max(0, now_ps - port.host_interrupt_ps) // max(1, port.host_frame_ps)
+    return max(0, port.host_polled - taken) if now_ps < port.host_nic_ps else 0
 
 
 @kernel
