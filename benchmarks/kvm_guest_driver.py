@@ -33,7 +33,7 @@ from vfbench.testbeds.kvm.guest.code import compile_guest
 from vfbench.testbeds.kvm.guest.guest import prepare_guest
 from vfbench.testbeds.kvm.guest.program import record_type
 from vfbench.testbeds.kvm.host.bench_records import Bench
-from vfbench.testbeds.kvm.host.endpoint import Site
+from vfbench.testbeds.kvm.host.endpoint import Endpoint
 from vfbench.testbeds.kvm.sys import boot
 from vfbench.testbeds.kvm.sys.registers import MMIO_BASE, MMIO_BYTES
 from workloads.small_packets import SmallPackets
@@ -43,19 +43,19 @@ NATIVE_REPEATS, GUEST_REPEATS = 50, 5
 MIB = 1 << 20
 LOWEST_GPA = 0x10000
 """Below it a process may map nothing (vm.mmap_min_addr); the guest has only its page tables there."""
-RECORDS = (guest_abi.CPU_GPA, guest_abi.PORT_GPA, guest_abi.APPLICATION_GPA)
+RECORDS = (guest_abi.CPU_GPA, guest_abi.PAIR_GPA, guest_abi.APPLICATION_GPA)
 
 _PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
 _MAP_SHARED, _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x01, 0x02, 0x20, 0x100000
 
 
-def open_driver(cpu: Any, port: Any, application: Any) -> None:
-    open_vf(cpu, port)
+def open_driver(cpu: Any, pair: Any, application: Any) -> None:
+    open_vf(cpu, pair)
 
 
-def poll_packets(cpu: Any, port: Any, application: Any, packets: int) -> None:
+def poll_packets(cpu: Any, pair: Any, application: Any, packets: int) -> None:
     for _ in range(packets):
-        poll_one(cpu, port, application)
+        poll_one(cpu, pair, application)
 
 
 def map_at(address: int, size_bytes: int, fd: int = -1, offset: int = 0) -> None:
@@ -75,11 +75,11 @@ def natively(entry: int, *arguments: int) -> None:
     ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_int64] * len(words))(entry)(*words)
 
 
-def fill_ring(site: Site) -> None:
+def fill_ring(endpoint: Endpoint) -> None:
     """The device's part: a packet in each of the first PACKETS buffers, its descriptor written back."""
     for slot in range(PACKETS):
-        descriptor = site.word(site.layout.queues[0].rx_ring.base + (slot << DESCRIPTOR_SHIFT), 2)
-        site.word(int(descriptor[0]))[0] = CONTENT
+        descriptor = endpoint.word(endpoint.layout.queues[0].rx_ring.base + (slot << DESCRIPTOR_SHIFT), 2)
+        endpoint.word(int(descriptor[0]))[0] = CONTENT
         descriptor[:] = 0, rx_write_back(64)
 
 
@@ -99,16 +99,16 @@ def line(name: str, times: list[float]) -> None:
     print(f"{name:44}{statistics.median(times):>12,.0f} ns a packet ({spread}, {len(times)} runs)")
 
 
-def measure(site: Site) -> None:
-    vm = site.vm
-    records = tuple(map(record_type, (guest_abi.GUEST_CPU, guest_abi.GUEST_PORT, APPLICATION)))
+def measure(endpoint: Endpoint) -> None:
+    vm = endpoint.vm
+    records = tuple(map(record_type, (guest_abi.GUEST_CPU, guest_abi.GUEST_PAIR, APPLICATION)))
     opened = vm.load(compile_guest(open_driver, records, leaves=False))
     silent = vm.load(compile_guest(poll_packets, (*records, types.int64), leaves=False))
     observed = vm.load(compile_guest(poll_packets, (*records, types.int64)))
     map_at(LOWEST_GPA, vm.memory.size_bytes - LOWEST_GPA, vm.memory.fd, LOWEST_GPA)
     map_at(MMIO_BASE, MMIO_BYTES)
     natively(opened, *RECORDS)
-    fill_ring(site)
+    fill_ring(endpoint)
     filled = vm.memory.bytes.copy()
 
     def restore() -> None:
@@ -137,10 +137,10 @@ def main() -> None:
     )
     bench = Bench(experiment, load_profile(experiment.profile))
     try:
-        with Site(experiment, bench.records) as site:
-            emulated = is_emulated(ns_per_instruction_of(site.vm))
-            prepare_guest(site)
-            measure(site)
+        with Endpoint(experiment, bench.records) as endpoint:
+            emulated = is_emulated(ns_per_instruction_of(endpoint.vm))
+            prepare_guest(endpoint)
+            measure(endpoint)
     finally:
         bench.close()
     print("guest instructions are emulated here" if emulated else "guest instructions run natively")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vfbench.machine.port import LATENCY_BUCKETS, LATENCY_SUB_BUCKETS
+from vfbench.machine.queue_pair import LATENCY_BUCKETS, LATENCY_SUB_BUCKETS
 
 HALF = LATENCY_SUB_BUCKETS // 2
 

@@ -11,7 +11,7 @@ from vfbench.machine.driver.state import (
 )
 from vfbench.machine.memory.block_pool import BLOCK_PAGES, SEND_BLOCK_BYTES
 from vfbench.machine.memory.guest_memory import PAGE_BYTES, PAGE_SHIFT, Allocator, Region
-from vfbench.machine.port import PATH_VF
+from vfbench.machine.queue_pair import PATH_VF
 from vfbench.machine.vf.descriptors import DESCRIPTOR_BYTES
 from vfbench.machine.virtio.virtqueue import BIG_BUFFER_PAGES, MOST_CHAIN_ENTRIES, virtqueue_bytes
 from vfbench.machine.wire import BUFFER_BYTES, ETHERNET_BYTES

@@ -334,7 +334,7 @@ class Backend(Mechanism):
     driver: ClassVar[str] = ""
     device: ClassVar[str] = ""
     path: ClassVar[int] = 0
-    """The number by which the kernels know the pair (``vfbench.machine.port``)."""
+    """The number by which the kernels know the pair (``vfbench.machine.queue_pair``)."""
 
     @property
     def unplug_costs(self) -> tuple[str, str]:

@@ -40,13 +40,13 @@ __all__ = [
     "SOURCE",
     "WIRE_OVERHEAD_BYTES",
     "Workload",
-    "answer_a_share",
-    "ignore_answers",
+    "ignore_replies",
     "may_put",
     "next_flow",
     "next_random",
     "put_evenly",
     "put_frame",
+    "reply_to_a_share",
 ]
 
 SCRATCH_FLOW = 15
@@ -127,7 +127,7 @@ def put_evenly(source: Any, frames: Any, horizon_ps: int, length: int) -> None:
 
 
 @kernel
-def answer_in_writes(application: Any, length: int) -> int:
+def reply_in_writes(application: Any, length: int) -> int:
     """Save the share of each packet's bytes up for a write of ``write_bytes``."""
     application.send_credit_65536 += application.send_share_65536 * length
     if application.send_credit_65536 < application.write_bytes << 16:
@@ -137,13 +137,13 @@ def answer_in_writes(application: Any, length: int) -> int:
 
 
 @kernel
-def answer_a_share(cpu: Any, application: Any, length: int, tag: int) -> int:
+def reply_to_a_share(cpu: Any, application: Any, length: int, tag: int) -> int:
     """The default ``delivered``: answer the share of packets that ``send_ratio`` says, at the same length.
 
     With ``write_bytes`` the share counts in bytes, and goes out once there is enough for a write.
     """
     if application.write_bytes != 0:
-        return answer_in_writes(application, length)
+        return reply_in_writes(application, length)
     application.send_credit_65536 += application.send_share_65536
     if application.send_credit_65536 < 65536:
         return 0
@@ -152,7 +152,7 @@ def answer_a_share(cpu: Any, application: Any, length: int, tag: int) -> int:
 
 
 @kernel
-def ignore_answers(source: Any, time_ps: int, length: int, flow: int) -> int:
+def ignore_replies(source: Any, time_ps: int, length: int, flow: int) -> int:
     """The default ``peer_received``: an open loop."""
     return 0
 
@@ -164,11 +164,11 @@ class Workload:
     name: ClassVar[str]
     arrivals: ClassVar[Kernel]
     """``arrivals(source, frames, horizon_ps) -> 0``: append to ``frames`` while :func:`may_put`."""
-    delivered: ClassVar[Kernel] = answer_a_share
+    delivered: ClassVar[Kernel] = reply_to_a_share
     """``delivered(cpu, application, length, tag) -> bytes``: the frame to send in answer, 0 for none."""
-    peer_received: ClassVar[Kernel] = ignore_answers
+    peer_received: ClassVar[Kernel] = ignore_replies
     """``peer_received(source, time_ps, length, flow) -> 0``."""
-    tags_answers: ClassVar[bool] = False
+    tags_replies: ClassVar[bool] = False
     """Whether what the guest sends carries tags (``application.tags``), which only the model's frames have room for."""
     cannot_act: ClassVar[dict[str, str]] = {}
     """Fields of common parameters that mean nothing to this workload, and why; they stay at their default."""

@@ -197,10 +197,10 @@ def peer_received(source: Any, time_ps: int, length: int, flow: int) -> int:
     """What the guest sent: an acknowledgement for the peer, or a segment that it acknowledges."""
     due_ps = time_ps + source.scratch[DELAY_PS]
     if source.scratch[SENDS]:
-        add_event(source, due_ps, flow, source.answer_tag)
+        add_event(source, due_ps, flow, source.reply_tag)
         return 0
-    base, sequence = stream_base(source, flow), source.answer_tag & ~PUSH
-    if take_segments(base, sequence, 1, source.answer_tag & PUSH != 0):
+    base, sequence = stream_base(source, flow), source.reply_tag & ~PUSH
+    if take_segments(base, sequence, 1, source.reply_tag & PUSH != 0):
         add_event(source, due_ps, flow, ack_word(base, sequence, 1))
     return 0
 
@@ -213,8 +213,8 @@ def acknowledge(application: Any, length: int, tag: int) -> int:
     segments = max(1, (length - FRAME_OVERHEAD_BYTES) // payload_bytes)
     if not take_segments(base, first, segments, tag & PUSH != 0 or segments > 1):
         return 0
-    application.answer_tag = ack_word(base, first, segments)
-    application.answer_flow = application.flow
+    application.reply_tag = ack_word(base, first, segments)
+    application.reply_flow = application.flow
     return ACK_BYTES
 
 
@@ -242,7 +242,7 @@ def send_more(application: Any, stream: int, time_ps: int) -> int:
     if count == 0:
         return 0
     note_sent(base, first, count, time_ps)
-    application.answer_tag, application.answer_flow, application.answer_last = first, stream, PUSH
+    application.reply_tag, application.reply_flow, application.reply_last = first, stream, PUSH
     return count * (application.scratch[SEGMENT_BYTES] - FRAME_OVERHEAD_BYTES) + FRAME_OVERHEAD_BYTES
 
 
@@ -280,7 +280,7 @@ class TcpStream(Workload):
     arrivals = arrivals
     delivered = delivered
     peer_received = peer_received
-    tags_answers: ClassVar[bool] = True
+    tags_replies: ClassVar[bool] = True
     cannot_act: ClassVar[dict[str, str]] = {
         "send_ratio": "acknowledgements and window say what is sent",
         "write_bytes": "the window says how much is sent at a time",

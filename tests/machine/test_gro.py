@@ -35,7 +35,7 @@ def test_a_pass_is_paid_once_for_what_was_joined_and_a_merge_for_each_further_fr
     def at(rx_packet, gro_merge, driver):
         prices = costs(rx_packet=rx_packet, gro_merge=gro_merge)
         found = made(strategy, Bulk(rate_bps=2 * GBPS, flows=1, **QUIET), driver, prices)
-        return busy_ps(found), int(found.ports[0].rx_handed_over)
+        return busy_ps(found), int(found.pairs[0].oracle.rx_handed_over)
 
     alone, frames = at(0, 0, DRIVER)
     passes = (at(2.1, 0, DRIVER)[0] - alone) / 1e3
@@ -49,35 +49,37 @@ def test_a_pass_is_paid_once_for_what_was_joined_and_a_merge_for_each_further_fr
 def test_flows_in_turn_are_joined_while_no_more_than_eight_are_held():
     def cost_of(flows):
         found = made(Untracked(), Bulk(rate_bps=6 * GBPS, flows=flows, **QUIET), JOINED)
-        return busy_ps(found) / int(found.ports[0].rx_handed_over)
+        return busy_ps(found) / int(found.pairs[0].oracle.rx_handed_over)
 
     one, eight, sixty_four = (cost_of(flows) for flows in (1, 8, 64))
     alone = made(Untracked(), Bulk(rate_bps=6 * GBPS, flows=64, **QUIET), DRIVER)
     assert one < eight < sixty_four
-    assert sixty_four == pytest.approx(busy_ps(alone) / int(alone.ports[0].rx_handed_over), rel=0.05)
+    assert sixty_four == pytest.approx(busy_ps(alone) / int(alone.pairs[0].oracle.rx_handed_over), rel=0.05)
 
 
 def test_short_frames_are_messages_and_are_not_joined():
     load = SmallPackets(rate_bps=GBPS // 2, flows=1, **QUIET)
     joined, alone = made(Untracked(), load, JOINED), made(Untracked(), load, DRIVER)
     assert busy_ps(joined) == busy_ps(alone)
-    assert int(joined.ports[0].rx_delivered) == int(alone.ports[0].rx_delivered)
+    assert int(joined.pairs[0].oracle.rx_delivered) == int(alone.pairs[0].oracle.rx_delivered)
 
 
 def test_every_frame_is_delivered_and_compared_by_itself():
     found = made(DummyWrite(), Bulk(rate_bps=8 * GBPS, flows=3, **QUIET), JOINED)
     fall_silent(found)
-    port = found.ports[0]
-    assert int(port.rx_offered) == int(port.rx_delivered) + lost(found)
-    assert int(port.rx_delivered) > 3000
-    assert int(port.rx_corrupted) == int(port.rx_duplicated) == int(port.rx_phantom) == 0
+    pair = found.pairs[0]
+    assert int(pair.oracle.rx_offered) == int(pair.oracle.rx_delivered) + lost(found)
+    assert int(pair.oracle.rx_delivered) > 3000
+    assert int(pair.oracle.rx_corrupted) == int(pair.oracle.rx_duplicated) == int(pair.oracle.rx_phantom) == 0
 
 
 def test_the_application_answers_once_for_what_was_joined_and_the_card_cuts_the_answer():
     load = Bulk(rate_bps=2 * GBPS, flows=1, send_ratio=1.0, **QUIET)
     together, by_frame = made(EmulatedIommu(), load, EVERYTHING), made(EmulatedIommu(), load, DRIVER)
-    assert int(together.ports[0].tx_delivered) == pytest.approx(int(together.ports[0].rx_delivered), rel=0.1)
-    assert int(together.ports[0].tx_corrupted) == 0
+    assert int(together.pairs[0].oracle.tx_delivered) == pytest.approx(
+        int(together.pairs[0].oracle.rx_delivered), rel=0.1
+    )
+    assert int(together.pairs[0].oracle.tx_corrupted) == 0
     assert total(together, "maps") < total(by_frame, "maps") / 2
 
 
@@ -103,9 +105,9 @@ def test_what_is_held_survives_a_migration(strategy):
 
 def test_requests_of_other_flows_are_answered_one_by_one():
     found = made(Untracked(), RequestResponse(flows=16, **QUIET), EVERYTHING)
-    answers = int(found.ports[0].tx_delivered)
+    answers = int(found.pairs[0].oracle.tx_delivered)
     assert answers > 500
-    assert int(found.ports[0].tx_delivered_bytes) == answers * (1024 + 20)
+    assert int(found.pairs[0].oracle.tx_delivered_bytes) == answers * (1024 + 20)
 
 
 def test_a_numbered_frame_follows_the_one_before_it_and_no_other():

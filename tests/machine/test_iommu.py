@@ -49,7 +49,7 @@ def test_the_emulated_iommu_maps_nothing_for_a_packet_received_with_reuse():
     made = machine(EmulatedIommu())
     maps, received = after_opening(made)
     made.advance(5 * MS_PS)
-    assert made.ports[0].rx_handed_over > received + 1000
+    assert made.pairs[0].oracle.rx_handed_over > received + 1000
     assert (total(made, "maps") - maps, total(made, "unmaps")) == (0, 0)
 
 
@@ -58,7 +58,7 @@ def test_without_reuse_it_maps_and_unmaps_exactly_one_page_for_each_packet_recei
     made.advance(5 * MS_PS)
     mask = FRESH_PAGES.rx_ring - 1
     to_refill = (field(made, NEXT_TO_CLEAN) - field(made, NEXT_TO_USE) - 1) & mask
-    received = int(made.ports[0].rx_handed_over)
+    received = int(made.pairs[0].oracle.rx_handed_over)
     assert received > 100
     assert total(made, "unmaps") == received
     assert total(made, "maps") == received - to_refill
@@ -69,7 +69,7 @@ def test_a_frame_sent_is_mapped_once_and_unmapped_once():
     maps, received = after_opening(made)
     made.advance(5 * MS_PS)
     in_ring = (field(made, TX_NEXT_TO_USE) - field(made, TX_NEXT_TO_CLEAN)) & (DRIVER.tx_ring - 1)
-    sent = int(made.ports[0].tx_offered)
+    sent = int(made.pairs[0].oracle.tx_offered)
     assert sent > 100
     assert total(made, "maps") - maps == sent - received
     assert total(made, "unmaps") == sent - in_ring
@@ -101,7 +101,7 @@ def test_static_mode_maps_everything_once_and_then_nothing():
     table = structure(made, "table")[: cpu.pool_pages]
     assert np.count_nonzero(table) == cpu.pool_pages
     made.advance(5 * MS_PS)
-    assert made.ports[0].rx_handed_over > 500
+    assert made.pairs[0].oracle.rx_handed_over > 500
     assert (total(made, "maps"), total(made, "unmaps"), total(made, "exits")) == (0, 0, 0)
 
 

@@ -8,7 +8,7 @@ from hdrh.histogram import HdrHistogram
 
 from vfbench.latency import latency_percentiles_us
 from vfbench.machine.oracle.oracle import latency_bucket
-from vfbench.machine.port import LATENCY_BUCKETS
+from vfbench.machine.queue_pair import LATENCY_BUCKETS
 
 PERCENTILES = (0.0, 50.0, 90.0, 99.0, 99.9, 100.0)
 

@@ -45,14 +45,14 @@ def statuses(found, count):
 
 
 def counts(found, *names):
-    return tuple(int(found.ports[0][name]) for name in names)
+    return tuple(int(found.pairs[0][name]) for name in names)
 
 
 def amid_a_frame(strategy, parts_there, **parts):
     """A machine that stands still while so many parts of a frame are gathered, and the rest is on its way."""
     found = machine(strategy, long_frames(), link=JUMBO, **parts)
     for _ in steps(found, US_PS // 5, 2 * MS_PS):
-        if int(found.ports[0].rx_taken) and field(found, GATHERED) == parts_there:
+        if int(found.pairs[0].nic.rx_taken) and field(found, GATHERED) == parts_there:
             return found
     raise AssertionError(f"no frame was seen with {parts_there} parts gathered")
 
@@ -101,34 +101,34 @@ def test_frames_of_every_length_up_to_the_longest_of_an_82599_pass():
 def test_a_foreign_block_in_any_of_its_buffers_spoils_a_frame_and_no_other():
     for part in range(PARTS):
         found = made(Untracked(), long_frames(hold_ns=10**6), ps=3 * MS_PS)
-        port, tail = found.ports[0], int(found.cpus[0].held) >> 3
+        pair, tail = found.pairs[0], int(found.cpus[0].held) >> 3
         # The newest frame is kept for a millisecond: its parts are the last five entries of the socket's queue.
         position = (field(found, 56) - PARTS + part) % 1024
         address = int(found.memory.words[tail + 2 * position + 1]) & (1 << 48) - 8
         base = int(found.memory.structure_bytes)
         store_word(found.memory.words.ctypes.data, (base >> 3) + ((address - base) >> 9), 1)
         fall_silent(found)
-        assert int(port.rx_corrupted) == 1
-        assert int(port.rx_delivered) == int(port.rx_offered) - 1 > 20
+        assert int(pair.oracle.rx_corrupted) == 1
+        assert int(pair.oracle.rx_delivered) == int(pair.oracle.rx_offered) - 1 > 20
 
 
 def test_parts_are_in_memory_one_after_the_other_and_the_driver_gathers_them():
     found = amid_a_frame(Untracked(), 2)
     assert field(found, GATHERED_BYTES) == 2 * BUFFER_BYTES
-    assert int(found.ports[0].rx_taken) >= 2 * BUFFER_BYTES
+    assert int(found.pairs[0].nic.rx_taken) >= 2 * BUFFER_BYTES
     assert field(found, NEXT_TO_CLEAN) % PARTS == 2
 
 
 def test_a_card_that_is_stopped_amid_a_frame_finishes_it():
     found = amid_a_frame(Untracked(), 1)
-    port = found.ports[0]
-    before = int(port.rx_delivered)
-    port.enabled = 0
-    found.empty_fifo(port)
+    pair = found.pairs[0]
+    before = int(pair.oracle.rx_delivered)
+    pair.enabled = 0
+    found.empty_fifo(pair)
     found.advance(found.now_ps + MS_PS)
-    assert int(port.rx_taken) == 0
-    assert int(port.rx_delivered) == before + 1
-    assert int(port.rx_corrupted) == 0
+    assert int(pair.nic.rx_taken) == 0
+    assert int(pair.oracle.rx_delivered) == before + 1
+    assert int(pair.oracle.rx_corrupted) == 0
 
 
 def test_a_frame_whose_last_descriptor_is_lost_with_the_card_spoils_the_next_one():
@@ -136,20 +136,22 @@ def test_a_frame_whose_last_descriptor_is_lost_with_the_card_spoils_the_next_one
     batches = Device(writeback_batch=4, interrupt_interval_ns=0)
     patient = costs(descriptor_write_back_timeout=10_000)
     found = machine(Untracked(), long_frames(), patient, link=JUMBO, device=batches)
-    port = found.ports[0]
+    pair = found.pairs[0]
     for _ in steps(found, US_PS // 5, 2 * MS_PS):
-        last = port.slot[int(port.rx_head) - 1]
-        if int(port.unwritten) == 1 and int(last.pending) == 1 and not int(last.length) & GOES_ON:
+        last = pair.oracle.slot[int(pair.nic.rx_head) - 1]
+        if int(pair.nic.unwritten) == 1 and int(last.pending) == 1 and not int(last.length) & GOES_ON:
             break
-    delivered, corrupted = int(port.rx_delivered), int(port.rx_corrupted)
-    assert int(port.unwritten) == 1
-    ModelMigration._forget_unwritten(SimpleNamespace(_machine=found), port)
-    assert int(port.lost_reset) == 1
+    delivered, corrupted = int(pair.oracle.rx_delivered), int(pair.oracle.rx_corrupted)
+    assert int(pair.nic.unwritten) == 1
+    ModelMigration._forget_unwritten(SimpleNamespace(_machine=found), pair)
+    assert int(pair.oracle.lost_reset) == 1
     found.advance(found.now_ps + MS_PS // 2)
     fall_silent(found)
-    assert int(port.rx_corrupted) == corrupted + 1
-    assert int(port.rx_delivered) > delivered + 3
-    assert int(port.rx_offered) == int(port.rx_delivered) + int(port.rx_corrupted) + lost(found)
+    assert int(pair.oracle.rx_corrupted) == corrupted + 1
+    assert int(pair.oracle.rx_delivered) > delivered + 3
+    assert int(pair.oracle.rx_offered) == int(pair.oracle.rx_delivered) + int(
+        pair.oracle.rx_corrupted
+    ) + lost(found)
 
 
 def test_a_frame_for_which_there_are_too_few_descriptors_is_dropped_whole():
@@ -157,7 +159,7 @@ def test_a_frame_for_which_there_are_too_few_descriptors_is_dropped_whole():
     found = made(Untracked(), long_frames(rate_bps=9 * GBPS), driver=slow, ps=10 * MS_PS)
     fall_silent(found)
     offered, delivered, corrupted = counts(found, "rx_offered", "rx_delivered", "rx_corrupted")
-    assert int(found.ports[0].lost_descriptor) > 0
+    assert int(found.pairs[0].oracle.lost_descriptor) > 0
     assert offered == delivered + lost(found)
     assert corrupted == 0
 
@@ -179,7 +181,7 @@ def test_untracked_migration_damages_them():
 
 def test_a_frame_over_a_page_is_headers_and_a_fragment_each_mapped_once():
     silent, sends = made(EmulatedIommu(), long_frames()), made(EmulatedIommu(), long_frames(send_ratio=1.0))
-    sent = int(sends.ports[0].tx_offered)
+    sent = int(sends.pairs[0].oracle.tx_offered)
     assert sent > 50
     assert total(sends, "maps") - total(silent, "maps") == 2 * sent
     assert field(sends, TX_NEXT_TO_USE) == 2 * sent % DRIVER.tx_ring
@@ -189,9 +191,9 @@ def test_a_frame_over_a_page_is_headers_and_a_fragment_each_mapped_once():
 def test_the_card_cuts_large_sends_into_long_frames():
     load = long_frames(send_ratio=1.0, write_bytes=65_000)
     found = made(Untracked(), load, driver=changed(DRIVER, segmentation="on"))
-    assert int(found.ports[0].tx_delivered) > 30
-    assert int(found.ports[0].tx_corrupted) == 0
-    mean = int(found.ports[0].tx_delivered_bytes) / int(found.ports[0].tx_delivered) - 20
+    assert int(found.pairs[0].oracle.tx_delivered) > 30
+    assert int(found.pairs[0].oracle.tx_corrupted) == 0
+    mean = int(found.pairs[0].oracle.tx_delivered_bytes) / int(found.pairs[0].oracle.tx_delivered) - 20
     assert 7500 < mean < FRAME_BYTES
 
 

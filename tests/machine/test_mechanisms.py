@@ -72,9 +72,9 @@ def maps_per_packet(driver, workload):
     made = machine(EmulatedIommu(exit_to="none"), workload, driver=driver)
     maps, received = after_opening(made)
     made.advance(5 * MS_PS)
-    assert made.ports[0].rx_handed_over > received + 300
-    assert made.ports[0].lost_socket == 0
-    return (total(made, "maps") - maps) / (made.ports[0].rx_handed_over - received)
+    assert made.pairs[0].oracle.rx_handed_over > received + 300
+    assert made.pairs[0].oracle.lost_socket == 0
+    return (total(made, "maps") - maps) / (made.pairs[0].oracle.rx_handed_over - received)
 
 
 def test_a_held_packet_keeps_its_half_page_from_being_used_again():
@@ -102,9 +102,9 @@ def test_a_queue_that_ran_out_of_pages_goes_on_when_the_watchdog_polls_it():
     driver = changed(FRESH_PAGES, rx_ring=64, tx_ring=64)
     made = machine(Untracked(), Bulk(rate_bps=100 * MBPS, hold_ns=50 * MS), guest=few_pages, driver=driver)
     made.advance(WATCHDOG_PS - MS_PS)
-    assert made.ports[0].rx_handed_over == 256
+    assert made.pairs[0].oracle.rx_handed_over == 256
     made.advance(WATCHDOG_PS + 20 * MS_PS)
-    assert made.ports[0].rx_handed_over > 256
+    assert made.pairs[0].oracle.rx_handed_over > 256
 
 
 # --- the device
@@ -118,7 +118,7 @@ def test_line_rate_is_exact_for_each_rfc_2544_size_when_the_processor_is_fast(fr
     )
     made.advance(5 * MS_PS)
     fall_silent(made)
-    delivered = int(made.ports[0].rx_delivered)
+    delivered = int(made.pairs[0].oracle.rx_delivered)
     assert delivered == -(-5 * MS_PS // ((frame_bytes + 20) * 800))
     assert lost(made) == 0
 
@@ -127,8 +127,8 @@ def test_line_rate_is_exact_for_each_rfc_2544_size_when_the_processor_is_fast(fr
 def test_interrupts_never_come_closer_than_the_throttle(interval_us):
     device = Device(interrupt_interval_ns=interval_us * US, moderation="fixed")
     made = machine(Untracked(), SmallPackets(rate_bps=100 * MBPS), device=device)
-    seen = {int(made.ports[0].last_interrupt_ps) for _ in steps(made, US_PS, 2 * MS_PS)} - {
-        int(made.ports[0].last_interrupt_ps)
+    seen = {int(made.pairs[0].last_interrupt_ps) for _ in steps(made, US_PS, 2 * MS_PS)} - {
+        int(made.pairs[0].last_interrupt_ps)
     }
     times = sorted(time for time in seen if time > 0)
     assert len(times) > 3
@@ -138,8 +138,8 @@ def test_interrupts_never_come_closer_than_the_throttle(interval_us):
 def test_without_a_throttle_each_packet_of_a_slow_stream_interrupts():
     made = machine(Untracked(), Bulk(rate_bps=100 * MBPS), device=Device(interrupt_interval_ns=0))
     made.advance(10 * MS_PS)
-    assert made.ports[0].rx_handed_over > 50
-    assert total(made, "interrupts") == made.ports[0].rx_handed_over
+    assert made.pairs[0].oracle.rx_handed_over > 50
+    assert total(made, "interrupts") == made.pairs[0].oracle.rx_handed_over
 
 
 def descriptors_done(made):
@@ -150,7 +150,7 @@ def descriptors_done(made):
 def test_descriptors_are_written_back_in_batches_and_the_rest_after_a_time():
     device = Device(writeback_batch=8)
     made = machine(Untracked(), SmallPackets(), costs(descriptor_write_back_timeout=10_000), device=device)
-    made.ports[0].noticed = 1  # the driver leaves them where they are
+    made.pairs[0].quiesce_requested = 1  # the driver leaves them where they are
     made.source.frames_left = 20
     seen = {descriptors_done(made) for _ in steps(made, US_PS // 10, 5 * US_PS)}
     assert seen == {0, 8, 16}
@@ -162,16 +162,16 @@ def test_a_vf_drops_what_a_slow_processor_leaves_no_descriptor_for():
     made = machine(Untracked(), SmallPackets())
     made.advance(10 * MS_PS)
     fall_silent(made)
-    port = made.ports[0]
-    assert port.lost_descriptor > port.rx_delivered
-    assert port.rx_offered == port.rx_delivered + port.lost_descriptor
+    pair = made.pairs[0]
+    assert pair.oracle.lost_descriptor > pair.oracle.rx_delivered
+    assert pair.oracle.rx_offered == pair.oracle.rx_delivered + pair.oracle.lost_descriptor
 
 
 def test_a_faster_link_offers_more():
     slow, fast = (machine(Untracked(), Bulk(), link=Link(rate_bps=rate)) for rate in (GBPS, 25 * GBPS))
     for made in (slow, fast):
         made.advance(MS_PS)
-    assert (slow.ports[0].rx_offered, fast.ports[0].rx_offered) == (82, 2032)
+    assert (slow.pairs[0].oracle.rx_offered, fast.pairs[0].oracle.rx_offered) == (82, 2032)
 
 
 # --- the dirty log
@@ -216,12 +216,12 @@ def test_pml_marks_the_same_pages_as_write_faults_for_less():
 def test_a_full_socket_drops_what_comes_next():
     made = machine(Untracked(), Bulk(rate_bps=GBPS, hold_ns=10**9))
     made.advance(30 * MS_PS)
-    port = made.ports[0]
-    assert port.rx_handed_over == HELD_PACKETS
-    assert port.lost_socket > 500
+    pair = made.pairs[0]
+    assert pair.oracle.rx_handed_over == HELD_PACKETS
+    assert pair.oracle.lost_socket > 500
     fall_silent(made, 2000 * MS_PS)
-    assert port.rx_delivered == HELD_PACKETS
-    assert port.rx_offered == HELD_PACKETS + lost(made)
+    assert pair.oracle.rx_delivered == HELD_PACKETS
+    assert pair.oracle.rx_offered == HELD_PACKETS + lost(made)
 
 
 # --- queues
@@ -233,11 +233,11 @@ def test_more_queues_spread_the_flows_and_deliver_more_together():
         guest = Guest(memory_bytes=256 * MIB, packet_memory_bytes=64 * MIB, queues=queues)
         made = machine(Untracked(), SmallPackets(flows=256), guest=guest)
         made.advance(5 * MS_PS)
-        before = int(made.ports.rx_handed_over.sum())
+        before = int(made.pairs.oracle.rx_handed_over.sum())
         made.advance(8 * MS_PS)
-        share = made.ports.rx_offered / made.ports.rx_offered.sum()
+        share = made.pairs.oracle.rx_offered / made.pairs.oracle.rx_offered.sum()
         assert share == pytest.approx(np.full(queues, 1 / queues), abs=0.3 / queues)
-        delivered.append(int(made.ports.rx_handed_over.sum()) - before)
+        delivered.append(int(made.pairs.oracle.rx_handed_over.sum()) - before)
     assert delivered == sorted(delivered)
     assert delivered[2] > 3.5 * delivered[0]
 
@@ -246,4 +246,4 @@ def test_a_flow_stays_on_its_queue():
     guest = Guest(memory_bytes=256 * MIB, packet_memory_bytes=64 * MIB, queues=4)
     made = machine(Untracked(), SmallPackets(flows=1), guest=guest)
     made.advance(MS_PS)
-    assert np.count_nonzero(made.ports.rx_offered) == 1
+    assert np.count_nonzero(made.pairs.oracle.rx_offered) == 1

@@ -31,7 +31,7 @@ from vfbench.machine.driver.state import (
 )
 from vfbench.machine.driver.vf_open import rotate_ring
 from vfbench.machine.memory.guest_memory import Memory
-from vfbench.machine.port import INCOMING_FRAMES, PATH_VF
+from vfbench.machine.queue_pair import INCOMING_FRAMES, PATH_VF
 from vfbench.machine.vf.registers import RDT
 from vfbench.settings import RING_SIZES
 from vfbench.strategy import backends, stop_and_copy
@@ -64,13 +64,13 @@ class Queue:
             profile(),
         )
         self.machine.source.frames_left = 0
-        self.cpu, self.port = self.machine.cpus[0], self.machine.ports[0]
+        self.cpu, self.pair = self.machine.cpus[0], self.machine.pairs[0]
         self.is_vf = backends(strategy)[0].path == PATH_VF
         self.size = driver.rx_ring if self.is_vf else virtqueue_size(strategy)
         self.now_ps = self.last_arrival_ps = self.sequence = 0
 
     def act(self, who: int) -> int:
-        taken = act(self.cpu, self.port, self.machine.applications[0], who, self.now_ps)
+        taken = act(self.cpu, self.pair, self.machine.applications[0], who, self.now_ps)
         self.now_ps = max(self.now_ps, int(self.cpu.clock_ps))
         return int(taken)
 
@@ -78,16 +78,16 @@ class Queue:
         self.now_ps += ps
 
     def arrive(self, frames: int, gap_ps: int, length: int = 64) -> None:
-        port, head, count = self.port, int(self.port.incoming_head), int(self.port.incoming_count)
+        pair, head, count = self.pair, int(self.pair.nic.incoming_head), int(self.pair.nic.incoming_count)
         left = count - head
-        port.incoming[:left] = port.incoming[head:count].copy()
+        pair.nic.incoming[:left] = pair.nic.incoming[head:count].copy()
         frames = min(frames, INCOMING_FRAMES - left)
         for i in range(left, left + frames):
             self.last_arrival_ps = max(self.last_arrival_ps, self.now_ps) + gap_ps
-            port.incoming[i] = (self.last_arrival_ps, self.last_arrival_ps, self.sequence, length, 0, 0)
+            pair.nic.incoming[i] = (self.last_arrival_ps, self.last_arrival_ps, self.sequence, length, 0, 0)
             self.sequence += 1
-        port.incoming_head, port.incoming_count = 0, left + frames
-        port.rx_offered += frames
+        pair.nic.incoming_head, pair.nic.incoming_count = 0, left + frames
+        pair.oracle.rx_offered += frames
 
     def migrate(self, order: str) -> None:
         """All memory is copied while nothing runs, so that only the rings can go wrong."""
@@ -122,34 +122,34 @@ class Queue:
 
     @property
     def lost(self) -> int:
-        return sum(int(self.port[name]) for name in LOSSES)
+        return sum(int(self.pair.oracle[name]) for name in LOSSES)
 
     @property
     def waiting(self) -> int:
         """Written to memory, not taken by the driver."""
-        return int(self.port.slot["pending"].sum())
+        return int(self.pair.oracle.slot["pending"].sum())
 
     @property
     def inside(self) -> int:
         """On the wire, in the FIFO, in the ring, with the application."""
-        port = self.port
+        pair = self.pair
         held = self.field(HELD_TAIL) - self.field(HELD_HEAD)
-        on_the_wire = port.incoming_count - port.incoming_head
-        return int(on_the_wire + port.fifo_tail - port.fifo_head + self.waiting + held)
+        on_the_wire = pair.nic.incoming_count - pair.nic.incoming_head
+        return int(on_the_wire + pair.nic.fifo_tail - pair.nic.fifo_head + self.waiting + held)
 
 
 def check_vf_indices(queue: Queue) -> None:
-    mask, head = queue.size - 1, int(queue.port.rx_head)
-    tail, clean = int(queue.port.register[RDT]), queue.field(NEXT_TO_CLEAN)
+    mask, head = queue.size - 1, int(queue.pair.nic.rx_head)
+    tail, clean = int(queue.pair.nic.register[RDT]), queue.field(NEXT_TO_CLEAN)
     assert tail == queue.field(NEXT_TO_USE)
     assert ((head - clean) & mask) + ((tail - head) & mask) == (tail - clean) & mask
     assert queue.waiting == (head - clean) & mask
 
 
 def check_virtqueue_indices(queue: Queue) -> None:
-    port, added, seen = queue.port, queue.field(VIRTIO_RX_ADDED), queue.field(VIRTIO_RX_SEEN)
-    assert seen <= port.vhost_rx_used == port.vhost_rx_seen <= added <= seen + queue.size
-    assert queue.waiting == port.vhost_rx_used - seen
+    pair, added, seen = queue.pair, queue.field(VIRTIO_RX_ADDED), queue.field(VIRTIO_RX_SEEN)
+    assert seen <= pair.vhost.rx_used == pair.vhost.rx_seen <= added <= seen + queue.size
+    assert queue.waiting == pair.vhost.rx_used - seen
 
 
 class AnyInterleaving(RuleBasedStateMachine):
@@ -197,19 +197,24 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     @invariant()
     def no_descriptor_is_taken_twice(self) -> None:
-        port = self.queue.port
-        assert (port.rx_duplicated, port.rx_phantom, port.rx_corrupted, port.lost_ring) == (0, 0, 0, 0)
+        pair = self.queue.pair
+        assert (
+            pair.oracle.rx_duplicated,
+            pair.oracle.rx_phantom,
+            pair.oracle.rx_corrupted,
+            pair.oracle.lost_ring,
+        ) == (0, 0, 0, 0)
 
     @invariant()
     def every_packet_is_delivered_lost_or_inside(self) -> None:
-        port = self.queue.port
-        assert port.rx_offered == port.rx_delivered + self.queue.lost + self.queue.inside
+        pair = self.queue.pair
+        assert pair.oracle.rx_offered == pair.oracle.rx_delivered + self.queue.lost + self.queue.inside
 
     def teardown(self) -> None:
         self.queue.run_dry()
-        port = self.queue.port
-        assert (port.dma_faults, self.queue.inside) == (0, 0)
-        assert port.rx_offered == port.rx_delivered + self.queue.lost
+        pair = self.queue.pair
+        assert (pair.oracle.dma_faults, self.queue.inside) == (0, 0)
+        assert pair.oracle.rx_offered == pair.oracle.rx_delivered + self.queue.lost
 
 
 class ReceiveRing(AnyInterleaving):
@@ -290,11 +295,11 @@ def test_ring_restoration_keeps_every_packet_that_waited_in_the_ring(before: int
     queue.arrive(waiting, 67_000)
     queue.wait(FOR_EVER_PS)
     queue.act(DEVICE)
-    queue.port.noticed = 1  # the driver leaves them where they are
+    queue.pair.quiesce_requested = 1  # the driver leaves them where they are
     queue.migrate("undrained")
-    assert (queue.port.rx_head, queue.field(NEXT_TO_CLEAN)) == (0, -waiting % 64)
+    assert (queue.pair.nic.rx_head, queue.field(NEXT_TO_CLEAN)) == (0, -waiting % 64)
     queue.run_dry()
-    assert queue.port.rx_delivered == before + waiting
+    assert queue.pair.oracle.rx_delivered == before + waiting
 
 
 @pytest.mark.parametrize("frames", [63, 64, 500])
@@ -304,9 +309,9 @@ def test_the_device_uses_all_descriptors_but_the_one_at_the_tail(frames: int) ->
     queue.wait(FOR_EVER_PS)
     queue.act(DEVICE)
     assert queue.waiting == 63
-    assert queue.port.rx_head == queue.port.register[RDT]
-    assert queue.port.lost_descriptor == frames - 63
-    assert queue.port.fifo_tail == queue.port.fifo_head
+    assert queue.pair.nic.rx_head == queue.pair.nic.register[RDT]
+    assert queue.pair.oracle.lost_descriptor == frames - 63
+    assert queue.pair.nic.fifo_tail == queue.pair.nic.fifo_head
 
 
 def test_a_full_ring_is_emptied_in_the_order_in_which_it_was_filled() -> None:
@@ -316,6 +321,6 @@ def test_a_full_ring_is_emptied_in_the_order_in_which_it_was_filled() -> None:
     queue.act(DEVICE)
     while queue.act(DRIVER) or not order:
         tail = queue.field(HELD_TAIL)
-        order.append(int(queue.port.held[(tail - 1) & 1023].sequence))
+        order.append(int(queue.pair.oracle.held[(tail - 1) & 1023].sequence))
         queue.act(DEVICE)
     assert order[:63] == list(range(63))

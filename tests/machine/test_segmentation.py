@@ -40,8 +40,10 @@ def made(strategy, workload, driver, ps=20 * MS_PS, **parts):
 
 
 def at_peer(machine):
-    port = machine.ports[0]
-    return tuple(int(port[f"tx_{name}"]) for name in ("offered", "delivered", "corrupted", "duplicated"))
+    pair = machine.pairs[0]
+    return tuple(
+        int(pair.oracle[f"tx_{name}"]) for name in ("offered", "delivered", "corrupted", "duplicated")
+    )
 
 
 @pytest.mark.parametrize("strategy", [Untracked(), EmulatedIommu(mode="static"), VirtioNet()], ids=str)
@@ -57,7 +59,7 @@ def test_a_send_is_cut_into_the_same_frames_by_the_card_as_by_the_stack(strategy
     assert (delivered, corrupted, duplicated) == (sent, 0, 0)
     assert sent > 100
     assert sent % 7 == 0  # 6 full frames and one of 1312 bytes
-    assert int(by_card.ports[0].tx_delivered_bytes) == sent // 7 * (10_000 + 7 * (70 + 20))
+    assert int(by_card.pairs[0].oracle.tx_delivered_bytes) == sent // 7 * (10_000 + 7 * (70 + 20))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_fragment_over_16_kib_takes_several_descriptors_and_one_map():
 
 def test_the_frames_of_a_send_leave_one_by_one_as_the_wire_takes_them():
     found = machine(Untracked(), writing(), driver=CUT)
-    seen = [int(found.ports[0].tx_delivered) for _ in steps(found, US_PS, 3 * MS_PS)]
+    seen = [int(found.pairs[0].oracle.tx_delivered) for _ in steps(found, US_PS, 3 * MS_PS)]
     assert max(np.diff(seen)) == 1
     assert seen[-1] > 300
 
@@ -140,8 +142,8 @@ def test_a_ring_without_room_refuses_every_frame_of_a_send():
         changed(CUT_IN_PAGES, tx_ring=64),
         link=Link(rate_bps=10 * GBPS),
     )
-    port = found.ports[0]
-    assert int(port.tx_refused) % 45 == 0
+    pair = found.pairs[0]
+    assert int(pair.oracle.tx_refused) % 45 == 0
     slow = made(
         Untracked(), writing(rate_bps=GBPS, flows=1), changed(CUT_IN_PAGES, tx_ring=64), ps=30 * MS_PS
     )
@@ -164,7 +166,7 @@ def test_a_block_of_a_fragment_that_is_not_the_sends_is_seen_at_the_peer():
     base = found.layout.queues[0].first_block
     words = found.memory.words
     for _ in steps(found, US_PS, 5 * MS_PS):
-        if int(found.ports[0].tx_left):
+        if int(found.pairs[0].nic.tx_left):
             break
     address = int(found.memory.structure_bytes)
     index = (address >> 3) + ((base - address) >> 9)
@@ -195,7 +197,7 @@ def test_an_mtu_of_576_makes_frames_of_594_bytes():
     found = made(Untracked(), writing(write_bytes=5240, rate_bps=GBPS), CUT, link=Link(mtu_bytes=576))
     sent = at_peer(found)[1]
     assert sent > 100
-    assert int(found.ports[0].tx_delivered_bytes) == sent * (594 + 20)
+    assert int(found.pairs[0].oracle.tx_delivered_bytes) == sent * (594 + 20)
 
 
 def test_settings_that_could_not_act_are_refused():

@@ -19,9 +19,9 @@ SLOW_LINK = Link(rate_bps=GBPS)
 
 def sent_bytes(made: Machine, length_ps: int) -> int:
     made.advance(made.now_ps + 2 * MS_PS)
-    before = int(made.ports["tx_delivered_bytes"].sum())
+    before = int(made.pairs["oracle"]["tx_delivered_bytes"].sum())
     made.advance(made.now_ps + length_ps)
-    return int(made.ports["tx_delivered_bytes"].sum()) - before
+    return int(made.pairs["oracle"]["tx_delivered_bytes"].sum()) - before
 
 
 @pytest.mark.parametrize("strategy", [Untracked(), VirtioNet()], ids=lambda each: each.name)
@@ -44,7 +44,7 @@ def strict_packets(guest) -> int:
         EmulatedIommu(exit_to="user-space"), SmallPackets(**QUIET), driver=FRESH_PAGES, guest=guest
     )
     made.advance(10 * MS_PS)
-    return int(made.ports["rx_handed_over"].sum())
+    return int(made.pairs["oracle"]["rx_handed_over"].sum())
 
 
 def test_two_queues_behind_a_strict_iommu_do_less_than_twice_the_work_of_one():
@@ -57,7 +57,7 @@ def test_without_an_iommu_in_the_guest_the_physical_one_is_passed():
         guest = changed(GUEST, host_pages=host_pages)
         made = machine(Untracked(), Bulk(**QUIET), driver=FRESH_PAGES, guest=guest)
         made.advance(5 * MS_PS)
-        return int(made.ports[0].iotlb_misses), int(made.ports["rx_handed_over"].sum())
+        return int(made.pairs[0].oracle.iotlb_misses), int(made.pairs["oracle"]["rx_handed_over"].sum())
 
     (few, _), (many, packets) = misses("2MiB"), misses("4KiB")
     assert 0 < few <= 16 << 20 >> 21
@@ -77,7 +77,7 @@ def test_queues_that_share_the_lock_of_one_pool_do_less_than_with_a_lock_each():
         strategy = BounceBuffers(areas=areas)
         made = machine(strategy, SmallPackets(**QUIET), driver=FRESH_PAGES, guest=FOUR_QUEUES)
         made.advance(10 * MS_PS)
-        return int(made.ports["rx_handed_over"].sum())
+        return int(made.pairs["oracle"]["rx_handed_over"].sum())
 
     assert packets(1) < 0.97 * packets(4)
 
@@ -109,9 +109,9 @@ def test_a_guest_that_keeps_unmapped_pages_mapped_arrives_whole():
 def test_a_vf_without_descriptors_drops_and_its_fifo_waits_for_no_driver():
     made = machine(Untracked(), SmallPackets(**QUIET), driver=Driver(rx_ring=64, tx_ring=64))
     made.advance(5 * MS_PS)
-    assert int(made.ports["lost_descriptor"].sum()) > 1000
-    assert int(made.ports["lost_fifo"].sum()) == 0
-    assert lost(made) == int(made.ports["lost_descriptor"].sum())
+    assert int(made.pairs["oracle"]["lost_descriptor"].sum()) > 1000
+    assert int(made.pairs["oracle"]["lost_fifo"].sum()) == 0
+    assert lost(made) == int(made.pairs["oracle"]["lost_descriptor"].sum())
 
 
 @pytest.mark.parametrize("strategy", [Untracked(), EmulatedIommu(), VirtioNet()], ids=lambda each: each.name)
@@ -130,7 +130,7 @@ def test_sent_and_refused_are_what_the_guest_wanted_to_send(strategy):
 def test_what_was_sent_is_at_the_peer_or_lost(strategy):
     made = machine(strategy, Bulk(send_ratio=1.0, **QUIET), link=SLOW_LINK)
     made.advance(10 * MS_PS)
-    sent, there = (int(made.ports[field].sum()) for field in ("tx_offered", "tx_delivered"))
+    sent, there = (int(made.pairs[field].sum()) for field in ("tx_offered", "tx_delivered"))
     assert 0 < sent - there <= 512  # on the ring, or on its way
 
 
@@ -144,7 +144,7 @@ def test_the_interval_between_interrupts_follows_the_load():
     def interval_us(workload):
         made = machine(Untracked(), workload)
         made.advance(5 * MS_PS)
-        return int(made.ports[0].interrupt_interval_ps) / 1e6
+        return int(made.pairs[0].interrupt_interval_ps) / 1e6
 
     few = SmallPackets(rate_bps=10**7, **QUIET)
     assert (interval_us(few), interval_us(Bulk(rate_bps=9 * GBPS, **QUIET))) == (10.0, 84.0)
@@ -156,11 +156,11 @@ def test_the_host_s_own_card_adapts_its_interrupts_too():
     fixed = changed(experiment(VirtioNet()).device, moderation="fixed")
     made = machine(VirtioNet(), lone)
     made.advance(5 * MS_PS)
-    assert int(made.ports[0].host_interrupt_interval_ps) == 10_000_000
+    assert int(made.pairs[0].vhost.host_interrupt_interval_ps) == 10_000_000
     paced = machine(VirtioNet(), lone, device=fixed)
     paced.advance(5 * MS_PS)
-    assert int(paced.ports["rx_handed_over"].sum()) == pytest.approx(100, abs=1)
-    assert int(made.ports["rx_handed_over"].sum()) > 105
+    assert int(paced.pairs["oracle"]["rx_handed_over"].sum()) == pytest.approx(100, abs=1)
+    assert int(made.pairs["oracle"]["rx_handed_over"].sum()) > 105
 
 
 def test_an_experiment_of_before_keeps_its_digest():

@@ -31,7 +31,7 @@ def test_kick_suppression_spares_the_kicks_that_find_vhost_awake():
     def kicks(suppress):
         made = machine(VirtioNet(suppress_kicks=suppress), Bulk(rate_bps=4 * GBPS, send_ratio=1.0))
         made.advance(5 * MS_PS)
-        assert made.ports[0].tx_delivered > 500
+        assert made.pairs[0].oracle.tx_delivered > 500
         return total(made, "kicks")
 
     assert kicks(True) < kicks(False) / 2
@@ -48,7 +48,7 @@ def answering(packets_per_s, answered=1.0, figures=None, **parameters):
 
 def test_a_frame_that_virtio_net_sends_alone_is_one_kick_and_one_interrupt():
     silent, answers = answering(2_000, answered=0.0), answering(2_000)
-    sent = int(answers.ports[0].tx_delivered)
+    sent = int(answers.pairs[0].oracle.tx_delivered)
     assert sent == 40
     assert total(answers, "interrupts") - total(silent, "interrupts") == sent
     assert total(answers, "kicks") == sent
@@ -56,7 +56,7 @@ def test_a_frame_that_virtio_net_sends_alone_is_one_kick_and_one_interrupt():
 
 def test_frames_sent_together_share_a_kick_and_an_interrupt_for_most_of_them():
     polls, answers = answering(300_000, napi_tx=False), answering(300_000)
-    sent = int(answers.ports[0].tx_delivered)
+    sent = int(answers.pairs[0].oracle.tx_delivered)
     frames_a_kick = sent / total(answers, "kicks")
     interrupts = total(answers, "interrupts") - total(polls, "interrupts")
     assert frames_a_kick > 8
@@ -69,20 +69,22 @@ def test_the_driver_of_2015_is_not_interrupted_for_frames_sent_and_takes_them_ba
     # One, because an index that nobody set is 0.
     assert total(answers, "interrupts") - total(silent, "interrupts") == 1
     assert field(answers, VIRTIO_TX_ADDED) - field(answers, VIRTIO_TX_SEEN) == 1
-    assert answers.ports[0].tx_delivered == 40
+    assert answers.pairs[0].oracle.tx_delivered == 40
 
 
 def test_a_frame_sent_alone_is_an_interrupt_of_the_driver_that_arms_after_the_kick_too():
     """The device is later than the driver here: vhost has yet to wake up when it asks."""
     silent, answers = answering(2_000, answered=0.0), answering(2_000, arm_after_kick=True)
-    sent = int(answers.ports[0].tx_delivered)
+    sent = int(answers.pairs[0].oracle.tx_delivered)
     assert total(answers, "interrupts") - total(silent, "interrupts") == sent == 40
     assert field(answers, VIRTIO_TX_ADDED) - field(answers, VIRTIO_TX_SEEN) <= 1
 
 
 def test_the_driver_that_arms_after_the_kick_is_interrupted_less_for_frames_sent_together():
     before, after = answering(300_000), answering(300_000, arm_after_kick=True)
-    assert int(after.ports[0].tx_delivered) == pytest.approx(int(before.ports[0].tx_delivered), rel=0.05)
+    assert int(after.pairs[0].oracle.tx_delivered) == pytest.approx(
+        int(before.pairs[0].oracle.tx_delivered), rel=0.05
+    )
     assert total(after, "interrupts") < total(before, "interrupts")
 
 
@@ -116,8 +118,8 @@ def test_vhost_sends_nothing_before_it_is_kicked_and_awake():
         workload = SmallPackets(rate_bps=672 * 2_000, send_ratio=1.0, **QUIET)
         made = machine(VirtioNet(), workload, figures)
         made.advance(MS_PS)
-        assert made.ports[0].tx_delivered == 2
-        return int(made.ports[0].seen_ps), made.ps("vhost_wakeup")
+        assert made.pairs[0].oracle.tx_delivered == 2
+        return int(made.pairs[0].oracle.seen_ps), made.ps("vhost_wakeup")
 
     (soon_ps, none_ps), (late_ps, wakeup_ps) = latency_ps(0), latency_ps(5000)
     assert none_ps == 0
@@ -132,6 +134,6 @@ def test_vhost_pays_with_a_host_core_and_the_vf_does_not():
 def test_vhost_takes_turns_where_there_is_work_both_ways():
     made = machine(VirtioNet(), Bulk(send_ratio=1.0), guest=Guest(memory_bytes=256 * MIB))
     made.advance(30 * MS_PS)
-    port = made.ports[0]
-    assert port.rx_handed_over > 5000
-    assert port.tx_delivered > 0.5 * port.rx_handed_over
+    pair = made.pairs[0]
+    assert pair.oracle.rx_handed_over > 5000
+    assert pair.oracle.tx_delivered > 0.5 * pair.oracle.rx_handed_over

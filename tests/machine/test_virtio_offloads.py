@@ -36,7 +36,7 @@ def bulk(rate_bps=8 * GBPS, flows=2, **more):
 
 
 def counts(found, *names):
-    return tuple(int(found.ports[0][name]) for name in names)
+    return tuple(int(found.pairs[0][name]) for name in names)
 
 
 def used_buffers(found):
@@ -94,7 +94,7 @@ def test_a_foreign_block_spoils_the_frames_that_it_is_in_and_no_others(driver):
     """Of a packet\'s blocks of 512 bytes, each lies in one frame or across the edge of two."""
     for entry in (1, 3):
         found = made(bulk(flows=1, hold_ns=10**6), driver)
-        port = found.ports[0]
+        pair = found.pairs[0]
         tail = field(found, 56)
         begins = [i for i in range(tail - 60, tail) if not continues(found, i)]
         longest = max(range(len(begins) - 1), key=lambda i: begins[i + 1] - begins[i])
@@ -102,8 +102,10 @@ def test_a_foreign_block_spoils_the_frames_that_it_is_in_and_no_others(driver):
         assert begins[longest + 1] - begins[longest] > entry
         store_word(found.memory.words.ctypes.data, block_of(found, position), 1)
         fall_silent(found, 5 * MS_PS)
-        assert 1 <= int(port.rx_corrupted) <= 2
-        assert int(port.rx_offered) == int(port.rx_delivered) + int(port.rx_corrupted) + lost(found)
+        assert 1 <= int(pair.oracle.rx_corrupted) <= 2
+        assert int(pair.oracle.rx_offered) == int(pair.oracle.rx_delivered) + int(
+            pair.oracle.rx_corrupted
+        ) + lost(found)
 
 
 def test_the_host_pays_once_for_what_it_joined_and_a_buffer_for_each_further_head():
@@ -135,10 +137,10 @@ def test_what_the_host_joined_is_one_pass_of_the_guest_and_one_packet_of_vhost()
 
 def test_joined_frames_wait_for_the_end_of_the_softirqs_poll_and_no_longer():
     found = machine(VirtioNet(), bulk(rate_bps=4 * GBPS), driver=MERGEABLE, host=JOINED, guest=ROOMY)
-    seen = [int(found.ports[0].host_held) for _ in steps(found, US_PS, MS_PS)]
+    seen = [int(found.pairs[0].vhost.host_held) for _ in steps(found, US_PS, MS_PS)]
     assert max(seen) > 0
     fall_silent(found, MS_PS)
-    assert int(found.ports[0].host_held) == 0
+    assert int(found.pairs[0].vhost.host_held) == 0
 
 
 def test_frames_that_wait_for_the_hosts_interrupt_are_no_fuller_a_ring_because_joining_is_cheap():

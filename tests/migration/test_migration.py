@@ -130,7 +130,7 @@ def test_registers_recorded_by_the_driver_are_those_of_the_device():
     made.advance(5 * MS_PS)
     mirror = made.memory.words[(int(made.cpus[0].driver) + REGISTER_MIRROR) >> 3 :][: len(QUEUE_REGISTERS)]
     travelling = [i for i in range(len(QUEUE_REGISTERS)) if i not in READ_ONLY]
-    assert made.ports[0].register[travelling].tolist() == mirror[travelling].tolist()
+    assert made.pairs[0].nic.register[travelling].tolist() == mirror[travelling].tolist()
     assert np.count_nonzero(mirror) >= 9
 
 

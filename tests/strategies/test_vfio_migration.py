@@ -68,15 +68,15 @@ def test_packets_go_through_each_of_several_vfs_until_all_stop_at_the_same_insta
     migration = ModelMigration(machine, timeline)
     migration.arm_tracking()
     timeline.advance(machine.now_ps + 2 * 10**9)
-    received = [int(port.rx_delivered) for port in machine.ports]
-    heads = [int(port.rx_head) for port in machine.ports]
+    received = [int(pair.oracle.rx_delivered) for pair in machine.pairs]
+    heads = [int(pair.nic.rx_head) for pair in machine.pairs]
     migration.pause_guest()
     migration.stop_device()
-    stopped = [int(port.rx_head) for port in machine.ports]
+    stopped = [int(pair.nic.rx_head) for pair in machine.pairs]
     timeline.advance(machine.now_ps + 2 * 10**9)
     assert min(received) > 100
     assert all(before != after for before, after in zip(heads, stopped, strict=True))
-    assert [int(port.rx_head) for port in machine.ports] == stopped
+    assert [int(pair.nic.rx_head) for pair in machine.pairs] == stopped
 
 
 def test_several_vfs_that_carry_packets_arrive_whole_and_each_is_on_the_wire_again() -> None:

@@ -27,7 +27,7 @@ def total(made, name):
 
 
 def lost(made):
-    return sum(int(made.ports[name].sum()) for name in LOSSES)
+    return sum(int(made.pairs["oracle"][name].sum()) for name in LOSSES)
 
 
 def fall_silent(made, ps=100 * MS_PS):
@@ -38,7 +38,7 @@ def fall_silent(made, ps=100 * MS_PS):
 def after_opening(made):
     """Maps and packets so far, after a while: the slot at the tail gets its first page with the first refill."""
     made.advance(MS_PS)
-    return total(made, "maps"), int(made.ports[0].rx_handed_over)
+    return total(made, "maps"), int(made.pairs[0].oracle.rx_handed_over)
 
 
 def steps(made, step_ps, length_ps):

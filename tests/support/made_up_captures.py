@@ -15,11 +15,11 @@ Packet = tuple[int, bytes, int]
 """Time in ns, captured bytes, length on the wire."""
 
 
-def frame(port: int = 1000, to: int = 1, by: int = 2, kind: int = 0x0800) -> bytes:
+def frame(pair: int = 1000, to: int = 1, by: int = 2, kind: int = 0x0800) -> bytes:
     """An Ethernet frame with a UDP packet."""
     ethernet = bytes([2, 0, 0, 0, 0, to, 2, 0, 0, 0, 0, by]) + kind.to_bytes(2, "big")
     ip = bytes([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2])
-    return ethernet + ip + struct.pack(">HHHH", port, 53, 8, 0)
+    return ethernet + ip + struct.pack(">HHHH", pair, 53, 8, 0)
 
 
 PACKETS: list[Packet] = [

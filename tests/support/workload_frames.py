@@ -72,7 +72,7 @@ def collect(workload: Workload, frames: int, seed: int = 1, horizon_ps: int = NE
                 (int(at) + 5_000_000, int(flow), (int(tag) & ~PUSH) + 1)
                 for at, flow, tag in zip(batch.arrival_ps, batch.flow, batch.tag, strict=True)
             ]
-            at_ps, flow, source.answer_tag = answers.pop(0)
+            at_ps, flow, source.reply_tag = answers.pop(0)
             type(workload).peer_received(source, at_ps, 64, flow)
     assert kept is not None
     return Frames(*(np.concatenate(column) for column in zip(*batches, strict=True)))

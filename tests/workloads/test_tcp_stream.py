@@ -35,7 +35,7 @@ def made(direction, strategy=None, driver=OFFLOADED, ms=20, figures=None, link=N
 
 def gbps(found, direction):
     way = "rx" if direction == "receive" else "tx"
-    return 8000 * int(found.ports[0][f"{way}_delivered_bytes"]) / found.now_ps
+    return 8000 * int(found.pairs[0].oracle[f"{way}_delivered_bytes"]) / found.now_ps
 
 
 def counted(found, direction, column):
@@ -69,9 +69,15 @@ def test_a_longer_round_trip_costs_throughput(direction):
 def test_every_segment_arrives_once_and_whole(direction, strategy):
     found = made(direction, strategy)
     fall_silent(found, MS_PS)
-    port = found.ports[0]
+    pair = found.pairs[0]
     assert gbps(found, direction) > 2
-    assert lost(found) == int(port.rx_corrupted) == int(port.tx_corrupted) == int(port.tx_duplicated) == 0
+    assert (
+        lost(found)
+        == int(pair.oracle.rx_corrupted)
+        == int(pair.oracle.tx_corrupted)
+        == int(pair.oracle.tx_duplicated)
+        == 0
+    )
     assert counted(found, direction, RESENT) == counted(found, direction, TIMEOUTS) == 0
 
 
@@ -82,9 +88,9 @@ def test_a_stream_fills_the_wire_where_the_window_allows():
 
 def test_acknowledgements_are_one_for_two_segments_and_one_for_what_gro_joined():
     alone, joined = (made("receive", driver=each, window_bytes=1 << 18) for each in (DRIVER, OFFLOADED))
-    segments, acks = int(alone.ports[0].rx_delivered), int(alone.ports[0].tx_delivered)
+    segments, acks = int(alone.pairs[0].oracle.rx_delivered), int(alone.pairs[0].oracle.tx_delivered)
     assert acks == pytest.approx(segments / 2, rel=0.1)
-    assert int(joined.ports[0].tx_delivered) < int(joined.ports[0].rx_delivered) / 6
+    assert int(joined.pairs[0].oracle.tx_delivered) < int(joined.pairs[0].oracle.rx_delivered) / 6
 
 
 def test_loss_lowers_throughput_and_what_was_lost_is_sent_again():
@@ -95,7 +101,7 @@ def test_loss_lowers_throughput_and_what_was_lost_is_sent_again():
     assert counted(whole, "receive", RESENT) == 0
     assert lost(losing) > 0
     assert counted(losing, "receive", RESENT) >= lost(losing) / 2
-    offered = int(losing.ports[0].rx_offered)
+    offered = int(losing.pairs[0].oracle.rx_offered)
     assert lost(losing) < 0.2 * offered  # a sender that went on as before would lose most of what it sends
 
 
@@ -123,9 +129,9 @@ def test_segments_fill_the_mtu(mtu_bytes):
     found = machine(Untracked(), stream("receive"), link=Link(mtu_bytes=mtu_bytes))
     assert model.refusals(found.experiment) == []
     found.advance(2 * MS_PS)
-    port = found.ports[0]
-    assert int(port.rx_delivered) > 100
-    assert int(port.rx_delivered_bytes) == int(port.rx_delivered) * (mtu_bytes + 18 + 20)
+    pair = found.pairs[0]
+    assert int(pair.oracle.rx_delivered) > 100
+    assert int(pair.oracle.rx_delivered_bytes) == int(pair.oracle.rx_delivered) * (mtu_bytes + 18 + 20)
 
 
 def test_what_could_not_act_is_refused():

@@ -43,7 +43,7 @@ SOURCE = np.dtype(
         ("ready_flow", "i8", (PENDING_ANSWERS,)),
         ("ready_head", "i8"),
         ("ready_tail", "i8"),
-        ("answer_tag", "i8"),  # of the frame that ``peer_received`` runs for
+        ("reply_tag", "i8"),  # of the frame that ``peer_received`` runs for
         ("frame_bytes", "i8"),  # the longest frame by the MTU, FCS included
     ]
 )
@@ -68,9 +68,9 @@ APPLICATION = np.dtype(
         ("write_bytes", "i8"),  # what it sends at a time; 0: a frame as long as the one received
         ("flow", "i8"),  # of the packet that ``delivered`` is given
         ("tags", "i8"),  # its answers carry tags
-        ("answer_tag", "i8"),  # of an answer's first frame; one more for each further frame
-        ("answer_flow", "i8"),
-        ("answer_last", "i8"),  # bits set in the last frame's tag besides
+        ("reply_tag", "i8"),  # of an answer's first frame; one more for each further frame
+        ("reply_flow", "i8"),
+        ("reply_last", "i8"),  # bits set in the last frame's tag besides
         ("frame_bytes", "i8"),  # the longest frame by the MTU, FCS included
         ("timer_ps", "i8"),  # when ``delivered`` is to be called with a length of 0; 0: never
         ("table", "i8"),  # address of an int64 table, as a source's

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from vfbench.linux_guest import LinuxGuest
-from vfbench.machine.port import PATH_VF, PATH_VIRTIO
+from vfbench.machine.queue_pair import PATH_VF, PATH_VIRTIO
 from vfbench.mechanism import Backend, DeviceState, Trait
 
 if TYPE_CHECKING:

@@ -45,11 +45,11 @@ from vfbench.machine.iommu.table import (
     IOVA_BASE,
     IOVA_FREE_COUNT,
     KEPT_WORDS,
+    NOTIFIES,
     PAGE_MASK,
     READ,
     RING_IOVA_PAGES,
     STATE,
-    TELLS,
     WRITE,
 )
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from vfbench.profiles.machine import Need
 
 MODES = ("strict", "deferred", "static", "optimistic")
-ALWAYS_TELLS = 1
+ALWAYS_NOTIFIES = 1
 """Word 1: the hypervisor is notified of mappings whether it tracks or not."""
 
 
@@ -140,13 +140,13 @@ def report_unmap_too_early(cpu: Any, slot: int, iova: int, buffer: int, length_b
 
 
 @hook
-def tell_from_now(cpu: Any, slot: int) -> None:
-    store_field(cpu, area(cpu, slot, STATE) + TELLS, 1)
+def notify_from_now(cpu: Any, slot: int) -> None:
+    store_field(cpu, area(cpu, slot, STATE) + NOTIFIES, 1)
 
 
 @hook
-def tell_as_before(cpu: Any, slot: int) -> None:
-    store_field(cpu, area(cpu, slot, STATE) + TELLS, word(cpu, slot, ALWAYS_TELLS))
+def notify_as_before(cpu: Any, slot: int) -> None:
+    store_field(cpu, area(cpu, slot, STATE) + NOTIFIES, word(cpu, slot, ALWAYS_NOTIFIES))
 
 
 MAPS = {
@@ -172,15 +172,15 @@ class GuestIommu(DirtySource):
     owns_iova: ClassVar[bool] = True
     translate: ClassVar[Kernel | None] = translate_by_table
     hypercall: ClassVar[Kernel | None] = carry_out
-    armed: ClassVar[Kernel | None] = tell_from_now
-    disarmed: ClassVar[Kernel | None] = tell_as_before
+    armed: ClassVar[Kernel | None] = notify_from_now
+    disarmed: ClassVar[Kernel | None] = notify_as_before
 
     mode: str = "strict"
     exits: str = "kernel"
     """Who carries a call out: one of ``vfbench.mechanism.EXIT_CLASSES``."""
     entries: int = 1
     """Maps and unmaps handed over with one exit."""
-    tells_always: bool = True
+    notifies_always: bool = True
     """Whether the hypervisor is notified of mappings from the start, or only once tracking is armed."""
     withhold: bool = True
     """Whether a mapped page is kept from being sent until it is unmapped."""
@@ -218,11 +218,11 @@ class GuestIommu(DirtySource):
     @property
     def needs(self) -> tuple[Need, ...]:
         # Untracked maps must reach the device without an exit: only then can notifications begin with a migration.
-        return () if self.tells_always else ("nested_translation",)
+        return () if self.notifies_always else ("nested_translation",)
 
     @property
     def words(self) -> tuple[int, ...]:
-        return (self.entries, int(self.tells_always))
+        return (self.entries, int(self.notifies_always))
 
     @property
     def exit_to(self) -> str:
@@ -247,7 +247,7 @@ class GuestIommu(DirtySource):
         addresses = IOVA_BASE + np.arange(packet_pages, dtype=np.int64) * PAGE_BYTES
         structures["free_iovas"][:packet_pages] = addresses[::-1]
         structures["state"][IOVA_FREE_COUNT >> 3] = packet_pages
-        structures["state"][TELLS >> 3] = int(self.tells_always)
+        structures["state"][NOTIFIES >> 3] = int(self.notifies_always)
 
     def host_structures(self, sizes: QueueSizes) -> Mapping[str, int]:
         return {"notes_maps": 1, "unmaps_are_writes": 1}
@@ -278,13 +278,13 @@ class GuestIommu(DirtySource):
             "mapping": self.mode,
             "exit_class": self.exits,
             "entries_per_call": self.entries,
-            "tracks_always": self.tells_always,
+            "tracks_always": self.notifies_always,
             "skip_mapped": self.withhold,
         }
 
     @property
     def faults(self) -> tuple[int, ...]:
-        switched_on = {5: self.unmap_early, 6: not self.late_maps and not self.tells_always}
+        switched_on = {5: self.unmap_early, 6: not self.late_maps and not self.notifies_always}
         return tuple(number for number, on in switched_on.items() if on)
 
     def linux(self) -> LinuxGuest:
@@ -301,7 +301,7 @@ class GuestIommu(DirtySource):
             refused.append(
                 "pages that wait until they are unmapped: a stock QEMU sends every page that is dirty"
             )
-        if not (self.tells_always and self.late_maps):
+        if not (self.notifies_always and self.late_maps):
             refused.append(
                 "notifications only during a migration, or of some maps: caching mode notifies of each, always"
             )

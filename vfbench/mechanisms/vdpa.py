@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from vfbench.linux_guest import LinuxGuest
-from vfbench.machine.port import PATH_RELAY, PATH_VDPA
+from vfbench.machine.queue_pair import PATH_RELAY, PATH_VDPA
 from vfbench.mechanism import Backend, Trait
 
 if TYPE_CHECKING:

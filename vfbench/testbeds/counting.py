@@ -1,4 +1,4 @@
-"""What the ports of every testbed count, and the row of an interval between two instants."""
+"""What the queue pairs of every testbed count, and the row of an interval between two instants."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ LOSSES = (
     "lost_ring",
     "lost_socket",
 )
-"""A port's counters of packets that never arrived, by reason."""
+"""A queue pair's counters of packets that never arrived, by reason."""
 
 
-def total(ports: Any, name: str) -> int:
-    """A counter's sum over one port or several."""
-    return int(np.sum(ports[name]))
+def total(pairs: Any, name: str) -> int:
+    """A counter's sum over one queue pair or several."""
+    return int(np.sum(pairs["oracle"][name]))
 
 
 class PortCounters:
-    """The ports' counters at one instant; the difference of two is what happened between them."""
+    """The queue pairs' counters at one instant; the difference of two is what happened between them."""
 
-    def __init__(self, ports: Any, time_ps: int) -> None:
+    def __init__(self, pairs: Any, time_ps: int) -> None:
         self.time_ps = time_ps
-        self.offered = total(ports, "rx_offered")
-        self.delivered = total(ports, "rx_delivered")
-        self.delivered_bytes = total(ports, "rx_delivered_bytes")
-        self.corrupted = total(ports, "rx_corrupted")
-        self.lost = sum(total(ports, name) for name in LOSSES)
-        self.sent_bytes = total(ports, "tx_delivered_bytes")
-        self.latency: npt.NDArray[np.int64] = np.sum(np.atleast_2d(ports["latency"]), axis=0)
+        self.offered = total(pairs, "rx_offered")
+        self.delivered = total(pairs, "rx_delivered")
+        self.delivered_bytes = total(pairs, "rx_delivered_bytes")
+        self.corrupted = total(pairs, "rx_corrupted")
+        self.lost = sum(total(pairs, name) for name in LOSSES)
+        self.sent_bytes = total(pairs, "tx_delivered_bytes")
+        self.latency: npt.NDArray[np.int64] = np.sum(np.atleast_2d(pairs["oracle"]["latency"]), axis=0)
 
 
 def gbps(begin: PortCounters, end: PortCounters) -> float | None:

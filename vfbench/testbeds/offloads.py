@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vfbench.layout import spreads_frames
-from vfbench.machine.port import PATH_RELAY, PATH_VDPA, PATH_VIRTIO
+from vfbench.machine.queue_pair import PATH_RELAY, PATH_VDPA, PATH_VIRTIO
 from vfbench.machine.wire import BUFFER_BYTES, ETHERNET_BYTES
 from vfbench.parameters import changed
 from vfbench.strategy import backends
@@ -88,6 +88,6 @@ def offload_refusals(experiment: Experiment, why: str) -> list[str]:
             f"{experiment.workload.name}: frames of {longest_bytes} B are over a receive buffer of {BUFFER_BYTES} B, "
             f"but {why}"
         )
-    if experiment.workload.tags_answers:
+    if experiment.workload.tags_replies:
         refused.append(f"{experiment.workload.name}: its frames carry segment numbers, but {why}")
     return refused

@@ -73,16 +73,16 @@ def moving(migration: Moved, longest_gap_ps: float) -> Row:
     return row
 
 
-def integrity(ports: Any, migration: Moved) -> Row:
+def integrity(pairs: Any, migration: Moved) -> Row:
     """What became of every packet, in both directions, and how the two memories differed at the stop.
 
     What the guest wanted to send is what it sent and what was refused: `packets_sent` + `packets_refused`.
     """
     offered, delivered, corrupted = (
-        total(ports, f"rx_{name}") for name in ("offered", "delivered", "corrupted")
+        total(pairs, f"rx_{name}") for name in ("offered", "delivered", "corrupted")
     )
     sent, at_peer, sent_corrupted = (
-        total(ports, f"tx_{name}") for name in ("offered", "delivered", "corrupted")
+        total(pairs, f"tx_{name}") for name in ("offered", "delivered", "corrupted")
     )
     row: Row = {
         "packets_offered": offered,
@@ -90,14 +90,14 @@ def integrity(ports: Any, migration: Moved) -> Row:
         "packets_corrupted": corrupted,
         "packets_lost": offered - delivered - corrupted,
         "packets_sent": sent,
-        "packets_refused": total(ports, "tx_refused"),
+        "packets_refused": total(pairs, "tx_refused"),
         "packets_sent_lost": sent - at_peer - sent_corrupted,
         "packets_sent_corrupted": sent_corrupted,
-        "packets_duplicated": total(ports, "rx_duplicated") + total(ports, "tx_duplicated"),
-        "packets_phantom": total(ports, "rx_phantom"),
-        "dma_faults": total(ports, "dma_faults"),
+        "packets_duplicated": total(pairs, "rx_duplicated") + total(pairs, "tx_duplicated"),
+        "packets_phantom": total(pairs, "rx_phantom"),
+        "dma_faults": total(pairs, "dma_faults"),
         "simulated_packets": offered + sent,
-        **{f"packets_{reason}": total(ports, reason) for reason in LOSSES},
+        **{f"packets_{reason}": total(pairs, reason) for reason in LOSSES},
     }
     if migration.comparison is not None:
         row["stale_pages_payload"] = migration.comparison.stale_payload

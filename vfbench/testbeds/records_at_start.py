@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vfbench.machine.costs import COSTS
-from vfbench.machine.port import FIFO_FRAMES, PATH_VIRTIO
+from vfbench.machine.queue_pair import FIFO_FRAMES, PATH_VIRTIO
 from vfbench.machine.vf.register_access import reset_registers
 from vfbench.machine.wire import BUFFER_BYTES, ETHERNET_BYTES, FULL_FRAME_BYTES, NEVER_PS
-from vfbench.workload import ignore_answers
+from vfbench.workload import ignore_replies
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -33,7 +33,7 @@ def ps_per_byte(experiment: Experiment) -> int:
 
 def is_closed_loop(experiment: Experiment) -> bool:
     """Whether the peer waits for answers."""
-    return type(experiment.workload).peer_received is not ignore_answers
+    return type(experiment.workload).peer_received is not ignore_replies
 
 
 def costs_ps(profile: Profile) -> list[int]:
@@ -62,7 +62,7 @@ def prepare_application(application: Any, experiment: Experiment, stream: int) -
     application.random = random_state(experiment.seed, stream)
     application.send_share_65536 = round(65536 * experiment.workload.send_ratio)
     application.write_bytes = experiment.workload.write_bytes
-    application.tags = experiment.workload.tags_answers
+    application.tags = experiment.workload.tags_replies
     application.frame_bytes = experiment.link.mtu_bytes + ETHERNET_BYTES
     return experiment.workload.prepare_application(application) or ()
 
@@ -84,19 +84,19 @@ def interrupt_interval_ps(experiment: Experiment, path: int) -> int:
     return 0 if path == PATH_VIRTIO else experiment.device.interrupt_interval_ns * 1000
 
 
-def prepare_port(port: Any, experiment: Experiment, profile: Profile) -> None:
+def prepare_pair(pair: Any, experiment: Experiment, profile: Profile) -> None:
     """Fill what a port of any testbed begins with: rates, limits, an empty IOTLB, registers as after a reset."""
-    port.last_interrupt_ps = port.host_interrupt_ps = -NEVER_PS // 2
-    port.host_ring_frames = int(profile.value("host_nic_ring"))
-    port.tap_queue_frames = int(profile.value("tap_queue"))
-    port.fifo_limit_bytes, port.fifo_limit_frames = int(profile.value("fifo")), FIFO_FRAMES
-    port.rx_buffer_bytes = BUFFER_BYTES
-    port.write_back_batch = experiment.device.writeback_batch
-    port.line_ps_per_byte = port.ps_per_byte = ps_per_byte(experiment)
-    port.host_backlog_ps = port.host_ring_frames * FULL_FRAME_BYTES * port.line_ps_per_byte
-    port.slowdown_1024[:] = FULL_SPEED_1024
-    port.iotlb_entries = int(profile.value("iotlb_entries"))
-    port.iotlb_iova[:] = -1
-    port.reports_answers = is_closed_loop(experiment)
-    port.seen_by_answers = is_closed_loop(experiment) or experiment.workload.send_ratio > 0
-    reset_registers(port)
+    pair.last_interrupt_ps = pair.vhost.host_interrupt_ps = -NEVER_PS // 2
+    pair.vhost.host_ring_frames = int(profile.value("host_nic_ring"))
+    pair.vhost.tap_queue_frames = int(profile.value("tap_queue"))
+    pair.nic.fifo_limit_bytes, pair.nic.fifo_limit_frames = int(profile.value("fifo")), FIFO_FRAMES
+    pair.nic.rx_buffer_bytes = BUFFER_BYTES
+    pair.nic.write_back_batch = experiment.device.writeback_batch
+    pair.nic.line_ps_per_byte = pair.nic.ps_per_byte = ps_per_byte(experiment)
+    pair.vhost.host_backlog_ps = pair.vhost.host_ring_frames * FULL_FRAME_BYTES * pair.nic.line_ps_per_byte
+    pair.nic.slowdown_1024[:] = FULL_SPEED_1024
+    pair.nic.iotlb_entries = int(profile.value("iotlb_entries"))
+    pair.nic.iotlb_iova[:] = -1
+    pair.oracle.reports_replies = is_closed_loop(experiment)
+    pair.oracle.seen_by_replies = is_closed_loop(experiment) or experiment.workload.send_ratio > 0
+    reset_registers(pair)

@@ -80,11 +80,11 @@ def cut_connection(run: Run) -> None:
 
 
 def hang_guest(run: Run) -> None:
-    run._site.word(guest_abi.COMMAND)[0] = guest_abi.HANG
+    run._endpoint.word(guest_abi.COMMAND)[0] = guest_abi.HANG
 
 
 def fault_guest(run: Run) -> None:
-    run._site.word(guest_abi.COMMAND)[0] = guest_abi.FAULT
+    run._endpoint.word(guest_abi.COMMAND)[0] = guest_abi.FAULT
 
 
 def destination_command(run: Run, code: int) -> None:

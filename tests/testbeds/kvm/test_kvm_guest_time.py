@@ -11,9 +11,9 @@ from support.kvm_experiments import run, slow
 
 from vfbench.kernels import COMPILED
 from vfbench.testbeds.kvm.guest.code import compile_guest
-from vfbench.testbeds.kvm.guest.guest_abi import GUEST_PORT
+from vfbench.testbeds.kvm.guest.guest_abi import GUEST_PAIR
 from vfbench.testbeds.kvm.guest.instructions import time_stamp
-from vfbench.testbeds.kvm.guest.primitives import go_on_counting, stop_counting, tell_observer
+from vfbench.testbeds.kvm.guest.primitives import go_on_counting, notify_oracle, stop_counting
 from vfbench.testbeds.kvm.guest.program import record_type
 from vfbench.testbeds.kvm.host import measures
 from vfbench.testbeds.kvm.sys import boot
@@ -22,35 +22,35 @@ from vfbench.testbeds.kvm.sys.vm import VirtualMachine
 
 REPEATS = 500
 WORD_GPA = boot.FREE_BASE
-PORT_GPA = boot.FREE_BASE + 0x10000
+PAIR_GPA = boot.FREE_BASE + 0x10000
 A_PORT = 3
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="NUMBA_DISABLE_JIT is set")
 
 
-def only_own_work(port: Any, repeats: int) -> int:
+def only_own_work(pair: Any, repeats: int) -> int:
     began = time_stamp()
-    go_on_counting(port)
+    go_on_counting(pair)
     for n in range(repeats):
         store_i64(WORD_GPA, n)
-    stop_counting(port)
+    stop_counting(pair)
     return time_stamp() - began
 
 
-def only_the_observers_exits(port: Any, repeats: int) -> int:
+def only_the_observers_exits(pair: Any, repeats: int) -> int:
     began = time_stamp()
-    go_on_counting(port)
+    go_on_counting(pair)
     for _ in range(repeats):
-        tell_observer(port, A_PORT)
-    stop_counting(port)
+        notify_oracle(pair, A_PORT)
+    stop_counting(pair)
     return time_stamp() - began
 
 
 def counted_and_passed(vm: VirtualMachine, function: Any) -> tuple[int, int]:
     """Ticks that the guest counted as its own, and all ticks, of one call."""
-    entry = vm.load(compile_guest(function, (record_type(GUEST_PORT), types.int64)))
-    passed = vm.call(entry, PORT_GPA, REPEATS)
-    return int(vm.memory.view(PORT_GPA, GUEST_PORT)["busy_ticks"][0]), passed
+    entry = vm.load(compile_guest(function, (record_type(GUEST_PAIR), types.int64)))
+    passed = vm.call(entry, PAIR_GPA, REPEATS)
+    return int(vm.memory.view(PAIR_GPA, GUEST_PAIR)["busy_ticks"][0]), passed
 
 
 def test_the_guests_own_work_is_counted(vm: VirtualMachine) -> None:

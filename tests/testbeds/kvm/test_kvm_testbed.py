@@ -92,8 +92,10 @@ def on_their_way(*settings: str) -> list[int]:
 
     def look(_: float, phase: str) -> None:
         if phase == "steady":
-            driver = made._site.layout.queues[0].driver.base
-            added, back = (int(made._site.word(driver + at)[0]) for at in (VIRTIO_TX_ADDED, VIRTIO_TX_SEEN))
+            driver = made._endpoint.layout.queues[0].driver.base
+            added, back = (
+                int(made._endpoint.word(driver + at)[0]) for at in (VIRTIO_TX_ADDED, VIRTIO_TX_SEEN)
+            )
             if added > 0:
                 seen.append(added - back)
 

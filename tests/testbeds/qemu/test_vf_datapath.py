@@ -28,9 +28,9 @@ class Rig:
     def __init__(self, strategies, workloads, **parameters):
         workload = workloads["bulk"](**parameters)
         self.peer = Peer(Experiment(strategies["untracked"](), workload), load_profile("xeon-82599"), 1.0)
-        ports, devices = self.peer.ports[:MOST_QUEUES], self.peer.devices[:MOST_QUEUES]
-        self.port = ports[0]
-        self.vf = VirtualFunction(ports, devices, 0x10ED, GUEST_MAC)
+        pairs, devices = self.peer.pairs[:MOST_QUEUES], self.peer.devices[:MOST_QUEUES]
+        self.pair = pairs[0]
+        self.vf = VirtualFunction(pairs, devices, 0x10ED, GUEST_MAC)
         self.dma = DmaMap(devices)
         self.dma.memory_found = self._watch
         self.qemu = FakeQemu(lambda: self.connection.serve())
@@ -135,7 +135,7 @@ def test_a_frame_without_a_descriptor_is_dropped(rig):
     rig.open()
     rig.driver.offer(0, 2)
     rig.run(6)
-    assert int(rig.port.lost_descriptor) == 4
+    assert int(rig.pair.oracle.lost_descriptor) == 4
     assert rig.driver.received(1) is not None
 
 
@@ -164,8 +164,8 @@ def test_behind_an_iommu_it_reaches_only_what_is_mapped_and_forgets_what_was_unm
     rig.qemu.map(iova, 0x10000, 0)  # the rings, and none of the buffers
     rig.run(1)
     assert rig.driver.received(1) is None
-    assert int(rig.port.dma_faults) == 1
-    assert int(rig.port.lost_dma) == 1
+    assert int(rig.pair.oracle.dma_faults) == 1
+    assert int(rig.pair.oracle.lost_dma) == 1
 
 
 def test_a_stopped_vf_writes_nothing(rig):
@@ -174,7 +174,7 @@ def test_a_stopped_vf_writes_nothing(rig):
     rig.vf.stop()
     rig.run(2)
     assert rig.driver.received(0) is None
-    assert int(rig.port.lost_blackout) == 2
+    assert int(rig.pair.oracle.lost_blackout) == 2
 
 
 def test_an_answer_is_checked_byte_by_byte(rig):
@@ -188,7 +188,7 @@ def test_an_answer_is_checked_byte_by_byte(rig):
     rig.peer.turn()
     assert rig.driver.sent(0)
     assert rig.driver.sent(1)
-    assert (int(rig.port.tx_delivered), int(rig.port.tx_corrupted)) == (1, 1)
+    assert (int(rig.pair.oracle.tx_delivered), int(rig.pair.oracle.tx_corrupted)) == (1, 1)
 
 
 def test_a_context_descriptor_is_no_frame(rig):
@@ -197,7 +197,7 @@ def test_a_context_descriptor_is_no_frame(rig):
     rig.qemu.write(0x2018, 1)
     time.sleep(0.001)
     rig.peer.turn()
-    assert int(rig.port.tx_head) == 1
+    assert int(rig.pair.nic.tx_head) == 1
     assert int(rig.devices[0].other_frames) == 0
 
 
@@ -209,7 +209,7 @@ def test_state_loaded_elsewhere_goes_on_at_the_same_descriptor(rig):
     state = rig.vf.save()
     first = PORTS
     target = VirtualFunction(
-        rig.peer.ports[first : first + MOST_QUEUES],
+        rig.peer.pairs[first : first + MOST_QUEUES],
         rig.peer.devices[first : first + MOST_QUEUES],
         0x10ED,
         GUEST_MAC,

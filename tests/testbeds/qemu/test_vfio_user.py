@@ -11,7 +11,7 @@ import pytest
 from support.fake_qemu import MEMORY_BYTES, FakeQemu
 
 from vfbench.machine.iommu.table import WRITE
-from vfbench.machine.port import PORT
+from vfbench.machine.queue_pair import QUEUE_PAIR
 from vfbench.testbeds.qemu.device.records import DEVICE
 from vfbench.testbeds.qemu.server.dirty_log import DirtyLog
 from vfbench.testbeds.qemu.sockets import Hangup
@@ -27,9 +27,9 @@ MAILBOX, MAILBOX_WORDS = 0x2FC, 0x200
 
 @pytest.fixture
 def qemu():
-    ports = np.zeros(MOST_QUEUES, dtype=PORT).view(np.recarray)
+    pairs = np.zeros(MOST_QUEUES, dtype=QUEUE_PAIR).view(np.recarray)
     devices = np.zeros(MOST_QUEUES, dtype=DEVICE).view(np.recarray)
-    vf = VirtualFunction(ports, devices, 0x10ED, MAC)
+    vf = VirtualFunction(pairs, devices, 0x10ED, MAC)
     dma = DmaMap(devices)
     client = FakeQemu(lambda: connection.serve())
     connection = Connection(client.server, vf, dma, lambda: 7)
@@ -155,7 +155,7 @@ def test_eitr_counts_in_quarters_of_a_microsecond(qemu):
     qemu.greet()
     qemu.write(0x120, 0x80)
     qemu.write(0x820, 200)
-    assert int(qemu.vf.ports[0].interrupt_interval_ps) == 50_000_000
+    assert int(qemu.vf.pairs[0].interrupt_interval_ps) == 50_000_000
 
 
 def test_what_is_unmapped_is_told_of_and_no_longer_found(qemu):
@@ -190,7 +190,7 @@ def test_its_state_crosses_and_comes_back_the_same(qemu):
         qemu.write(register, value)
     state = qemu.vf.save()
     other = VirtualFunction(
-        np.zeros(MOST_QUEUES, dtype=PORT).view(np.recarray),
+        np.zeros(MOST_QUEUES, dtype=QUEUE_PAIR).view(np.recarray),
         np.zeros(MOST_QUEUES, dtype=DEVICE).view(np.recarray),
         0x10ED,
         MAC,

@@ -40,15 +40,15 @@ def socket_is_full(cpu: Any) -> bool:
 
 
 @kernel
-def hand_over(cpu: Any, port: Any, slot: int, address: int, length_bytes: int) -> bool:
+def deliver(cpu: Any, pair: Any, slot: int, address: int, length_bytes: int) -> bool:
     """Queue a received packet on the socket; False, and the packet's page let go, when the socket is full."""
     if socket_is_full(cpu):
-        note_socket_full(port, slot)
+        note_socket_full(pair, slot)
         release_page(cpu, address)
         return False
     tail = load_field(cpu, cpu.driver + HELD_TAIL)
     spend(cpu, APP_PACKET)
-    note_handed_over(port, slot, tail & (HELD_PACKETS - 1), now_ps(cpu))
+    note_handed_over(pair, slot, tail & (HELD_PACKETS - 1), now_ps(cpu))
     store_field(cpu, held_entry(cpu, tail), now_ps(cpu) + cpu.hold_ps)
     store_field(cpu, held_entry(cpu, tail) + 8, address | length_bytes << LENGTH_SHIFT)
     store_field(cpu, cpu.driver + HELD_TAIL, tail + 1)
@@ -71,9 +71,9 @@ def entry_continues(cpu: Any, position: int, tail: int) -> bool:
 
 
 @primitive
-def consume_parts(cpu: Any, port: Any, head: int, tail: int) -> int:
+def consume_parts(cpu: Any, pair: Any, head: int, tail: int) -> int:
     """Read and let go a packet in several buffers, the first at ``head``; returns the position after its last."""
-    begin_reading(port, head & (HELD_PACKETS - 1))
+    begin_reading(pair, head & (HELD_PACKETS - 1))
     if load_field(cpu, held_entry(cpu, head) + 8) & MERGED == 0:
         spend(cpu, RX_RELEASE)
     while True:
@@ -81,22 +81,22 @@ def consume_parts(cpu: Any, port: Any, head: int, tail: int) -> int:
         address, position = packet & ADDRESS_MASK, head & (HELD_PACKETS - 1)
         head += 1
         last = not entry_continues(cpu, head, tail)
-        read_part(cpu, port, position, address, packet >> LENGTH_SHIFT, last)
+        read_part(cpu, pair, position, address, packet >> LENGTH_SHIFT, last)
         if last:
-            end_reading(cpu, port, position, address)
+            end_reading(cpu, pair, position, address)
         release_page(cpu, address)
         if last:
             return head
 
 
 @implementation(consume_parts, GUEST)
-def consume_no_parts(cpu: Any, port: Any, head: int, tail: int) -> int:
+def consume_no_parts(cpu: Any, pair: Any, head: int, tail: int) -> int:
     """In a real guest of the suite no packet has several buffers: it is refused before it starts."""
     return tail
 
 
 @kernel
-def consume_due(cpu: Any, port: Any) -> None:
+def consume_due(cpu: Any, pair: Any) -> None:
     """Read and let go every kept packet whose hold time expired."""
     head = load_field(cpu, cpu.driver + HELD_HEAD)
     tail = load_field(cpu, cpu.driver + HELD_TAIL)
@@ -105,10 +105,10 @@ def consume_due(cpu: Any, port: Any) -> None:
     while head != tail and load_field(cpu, held_entry(cpu, head)) <= now_ps(cpu):
         packet = load_field(cpu, held_entry(cpu, head) + 8)
         if packet & IN_PARTS:
-            head = consume_parts(cpu, port, head, tail)
+            head = consume_parts(cpu, pair, head, tail)
             continue
         address = packet & ADDRESS_MASK
-        note_consumed(cpu, port, head & (HELD_PACKETS - 1), address, packet >> LENGTH_SHIFT)
+        note_consumed(cpu, pair, head & (HELD_PACKETS - 1), address, packet >> LENGTH_SHIFT)
         if packet & MERGED == 0:
             spend(cpu, RX_RELEASE)
         release_page(cpu, address)

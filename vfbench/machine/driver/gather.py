@@ -17,7 +17,7 @@ from vfbench.machine.costs import APP_PACKET, RX_PACKET
 from vfbench.machine.cpu import load_field, now_ps, spend, store_field
 from vfbench.machine.driver.application import CONTINUES, IN_PARTS, LENGTH_SHIFT, MERGED, held_entry
 from vfbench.machine.driver.gro import gro_take
-from vfbench.machine.driver.reply import answer_to
+from vfbench.machine.driver.reply import reply_to
 from vfbench.machine.driver.state import (
     GATHER_TABLE,
     GATHERED,
@@ -33,7 +33,7 @@ from vfbench.machine.oracle.parts import (
     note_parts_handed_over,
     note_parts_held,
 )
-from vfbench.machine.port import MOST_PARTS
+from vfbench.machine.queue_pair import MOST_PARTS
 from vfbench.machine.sides import GUEST, implementation, primitive
 from vfbench.machine.wire import NEVER_PS
 
@@ -54,30 +54,30 @@ def forget_gathered(cpu: Any) -> None:
 
 
 @kernel
-def drop_gathered(cpu: Any, port: Any, parts: int) -> None:
+def drop_gathered(cpu: Any, pair: Any, parts: int) -> None:
     """Let all parts go."""
-    note_parts_dropped(port, parts)
+    note_parts_dropped(pair, parts)
     for i in range(parts):
         release_page(cpu, part_at(cpu, i) & PART_MASK)
 
 
 @primitive
-def free_gathered(cpu: Any, port: Any) -> None:
+def free_gathered(cpu: Any, pair: Any) -> None:
     """The driver closes: a packet that has not ended goes with its ring (``ixgbevf_clean_rx_ring``)."""
-    drop_gathered(cpu, port, load_field(cpu, cpu.driver + GATHERED))
+    drop_gathered(cpu, pair, load_field(cpu, cpu.driver + GATHERED))
     forget_gathered(cpu)
 
 
 @implementation(free_gathered, GUEST)
-def free_nothing(cpu: Any, port: Any) -> None:
+def free_nothing(cpu: Any, pair: Any) -> None:
     """In a real guest of the suite no packet has several buffers: it is refused before it starts."""
 
 
 @kernel
-def queue_parts(cpu: Any, port: Any, parts: int, due_ps: int) -> int:
+def queue_parts(cpu: Any, pair: Any, parts: int, due_ps: int) -> int:
     """Queue what was gathered on the socket, due together; returns the first one's place."""
     first = load_field(cpu, cpu.driver + HELD_TAIL)
-    note_parts_held(port, parts, first)
+    note_parts_held(pair, parts, first)
     for i in range(parts):
         flags = IN_PARTS | MERGED | CONTINUES if i > 0 else IN_PARTS
         store_field(cpu, held_entry(cpu, first + i), due_ps)
@@ -87,28 +87,28 @@ def queue_parts(cpu: Any, port: Any, parts: int, due_ps: int) -> int:
 
 
 @kernel
-def receive_gathered(cpu: Any, port: Any, application: Any, parts: int, length_bytes: int) -> None:
+def receive_gathered(cpu: Any, pair: Any, application: Any, parts: int, length_bytes: int) -> None:
     """The packet is whole: to GRO, or to the application, which may answer; dropped where the socket has no room."""
     kept = load_field(cpu, cpu.driver + HELD_TAIL) - load_field(cpu, cpu.driver + HELD_HEAD)
     if kept + parts > HELD_PACKETS:
-        drop_gathered(cpu, port, parts)
+        drop_gathered(cpu, pair, parts)
         return
-    flow, tag = port.gathered[0].flow, port.gathered[0].tag
+    flow, tag = pair.oracle.gathered[0].flow, pair.oracle.gathered[0].tag
     if cpu.gro:
-        first = queue_parts(cpu, port, parts, NEVER_PS)
-        gro_take(cpu, port, application, flow, tag, length_bytes, first, parts)
+        first = queue_parts(cpu, pair, parts, NEVER_PS)
+        gro_take(cpu, pair, application, flow, tag, length_bytes, first, parts)
         return
     spend(cpu, RX_PACKET)
     spend(cpu, APP_PACKET)
-    first = queue_parts(cpu, port, parts, now_ps(cpu) + cpu.hold_ps)
-    note_parts_handed_over(port, parts, first, now_ps(cpu))
-    answer_to(cpu, port, application, length_bytes, flow, tag)
+    first = queue_parts(cpu, pair, parts, now_ps(cpu) + cpu.hold_ps)
+    note_parts_handed_over(pair, parts, first, now_ps(cpu))
+    reply_to(cpu, pair, application, length_bytes, flow, tag)
 
 
 @primitive
 def receive_part(
     cpu: Any,
-    port: Any,
+    pair: Any,
     application: Any,
     slot: int,
     skip_bytes: int,
@@ -119,15 +119,15 @@ def receive_part(
     """Gather a part, ``skip_bytes`` into the buffer of ``slot``; where the packet ends, pass it on."""
     parts = load_field(cpu, cpu.driver + GATHERED)
     if parts == MOST_PARTS:
-        drop_gathered(cpu, port, parts)
+        drop_gathered(cpu, pair, parts)
         forget_gathered(cpu)
         parts = 0
-    note_gathered(port, parts, slot, skip_bytes, length_bytes)
+    note_gathered(pair, parts, slot, skip_bytes, length_bytes)
     store_field(cpu, cpu.driver + GATHER_TABLE + 8 * parts, address | length_bytes << LENGTH_SHIFT)
     gathered_bytes = load_field(cpu, cpu.driver + GATHERED_BYTES) + length_bytes
     if ends:
         forget_gathered(cpu)
-        receive_gathered(cpu, port, application, parts + 1, gathered_bytes)
+        receive_gathered(cpu, pair, application, parts + 1, gathered_bytes)
     else:
         store_field(cpu, cpu.driver + GATHERED, parts + 1)
         store_field(cpu, cpu.driver + GATHERED_BYTES, gathered_bytes)
@@ -136,7 +136,7 @@ def receive_part(
 @implementation(receive_part, GUEST)
 def receive_no_part(
     cpu: Any,
-    port: Any,
+    pair: Any,
     application: Any,
     slot: int,
     skip_bytes: int,

@@ -17,12 +17,12 @@ from typing import Any
 from vfbench.kernels import kernel
 from vfbench.machine.costs import APP_PACKET, GRO_MERGE, RX_PACKET
 from vfbench.machine.cpu import load_field, now_ps, spend, store_field
-from vfbench.machine.driver.application import LENGTH_SHIFT, MERGED, hand_over, held_entry, socket_is_full
-from vfbench.machine.driver.reply import answer, answer_to
+from vfbench.machine.driver.application import LENGTH_SHIFT, MERGED, deliver, held_entry, socket_is_full
+from vfbench.machine.driver.reply import reply, reply_to
 from vfbench.machine.driver.state import GRO_TABLE, HELD_TAIL
 from vfbench.machine.memory.page_pool import release_page
 from vfbench.machine.oracle.oracle import held_flow, note_held, note_passed_up, note_socket_full
-from vfbench.machine.port import MOST_DESCRIPTORS
+from vfbench.machine.queue_pair import MOST_DESCRIPTORS
 from vfbench.machine.wire import FRAME_OVERHEAD_BYTES, NEVER_PS, TAG_PUSH
 
 FLOWS = 8
@@ -66,7 +66,7 @@ def oldest_flow(cpu: Any) -> int:
 
 
 @kernel
-def pass_up(cpu: Any, port: Any, application: Any, entry: int) -> None:
+def pass_up(cpu: Any, pair: Any, application: Any, entry: int) -> None:
     """One pass through the stack for all that is held of a flow; the application gets it as one."""
     flow, first, length_bytes = get(cpu, entry, FLOW) - 1, get(cpu, entry, POSITION), get(cpu, entry, LENGTH)
     left = get(cpu, entry, ENTRIES)
@@ -77,14 +77,14 @@ def pass_up(cpu: Any, port: Any, application: Any, entry: int) -> None:
     position, due_ps = first, now_ps(cpu) + cpu.hold_ps
     while left > 0:
         held = held_entry(cpu, position)
-        if held_flow(port, position) == flow and load_field(cpu, held) == NEVER_PS:
+        if held_flow(pair, position) == flow and load_field(cpu, held) == NEVER_PS:
             store_field(cpu, held, due_ps)
             if position != first:
                 store_field(cpu, held + 8, load_field(cpu, held + 8) | MERGED)
-            note_passed_up(port, position, now_ps(cpu))
+            note_passed_up(pair, position, now_ps(cpu))
             left -= 1
         position += 1
-    answer_to(cpu, port, application, length_bytes, flow, tag)
+    reply_to(cpu, pair, application, length_bytes, flow, tag)
 
 
 @kernel
@@ -113,7 +113,7 @@ def join(cpu: Any, entry: int, length_bytes: int, tag: int, entries: int) -> Non
 @kernel
 def begin(
     cpu: Any,
-    port: Any,
+    pair: Any,
     application: Any,
     flow: int,
     length_bytes: int,
@@ -125,7 +125,7 @@ def begin(
     entry = find_flow(cpu, -1)
     if entry < 0:
         entry = oldest_flow(cpu)
-        pass_up(cpu, port, application, entry)
+        pass_up(cpu, pair, application, entry)
     put(cpu, entry, FLOW, flow + 1)
     put(cpu, entry, ENTRIES, entries)
     put(cpu, entry, LENGTH, length_bytes)
@@ -137,14 +137,14 @@ def begin(
 
 
 @kernel
-def queue_held(cpu: Any, port: Any, slot: int, address: int, length_bytes: int) -> int:
+def queue_held(cpu: Any, pair: Any, slot: int, address: int, length_bytes: int) -> int:
     """Queue a frame on the socket, due never; returns its place, or -1, and its page let go, when that is full."""
     if socket_is_full(cpu):
-        note_socket_full(port, slot)
+        note_socket_full(pair, slot)
         release_page(cpu, address)
         return -1
     tail = load_field(cpu, cpu.driver + HELD_TAIL)
-    note_held(port, slot, tail)
+    note_held(pair, slot, tail)
     store_field(cpu, held_entry(cpu, tail), NEVER_PS)
     store_field(cpu, held_entry(cpu, tail) + 8, address | length_bytes << LENGTH_SHIFT)
     store_field(cpu, cpu.driver + HELD_TAIL, tail + 1)
@@ -152,19 +152,19 @@ def queue_held(cpu: Any, port: Any, slot: int, address: int, length_bytes: int) 
 
 
 @kernel
-def gro_receive(cpu: Any, port: Any, application: Any, slot: int, address: int, length_bytes: int) -> None:
+def gro_receive(cpu: Any, pair: Any, application: Any, slot: int, address: int, length_bytes: int) -> None:
     """A frame out of the ring: joined to others, held for others, or passed up at once."""
-    received = port.slot[slot & (MOST_DESCRIPTORS - 1)]
+    received = pair.oracle.slot[slot & (MOST_DESCRIPTORS - 1)]
     flow, tag = received.flow, received.tag
-    position = queue_held(cpu, port, slot, address, length_bytes)
+    position = queue_held(cpu, pair, slot, address, length_bytes)
     if position >= 0:
-        gro_take(cpu, port, application, flow, tag, length_bytes, position, 1)
+        gro_take(cpu, pair, application, flow, tag, length_bytes, position, 1)
 
 
 @kernel
 def gro_take(
     cpu: Any,
-    port: Any,
+    pair: Any,
     application: Any,
     flow: int,
     tag: int,
@@ -181,23 +181,23 @@ def gro_take(
         join(cpu, entry, length_bytes, tag, entries)
     else:
         if entry >= 0:
-            pass_up(cpu, port, application, entry)
-        entry = begin(cpu, port, application, flow, length_bytes, tag, position, entries)
+            pass_up(cpu, pair, application, entry)
+        entry = begin(cpu, pair, application, flow, length_bytes, tag, position, entries)
     if length_bytes < cpu.frame_bytes or length_bytes > cpu.cut_over_bytes or tag & TAG_PUSH != 0:
-        pass_up(cpu, port, application, entry)
+        pass_up(cpu, pair, application, entry)
 
 
 @kernel
-def receive_packet(cpu: Any, port: Any, application: Any, slot: int, address: int, length_bytes: int) -> None:
+def receive_packet(cpu: Any, pair: Any, application: Any, slot: int, address: int, length_bytes: int) -> None:
     """A packet out of the ring goes to GRO, or to the application by itself, which may answer."""
     if cpu.gro:
-        gro_receive(cpu, port, application, slot, address, length_bytes)
-    elif hand_over(cpu, port, slot, address, length_bytes):
-        answer(cpu, port, application, slot, length_bytes)
+        gro_receive(cpu, pair, application, slot, address, length_bytes)
+    elif deliver(cpu, pair, slot, address, length_bytes):
+        reply(cpu, pair, application, slot, length_bytes)
 
 
 @kernel
-def gro_flush(cpu: Any, port: Any, application: Any) -> None:
+def gro_flush(cpu: Any, pair: Any, application: Any) -> None:
     """The poll ends: all that is held goes up, the oldest first."""
     for _ in range(FLOWS):
         oldest = -1
@@ -208,4 +208,4 @@ def gro_flush(cpu: Any, port: Any, application: Any) -> None:
                 oldest = entry
         if oldest < 0:
             return
-        pass_up(cpu, port, application, oldest)
+        pass_up(cpu, pair, application, oldest)

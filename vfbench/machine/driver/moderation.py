@@ -12,21 +12,21 @@ from typing import Any
 
 from vfbench.kernels import kernel
 from vfbench.machine.costs import MODERATION_BULK, MODERATION_LOW, MODERATION_LOWEST
-from vfbench.machine.port import INWARD, OUTWARD
+from vfbench.machine.queue_pair import INWARD, OUTWARD
 
 LOWEST, LOW, BULK = range(3)
 
 
 @kernel
-def next_class(port: Any, now: int, bytes_per_us: int) -> int:
+def next_class(pair: Any, now: int, bytes_per_us: int) -> int:
     """The class of load after ``now`` and an interval with ``bytes_per_us``."""
     if now == LOWEST:
-        return LOW if bytes_per_us > port.low_from_bytes_per_us else LOWEST
+        return LOW if bytes_per_us > pair.low_from_bytes_per_us else LOWEST
     if now == LOW:
-        if bytes_per_us > port.bulk_from_bytes_per_us:
+        if bytes_per_us > pair.bulk_from_bytes_per_us:
             return BULK
-        return LOWEST if bytes_per_us <= port.low_from_bytes_per_us else LOW
-    return LOW if bytes_per_us <= port.bulk_from_bytes_per_us else BULK
+        return LOWEST if bytes_per_us <= pair.low_from_bytes_per_us else LOW
+    return LOW if bytes_per_us <= pair.bulk_from_bytes_per_us else BULK
 
 
 @kernel
@@ -38,31 +38,34 @@ def interval_of(cpu: Any, load: int) -> int:
 
 
 @kernel
-def busier_class(port: Any, classes: Any, counted: Any, interval_ps: int) -> int:
+def busier_class(pair: Any, classes: Any, counted: Any, interval_ps: int) -> int:
     """Choose each direction's class by its bytes since the last interrupt, and begin to count anew; the higher class.
 
     The load is reckoned as the driver does it: over the interval that was set.
     """
     interval_us = max(1, interval_ps // 1_000_000)
     for direction in range(INWARD, OUTWARD + 1):
-        classes[direction] = next_class(port, classes[direction], counted[direction] // interval_us)
+        classes[direction] = next_class(pair, classes[direction], counted[direction] // interval_us)
         counted[direction] = 0
     return max(classes[INWARD], classes[OUTWARD])
 
 
 @kernel
-def adapt_interval(cpu: Any, port: Any) -> None:
+def adapt_interval(cpu: Any, pair: Any) -> None:
     """At an interrupt: choose the least time to the next one by the load since the last."""
-    if port.adapts:
-        load = busier_class(port, port.moderation_class, port.moderated_bytes, port.interrupt_interval_ps)
-        port.interrupt_interval_ps = interval_of(cpu, load)
+    if pair.adapts:
+        load = busier_class(pair, pair.moderation_class, pair.moderated_bytes, pair.interrupt_interval_ps)
+        pair.interrupt_interval_ps = interval_of(cpu, load)
 
 
 @kernel
-def adapt_host_interval(cpu: Any, port: Any) -> None:
+def adapt_host_interval(cpu: Any, pair: Any) -> None:
     """The same for the host's own card in front of vhost: ``ixgbe_update_itr`` is the guest's rule."""
-    if port.host_adapts:
+    if pair.vhost.host_adapts:
         load = busier_class(
-            port, port.host_moderation_class, port.host_moderated_bytes, port.host_interrupt_interval_ps
+            pair,
+            pair.vhost.host_moderation_class,
+            pair.vhost.host_moderated_bytes,
+            pair.vhost.host_interrupt_interval_ps,
         )
-        port.host_interrupt_interval_ps = interval_of(cpu, load)
+        pair.vhost.host_interrupt_interval_ps = interval_of(cpu, load)

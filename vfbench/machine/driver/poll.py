@@ -15,7 +15,7 @@ from vfbench.machine.driver.application import consume_due, next_due_ps
 from vfbench.machine.driver.gro import gro_flush
 from vfbench.machine.driver.halt import halt_until
 from vfbench.machine.driver.moderation import adapt_interval
-from vfbench.machine.driver.reply import answer_to
+from vfbench.machine.driver.reply import reply_to
 from vfbench.machine.driver.state import WATCHDOG_PS
 from vfbench.machine.driver.vf_receive import empty_slots, receive_one, refill
 from vfbench.machine.driver.vf_transmit import clean_transmitted, ring_transmit_doorbell
@@ -31,7 +31,7 @@ from vfbench.machine.driver.virtio_transmit import (
     virtio_take_back_sent,
 )
 from vfbench.machine.hooks import host_work
-from vfbench.machine.port import PATH_VF, PATH_VIRTIO
+from vfbench.machine.queue_pair import PATH_VF, PATH_VIRTIO
 from vfbench.machine.sides import primitive
 from vfbench.machine.vf.device import vf_advance
 from vfbench.machine.virtio.vdpa import vdpa_advance
@@ -39,86 +39,86 @@ from vfbench.machine.virtio.vhost import vhost_advance
 
 
 @kernel
-def begin_poll(cpu: Any, port: Any) -> None:
+def begin_poll(cpu: Any, pair: Any) -> None:
     """A poll starts: the application had its turn on this processor, then clean what was sent."""
-    port.poll_left = cpu.poll_budget
-    consume_due(cpu, port)
+    pair.poll_left = cpu.poll_budget
+    consume_due(cpu, pair)
     spend(cpu, POLL_START)
-    if port.path == PATH_VF:
+    if pair.path == PATH_VF:
         clean_transmitted(cpu)
     elif cpu.transmit_interrupts:
         virtio_take_back_sent(cpu)
 
 
 @kernel
-def receive_next(cpu: Any, port: Any, application: Any) -> int:
+def receive_next(cpu: Any, pair: Any, application: Any) -> int:
     """Take one packet and refill when enough slots are empty; returns 1 if there was a packet, else 0."""
-    if port.path == PATH_VF:
-        received = receive_one(cpu, port, application)
+    if pair.path == PATH_VF:
+        received = receive_one(cpu, pair, application)
         if empty_slots(cpu) >= cpu.refill_batch:
-            refill(cpu, port)
+            refill(cpu, pair)
     else:
-        received = virtio_receive_one(cpu, port, application)
+        received = virtio_receive_one(cpu, pair, application)
         if virtio_empty_slots(cpu) >= cpu.refill_batch:
-            virtio_refill(cpu, port)
+            virtio_refill(cpu, pair)
     return received
 
 
 @kernel
-def ring_doorbell(cpu: Any, port: Any) -> None:
+def ring_doorbell(cpu: Any, pair: Any) -> None:
     """Tell the device of the frames queued since the last time."""
-    if port.path == PATH_VF:
-        ring_transmit_doorbell(cpu, port)
+    if pair.path == PATH_VF:
+        ring_transmit_doorbell(cpu, pair)
     else:
-        virtio_ring_transmit_doorbell(cpu, port)
+        virtio_ring_transmit_doorbell(cpu, pair)
 
 
 @kernel
-def run_timer(cpu: Any, port: Any, application: Any) -> None:
+def run_timer(cpu: Any, pair: Any, application: Any) -> None:
     """The application's timer is due: it may send."""
     application.timer_ps = 0
-    answer_to(cpu, port, application, 0, 0, 0)
-    ring_doorbell(cpu, port)
+    reply_to(cpu, pair, application, 0, 0, 0)
+    ring_doorbell(cpu, pair)
 
 
 @kernel
-def end_poll(cpu: Any, port: Any, application: Any) -> None:
+def end_poll(cpu: Any, pair: Any, application: Any) -> None:
     """A poll ends: what GRO holds goes up, and the tail is written for frames queued meanwhile."""
-    port.poll_left = 0
+    pair.poll_left = 0
     if cpu.gro:
-        gro_flush(cpu, port, application)
-    ring_doorbell(cpu, port)
+        gro_flush(cpu, pair, application)
+    ring_doorbell(cpu, pair)
 
 
 @kernel
-def complete(cpu: Any, port: Any) -> None:
+def complete(cpu: Any, pair: Any) -> None:
     """``napi_complete``: nothing left, interrupts on again, unless a packet came meanwhile."""
-    port.polling = 0
-    port.interrupt_pending = 0
-    if port.path != PATH_VF and not virtio_receive_interrupts_on(cpu):
-        port.polling = 1
+    pair.polling = 0
+    pair.interrupt_pending = 0
+    if pair.path != PATH_VF and not virtio_receive_interrupts_on(cpu):
+        pair.polling = 1
 
 
 @primitive
-def bring_device_up_to_now(cpu: Any, port: Any) -> None:
+def bring_device_up_to_now(cpu: Any, pair: Any) -> None:
     """What the device has done by now may not have been carried out yet; a real one does not wait to be asked."""
-    advance_device(cpu, port, cpu.clock_ps, False)
+    advance_device(cpu, pair, cpu.clock_ps, False)
 
 
 @kernel
-def poll_one(cpu: Any, port: Any, application: Any) -> None:
+def poll_one(cpu: Any, pair: Any, application: Any) -> None:
     """One packet's worth of polling."""
-    if port.poll_left == 0:
-        begin_poll(cpu, port)
-    received = receive_next(cpu, port, application)
+    if pair.poll_left == 0:
+        begin_poll(cpu, pair)
+    received = receive_next(cpu, pair, application)
     if not received:
-        bring_device_up_to_now(cpu, port)
-        received = receive_next(cpu, port, application)
-    port.poll_left -= received
-    if not received or port.poll_left == 0:
-        end_poll(cpu, port, application)
+        bring_device_up_to_now(cpu, pair)
+        received = receive_next(cpu, pair, application)
+    pair.poll_left -= received
+    if not received or pair.poll_left == 0:
+        end_poll(cpu, pair, application)
     if not received:
-        complete(cpu, port)
+        complete(cpu, pair)
 
 
 @kernel
@@ -131,88 +131,88 @@ def pay_for_interrupt(cpu: Any, time_ps: int) -> None:
 
 
 @kernel
-def take_interrupt(cpu: Any, port: Any) -> None:
+def take_interrupt(cpu: Any, pair: Any) -> None:
     """The queue's interrupt reaches the guest, and the driver starts to poll."""
-    adapt_interval(cpu, port)
-    port.last_interrupt_ps = port.interrupt_ps
-    port.interrupt_pending = 0
-    pay_for_interrupt(cpu, port.interrupt_ps)
-    port.polling = 1
+    adapt_interval(cpu, pair)
+    pair.last_interrupt_ps = pair.interrupt_ps
+    pair.interrupt_pending = 0
+    pay_for_interrupt(cpu, pair.interrupt_ps)
+    pair.polling = 1
 
 
 @kernel
-def take_transmit_interrupt(cpu: Any, port: Any) -> None:
+def take_transmit_interrupt(cpu: Any, pair: Any) -> None:
     """vhost has sent what the virtio driver asked to be notified of: reclaim completed TX descriptors."""
-    port.tx_interrupt_pending = 0
-    pay_for_interrupt(cpu, port.tx_interrupt_ps)
+    pair.tx_interrupt_pending = 0
+    pay_for_interrupt(cpu, pair.tx_interrupt_ps)
     virtio_poll_transmitted(cpu)
 
 
 @kernel
-def transmit_interrupt_is_next(port: Any, limit_ps: int) -> bool:
+def transmit_interrupt_is_next(pair: Any, limit_ps: int) -> bool:
     """Whether the virtio transmit queue's interrupt is due by ``limit_ps``, and before the other one."""
-    if not port.tx_interrupt_pending or port.tx_interrupt_ps > limit_ps:
+    if not pair.tx_interrupt_pending or pair.tx_interrupt_ps > limit_ps:
         return False
-    return not port.interrupt_pending or port.tx_interrupt_ps < port.interrupt_ps
+    return not pair.interrupt_pending or pair.tx_interrupt_ps < pair.interrupt_ps
 
 
 @kernel
-def advance_device(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
+def advance_device(cpu: Any, pair: Any, until_ps: int, stop_at_interrupt: bool) -> None:
     """Everything that the VF, or vhost or a vDPA device in its place, does up to ``until_ps``."""
-    if port.path == PATH_VF:
-        vf_advance(cpu, port, until_ps, stop_at_interrupt)
-    elif port.path == PATH_VIRTIO:
-        vhost_advance(cpu, port, until_ps, stop_at_interrupt)
+    if pair.path == PATH_VF:
+        vf_advance(cpu, pair, until_ps, stop_at_interrupt)
+    elif pair.path == PATH_VIRTIO:
+        vhost_advance(cpu, pair, until_ps, stop_at_interrupt)
     else:
-        vdpa_advance(cpu, port, until_ps, stop_at_interrupt)
+        vdpa_advance(cpu, pair, until_ps, stop_at_interrupt)
 
 
 @kernel
-def poll_for_the_watchdog(port: Any) -> None:
+def poll_for_the_watchdog(pair: Any) -> None:
     """A queue without buffers gets no interrupt, and without a poll no buffers: the watchdog polls it all the same."""
-    port.watchdog_ps += WATCHDOG_PS
-    port.polling = 1
+    pair.watchdog_ps += WATCHDOG_PS
+    pair.polling = 1
 
 
 @kernel
-def rest(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
+def rest(cpu: Any, pair: Any, application: Any, until_ps: int) -> None:
     """The vCPU sleeps until an interrupt, the watchdog, a timer, or when the application is done with a packet."""
     due_ps = next_due_ps(cpu)
-    limit_ps = min(until_ps, port.watchdog_ps)
-    if application.timer_ps != 0 and not port.noticed:
+    limit_ps = min(until_ps, pair.watchdog_ps)
+    if application.timer_ps != 0 and not pair.quiesce_requested:
         limit_ps = min(limit_ps, application.timer_ps)
     limit_ps = limit_ps if due_ps < 0 else min(limit_ps, due_ps)
     if limit_ps > cpu.clock_ps:
-        advance_device(cpu, port, limit_ps, not port.noticed)
-    if transmit_interrupt_is_next(port, limit_ps) and not port.noticed:
-        take_transmit_interrupt(cpu, port)
-    elif port.interrupt_pending and port.interrupt_ps <= limit_ps and not port.noticed:
-        take_interrupt(cpu, port)
+        advance_device(cpu, pair, limit_ps, not pair.quiesce_requested)
+    if transmit_interrupt_is_next(pair, limit_ps) and not pair.quiesce_requested:
+        take_transmit_interrupt(cpu, pair)
+    elif pair.interrupt_pending and pair.interrupt_ps <= limit_ps and not pair.quiesce_requested:
+        take_interrupt(cpu, pair)
     else:
         sleep_until(cpu, limit_ps)
-        consume_due(cpu, port)
-        if limit_ps >= port.watchdog_ps:
-            poll_for_the_watchdog(port)
+        consume_due(cpu, pair)
+        if limit_ps >= pair.watchdog_ps:
+            poll_for_the_watchdog(pair)
 
 
 @kernel
-def run_queue(cpu: Any, port: Any, application: Any, until_ps: int) -> None:
+def run_queue(cpu: Any, pair: Any, application: Any, until_ps: int) -> None:
     """Let device and vCPU take turns in the order of their clocks, up to ``until_ps``.
 
     The VF may lag behind while the driver takes packets that are done: what it does meanwhile changes nothing
     for them. It catches up before it sees a new tail, and before the driver believes that nothing is left.
     """
-    while cpu.clock_ps < until_ps and not port.paused:
-        if application.timer_ps != 0 and application.timer_ps <= cpu.clock_ps and not port.noticed:
-            run_timer(cpu, port, application)
-        if port.polling and not port.noticed:
-            if port.path != PATH_VF:
-                advance_device(cpu, port, cpu.clock_ps, False)
-            if port.tx_interrupt_pending and port.tx_interrupt_ps <= cpu.clock_ps:
-                take_transmit_interrupt(cpu, port)
-            poll_one(cpu, port, application)
+    while cpu.clock_ps < until_ps and not pair.paused:
+        if application.timer_ps != 0 and application.timer_ps <= cpu.clock_ps and not pair.quiesce_requested:
+            run_timer(cpu, pair, application)
+        if pair.polling and not pair.quiesce_requested:
+            if pair.path != PATH_VF:
+                advance_device(cpu, pair, cpu.clock_ps, False)
+            if pair.tx_interrupt_pending and pair.tx_interrupt_ps <= cpu.clock_ps:
+                take_transmit_interrupt(cpu, pair)
+            poll_one(cpu, pair, application)
         else:
-            rest(cpu, port, application, until_ps)
+            rest(cpu, pair, application, until_ps)
         host_work(cpu, cpu.clock_ps)
-    advance_device(cpu, port, until_ps, False)
+    advance_device(cpu, pair, until_ps, False)
     host_work(cpu, until_ps)

@@ -7,13 +7,13 @@ from typing import Any
 from vfbench.kernels import kernel
 from vfbench.machine.driver.vf_transmit import clean_transmitted
 from vfbench.machine.hooks import run_hooks
-from vfbench.machine.port import PATH_VF
+from vfbench.machine.queue_pair import PATH_VF
 from vfbench.machine.slots import QUIESCE
 
 
 @kernel
-def quiesce(cpu: Any, port: Any) -> None:
+def quiesce(cpu: Any, pair: Any) -> None:
     """Reclaim completed TX descriptors and let each mechanism come to rest."""
-    if port.path == PATH_VF:
+    if pair.path == PATH_VF:
         clean_transmitted(cpu)
     run_hooks(cpu, QUIESCE)

@@ -44,20 +44,20 @@ def frames_of(cpu: Any, payload_bytes: int) -> int:
 
 
 @kernel
-def refuse_send(cpu: Any, port: Any, payload_bytes: int) -> None:
+def refuse_send(cpu: Any, pair: Any, payload_bytes: int) -> None:
     """No room for it, in ring or memory: every frame of it is refused."""
     for _ in range(frames_of(cpu, payload_bytes)):
-        note_refused(port)
+        note_refused(pair)
 
 
 @kernel
-def begin_large_send(cpu: Any, port: Any, payload_bytes: int, flow: int) -> int:
+def begin_large_send(cpu: Any, pair: Any, payload_bytes: int, flow: int) -> int:
     """The stack takes a send in one pass and numbers its frames; returns the first number."""
     sequence = load_field(cpu, cpu.driver + TX_SEQUENCE)
     frames = frames_of(cpu, payload_bytes)
     store_field(cpu, cpu.driver + TX_SEQUENCE, sequence + frames)
     for i in range(frames):
-        note_sending(port, sequence + i, flow)
+        note_sending(pair, sequence + i, flow)
     spend(cpu, TX_PACKET)
     spend_copy(cpu, payload_bytes)
     return sequence

@@ -50,26 +50,26 @@ def clear_entries(cpu: Any, base: int, entries: int) -> None:
 
 
 @kernel
-def configure_receive(cpu: Any, port: Any) -> None:
+def configure_receive(cpu: Any, pair: Any) -> None:
     """Datasheet 4.6.7: base, length, buffer size, then enable; the tail comes with the first buffers."""
-    write_register(cpu, port, RDBAL, cpu.rx_ring & LOW_32)
-    write_register(cpu, port, RDBAH, cpu.rx_ring >> 32)
-    write_register(cpu, port, RDLEN, cpu.rx_size * DESCRIPTOR_BYTES)
-    write_register(cpu, port, SRRCTL, SRRCTL_ADVANCED_2K)
-    write_register(cpu, port, RXDCTL, QUEUE_ENABLE)
+    write_register(cpu, pair, RDBAL, cpu.rx_ring & LOW_32)
+    write_register(cpu, pair, RDBAH, cpu.rx_ring >> 32)
+    write_register(cpu, pair, RDLEN, cpu.rx_size * DESCRIPTOR_BYTES)
+    write_register(cpu, pair, SRRCTL, SRRCTL_ADVANCED_2K)
+    write_register(cpu, pair, RXDCTL, QUEUE_ENABLE)
 
 
 @kernel
-def configure_transmit(cpu: Any, port: Any) -> None:
+def configure_transmit(cpu: Any, pair: Any) -> None:
     """Datasheet 4.6.8: base, length, then enable."""
-    write_register(cpu, port, TDBAL, cpu.tx_ring & LOW_32)
-    write_register(cpu, port, TDBAH, cpu.tx_ring >> 32)
-    write_register(cpu, port, TDLEN, cpu.tx_size * DESCRIPTOR_BYTES)
-    write_register(cpu, port, TXDCTL, QUEUE_ENABLE)
+    write_register(cpu, pair, TDBAL, cpu.tx_ring & LOW_32)
+    write_register(cpu, pair, TDBAH, cpu.tx_ring >> 32)
+    write_register(cpu, pair, TDLEN, cpu.tx_size * DESCRIPTOR_BYTES)
+    write_register(cpu, pair, TXDCTL, QUEUE_ENABLE)
 
 
 @kernel
-def open_vf(cpu: Any, port: Any) -> None:
+def open_vf(cpu: Any, pair: Any) -> None:
     """Bring the queue up on a device that was just reset: empty rings, every receive slot filled."""
     clear_entries(cpu, cpu.rx_ring, cpu.rx_size)
     clear_entries(cpu, cpu.rx_buffers, cpu.rx_size)
@@ -78,9 +78,9 @@ def open_vf(cpu: Any, port: Any) -> None:
     for offset in (NEXT_TO_CLEAN, NEXT_TO_USE, TX_NEXT_TO_CLEAN, TX_NEXT_TO_USE, TX_TAIL_WRITTEN):
         store_field(cpu, cpu.driver + offset, 0)
     run_hooks(cpu, OPENED)
-    configure_transmit(cpu, port)
-    configure_receive(cpu, port)
-    refill(cpu, port)
+    configure_transmit(cpu, pair)
+    configure_receive(cpu, pair)
+    refill(cpu, pair)
 
 
 @kernel
@@ -108,13 +108,13 @@ def release_unsent_frames(cpu: Any) -> None:
 
 
 @kernel
-def close_vf(cpu: Any, port: Any) -> None:
+def close_vf(cpu: Any, pair: Any) -> None:
     """Take the queue down: disable it, then give every buffer back."""
-    write_register(cpu, port, RXDCTL, 0)
-    write_register(cpu, port, TXDCTL, 0)
+    write_register(cpu, pair, RXDCTL, 0)
+    write_register(cpu, pair, TXDCTL, 0)
     release_receive_buffers(cpu)
     if cpu.gathers:
-        free_gathered(cpu, port)
+        free_gathered(cpu, pair)
     release_unsent_frames(cpu)
     run_hooks(cpu, BEFORE_DOORBELL)
     run_hooks(cpu, CLOSED)
@@ -158,7 +158,7 @@ def rotate_index(cpu: Any, offset: int, size: int, head: int) -> int:
 
 
 @kernel
-def restore_rings(cpu: Any, port: Any, rx_head: int, tx_head: int) -> None:
+def restore_rings(cpu: Any, pair: Any, rx_head: int, tx_head: int) -> None:
     """Ring restoration (S4): the heads are 0 now, so what stood at the old heads is moved there; then enable."""
     rotate_ring(cpu, cpu.rx_ring, cpu.rx_size, rx_head)
     rotate_ring(cpu, cpu.rx_buffers, cpu.rx_size, rx_head)
@@ -169,7 +169,7 @@ def restore_rings(cpu: Any, port: Any, rx_head: int, tx_head: int) -> None:
     rotate_index(cpu, TX_NEXT_TO_USE, cpu.tx_size, tx_head)
     rx_tail = rotate_index(cpu, NEXT_TO_USE, cpu.rx_size, rx_head)
     tx_tail = rotate_index(cpu, TX_TAIL_WRITTEN, cpu.tx_size, tx_head)
-    write_register(cpu, port, TXDCTL, QUEUE_ENABLE)
-    write_register(cpu, port, TDT, tx_tail)
-    write_register(cpu, port, RXDCTL, QUEUE_ENABLE)
-    write_register(cpu, port, RDT, rx_tail)
+    write_register(cpu, pair, TXDCTL, QUEUE_ENABLE)
+    write_register(cpu, pair, TDT, tx_tail)
+    write_register(cpu, pair, RXDCTL, QUEUE_ENABLE)
+    write_register(cpu, pair, RDT, rx_tail)

@@ -96,7 +96,7 @@ def take_packet(cpu: Any, entry: int, length_bytes: int, alone: bool) -> int:
 
 
 @kernel
-def receive_one(cpu: Any, port: Any, application: Any) -> int:
+def receive_one(cpu: Any, pair: Any, application: Any) -> int:
     """Take the next packet, or part of one, if the device is done with its descriptor; returns 1 if so, else 0."""
     slot = load_field(cpu, cpu.driver + NEXT_TO_CLEAN)
     descriptor = cpu.rx_ring + (slot << DESCRIPTOR_SHIFT)
@@ -116,10 +116,10 @@ def receive_one(cpu: Any, port: Any, application: Any) -> int:
     store_field(cpu, cpu.driver + NEXT_TO_CLEAN, (slot + 1) & (cpu.rx_size - 1))
     if not alone:
         # The budget counts packets (ixgbevf_clean_rx_irq).
-        port.poll_left += not ends
-        receive_part(cpu, port, application, slot, 0, packet, length_bytes, ends)
+        pair.poll_left += not ends
+        receive_part(cpu, pair, application, slot, 0, packet, length_bytes, ends)
     elif packet != 0:
-        receive_packet(cpu, port, application, slot, packet, length_bytes)
+        receive_packet(cpu, pair, application, slot, packet, length_bytes)
     return 1
 
 
@@ -181,7 +181,7 @@ def empty_slots(cpu: Any) -> int:
 
 
 @kernel
-def refill(cpu: Any, port: Any) -> None:
+def refill(cpu: Any, pair: Any) -> None:
     """Give every empty slot to the device again, then bump the tail once."""
     slot = load_field(cpu, cpu.driver + NEXT_TO_USE)
     filled = 0
@@ -198,4 +198,4 @@ def refill(cpu: Any, port: Any) -> None:
     store_field(cpu, cpu.driver + NEXT_TO_USE, slot)
     run_hooks(cpu, BEFORE_DOORBELL)
     spend(cpu, DOORBELL_WRITE)
-    write_register(cpu, port, RDT, slot)
+    write_register(cpu, pair, RDT, slot)

@@ -125,14 +125,14 @@ def take_back(cpu: Any, first: int, end: int) -> None:
 
 
 @kernel
-def send_large(cpu: Any, port: Any, payload_bytes: int, flow: int) -> None:
+def send_large(cpu: Any, pair: Any, payload_bytes: int, flow: int) -> None:
     """Queue one send of several frames, or one frame over a page; refused without room, dropped when a map fails."""
     if free_descriptors(cpu) < DESCRIPTORS_NEEDED:
         clean_transmitted(cpu)
     if free_descriptors(cpu) < DESCRIPTORS_NEEDED or memory_is_short(cpu):
-        refuse_send(cpu, port, payload_bytes)
+        refuse_send(cpu, pair, payload_bytes)
         return
-    sequence = begin_large_send(cpu, port, payload_bytes, flow)
+    sequence = begin_large_send(cpu, pair, payload_bytes, flow)
     first = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
     after = put_send(cpu, first, payload_bytes, sequence)
     if after == MAP_FAILED:

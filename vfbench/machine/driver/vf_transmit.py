@@ -61,15 +61,15 @@ def ring_is_full(cpu: Any) -> bool:
 
 
 @kernel
-def new_frame(cpu: Any, port: Any, length_bytes: int, flow: int) -> int:
+def new_frame(cpu: Any, pair: Any, length_bytes: int, flow: int) -> int:
     """Write the next frame into a page of its own; returns the page, 0 if there is none."""
     page = alloc_page(cpu)
     if page == 0:
-        note_refused(port)
+        note_refused(pair)
         return 0
     sequence = load_field(cpu, cpu.driver + TX_SEQUENCE)
     store_field(cpu, cpu.driver + TX_SEQUENCE, sequence + 1)
-    note_sending(port, sequence, flow)
+    note_sending(pair, sequence, flow)
     write_frame(cpu, page, length_bytes, sequence)
     spend(cpu, TX_PACKET)
     return page
@@ -93,20 +93,20 @@ def post_frame(cpu: Any, page: int, length_bytes: int) -> None:
 
 
 @kernel
-def send_one(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
+def send_one(cpu: Any, pair: Any, length_bytes: int, flow: int) -> None:
     """Queue one frame for the device; refused when ring or memory is full, as the queue discipline would."""
     if ring_is_full(cpu):
         clean_transmitted(cpu)
     if ring_is_full(cpu):
-        note_refused(port)
+        note_refused(pair)
         return
-    page = new_frame(cpu, port, length_bytes, flow)
+    page = new_frame(cpu, pair, length_bytes, flow)
     if page != 0:
         post_frame(cpu, page, length_bytes)
 
 
 @kernel
-def ring_transmit_doorbell(cpu: Any, port: Any) -> None:
+def ring_transmit_doorbell(cpu: Any, pair: Any) -> None:
     """Tell the device of the frames queued since the last time."""
     slot = load_field(cpu, cpu.driver + TX_NEXT_TO_USE)
     if slot == load_field(cpu, cpu.driver + TX_TAIL_WRITTEN):
@@ -114,7 +114,7 @@ def ring_transmit_doorbell(cpu: Any, port: Any) -> None:
     run_hooks(cpu, BEFORE_DOORBELL)
     store_field(cpu, cpu.driver + TX_TAIL_WRITTEN, slot)
     spend(cpu, DOORBELL_WRITE)
-    write_register(cpu, port, TDT, slot)
+    write_register(cpu, pair, TDT, slot)
 
 
 @kernel

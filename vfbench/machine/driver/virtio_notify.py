@@ -23,13 +23,13 @@ TX = 1
 
 
 @primitive
-def wake_vhost(cpu: Any, port: Any, queue: int) -> None:
+def wake_vhost(cpu: Any, pair: Any, queue: int) -> None:
     """The kick arrives at the host: the worker looks at the queue as soon as it is up."""
     if queue == RX:
-        port.vhost_rx_ready_ps = now_ps(cpu) + cpu.cost[VHOST_WAKEUP]
+        pair.vhost.rx_ready_ps = now_ps(cpu) + cpu.cost[VHOST_WAKEUP]
     else:
-        port.vhost_tx_ready_ps = now_ps(cpu) + cpu.cost[VHOST_WAKEUP]
-        port.vhost_tx_sleeps = 0
+        pair.vhost.tx_ready_ps = now_ps(cpu) + cpu.cost[VHOST_WAKEUP]
+        pair.vhost.tx_sleeps = 0
 
 
 @primitive
@@ -41,7 +41,7 @@ def let_stores_be_seen(cpu: Any) -> None:
 
 
 @kernel
-def kick_if_wanted(cpu: Any, port: Any, base: int, queue: int, old: int, new: int) -> None:
+def kick_if_wanted(cpu: Any, pair: Any, base: int, queue: int, old: int, new: int) -> None:
     """Notify vhost of the buffers from ``old`` to ``new``, unless suppression is on and it did not ask for one.
 
     Source: ``virtqueue_kick_prepare_split``, drivers/virtio/virtio_ring.c.
@@ -52,7 +52,7 @@ def kick_if_wanted(cpu: Any, port: Any, base: int, queue: int, old: int, new: in
         spend(cpu, IOEVENTFD_KICK)
         cpu.kicks += 1
         if asked:
-            wake_vhost(cpu, port, queue)
+            wake_vhost(cpu, pair, queue)
 
 
 @kernel

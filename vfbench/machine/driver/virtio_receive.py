@@ -50,7 +50,7 @@ def mergeable_bytes(cpu: Any) -> int:
 
 
 @kernel
-def receive_mergeable(cpu: Any, port: Any, application: Any, seen: int, further: int) -> None:
+def receive_mergeable(cpu: Any, pair: Any, application: Any, seen: int, further: int) -> None:
     """A packet of one buffer and ``further`` ones, from used entry number ``seen`` on."""
     queue, size, packet_bytes = cpu.rx_queue, cpu.virtqueue_size, 0
     for i in range(further + 1):
@@ -65,7 +65,7 @@ def receive_mergeable(cpu: Any, port: Any, application: Any, seen: int, further:
             average = load_field(cpu, cpu.driver + MERGE_AVERAGE)
             step = (packet_bytes - average) >> AVERAGE_SHIFT if average else packet_bytes
             store_field(cpu, cpu.driver + MERGE_AVERAGE, average + step)
-        receive_part(cpu, port, application, slot, 0, buffer, length_bytes, i == further)
+        receive_part(cpu, pair, application, slot, 0, buffer, length_bytes, i == further)
 
 
 @kernel
@@ -75,7 +75,7 @@ def big_table(cpu: Any, count: int) -> int:
 
 
 @kernel
-def receive_big(cpu: Any, port: Any, application: Any, slot: int, length_bytes: int) -> None:
+def receive_big(cpu: Any, pair: Any, application: Any, slot: int, length_bytes: int) -> None:
     """A packet in the pages of one big buffer."""
     table, offset = big_table(cpu, slot), 0
     while offset < length_bytes:
@@ -83,7 +83,7 @@ def receive_big(cpu: Any, port: Any, application: Any, slot: int, length_bytes: 
         page = load_field(cpu, entry)
         store_field(cpu, entry, 0)
         ends = offset + part == length_bytes
-        receive_part(cpu, port, application, slot, offset, page, part, ends)
+        receive_part(cpu, pair, application, slot, offset, page, part, ends)
         offset += part
 
 
@@ -102,7 +102,7 @@ def fill_big(cpu: Any, count: int) -> int:
 
 
 @kernel
-def virtio_receive_one(cpu: Any, port: Any, application: Any) -> int:
+def virtio_receive_one(cpu: Any, pair: Any, application: Any) -> int:
     """Take the next used buffer; returns 1 if there was one, else 0."""
     queue, size = cpu.rx_queue, cpu.virtqueue_size
     seen = load_field(cpu, cpu.driver + VIRTIO_RX_SEEN)
@@ -113,17 +113,17 @@ def virtio_receive_one(cpu: Any, port: Any, application: Any) -> int:
     if cpu.virtio_buffers != SINGLE:
         spend(cpu, VIRTIO_QUEUE_PACKET)
         if cpu.virtio_buffers == MERGEABLE:
-            receive_mergeable(cpu, port, application, seen, length_bytes >> FURTHER_SHIFT)
+            receive_mergeable(cpu, pair, application, seen, length_bytes >> FURTHER_SHIFT)
         else:
             store_field(cpu, cpu.driver + VIRTIO_RX_SEEN, seen + 1)
-            receive_big(cpu, port, application, slot, length_bytes)
+            receive_big(cpu, pair, application, slot, length_bytes)
         return 1
     buffer = load_field(cpu, queue + 16 * (slot & (size - 1)))
     if not cpu.gro:
         spend(cpu, RX_PACKET)
     spend(cpu, VIRTIO_QUEUE_PACKET)
     store_field(cpu, cpu.driver + VIRTIO_RX_SEEN, seen + 1)
-    receive_packet(cpu, port, application, slot, buffer, length_bytes)
+    receive_packet(cpu, pair, application, slot, buffer, length_bytes)
     return 1
 
 
@@ -135,7 +135,7 @@ def virtio_empty_slots(cpu: Any) -> int:
 
 
 @kernel
-def virtio_refill(cpu: Any, port: Any) -> None:
+def virtio_refill(cpu: Any, pair: Any) -> None:
     """Offer a buffer in every free descriptor, publish them together, then kick if vhost waits for them."""
     added = load_field(cpu, cpu.driver + VIRTIO_RX_ADDED)
     filled = 0
@@ -153,7 +153,7 @@ def virtio_refill(cpu: Any, port: Any) -> None:
         return
     store_field(cpu, cpu.driver + VIRTIO_RX_ADDED, added + filled)
     store16(cpu, available_index(cpu.rx_queue, cpu.virtqueue_size), (added + filled) & INDEX_MASK)
-    kick_if_wanted(cpu, port, cpu.rx_queue, RX, added, added + filled)
+    kick_if_wanted(cpu, pair, cpu.rx_queue, RX, added, added + filled)
 
 
 @kernel

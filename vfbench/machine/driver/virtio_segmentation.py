@@ -65,16 +65,16 @@ def put_chain(cpu: Any, table: int, payload_bytes: int, sequence: int) -> int:
 
 
 @kernel
-def virtio_send_large(cpu: Any, port: Any, payload_bytes: int, flow: int) -> None:
+def virtio_send_large(cpu: Any, pair: Any, payload_bytes: int, flow: int) -> None:
     """Queue one send of several frames for vhost; refused when ring or memory may not hold it."""
     if cpu.transmit_interrupts == ARMED_AFTER_KICK:
         virtio_want_no_transmit_interrupt(cpu)
     else:
         virtio_take_back_sent(cpu)
     if virtio_ring_is_full(cpu) or memory_is_short(cpu):
-        refuse_send(cpu, port, payload_bytes)
+        refuse_send(cpu, pair, payload_bytes)
         return
-    sequence = begin_large_send(cpu, port, payload_bytes, flow)
+    sequence = begin_large_send(cpu, pair, payload_bytes, flow)
     spend(cpu, VIRTIO_QUEUE_PACKET)
     added = load_field(cpu, cpu.driver + VIRTIO_TX_ADDED)
     table = indirect_table(cpu, added)

@@ -45,16 +45,16 @@ def virtio_ring_is_full(cpu: Any) -> bool:
 
 
 @kernel
-def virtio_send_one(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
+def virtio_send_one(cpu: Any, pair: Any, length_bytes: int, flow: int) -> None:
     """Queue one frame for vhost; refused when ring or memory is full, as the queue discipline would."""
     if cpu.transmit_interrupts == ARMED_AFTER_KICK:
         virtio_want_no_transmit_interrupt(cpu)
     else:
         virtio_take_back_sent(cpu)
     if virtio_ring_is_full(cpu):
-        note_refused(port)
+        note_refused(pair)
         return
-    page = new_frame(cpu, port, length_bytes, flow)
+    page = new_frame(cpu, pair, length_bytes, flow)
     if page == 0:
         return
     spend(cpu, VIRTIO_QUEUE_PACKET)
@@ -65,13 +65,13 @@ def virtio_send_one(cpu: Any, port: Any, length_bytes: int, flow: int) -> None:
 
 
 @kernel
-def virtio_ring_transmit_doorbell(cpu: Any, port: Any) -> None:
+def virtio_ring_transmit_doorbell(cpu: Any, pair: Any) -> None:
     """Kick vhost, if it wants that, for the frames queued since the last time."""
     added = load_field(cpu, cpu.driver + VIRTIO_TX_ADDED)
     kicked = load_field(cpu, cpu.driver + VIRTIO_TX_KICKED)
     if added != kicked:
         store_field(cpu, cpu.driver + VIRTIO_TX_KICKED, added)
-        kick_if_wanted(cpu, port, cpu.tx_queue, TX, kicked, added)
+        kick_if_wanted(cpu, pair, cpu.tx_queue, TX, kicked, added)
         if cpu.transmit_interrupts == ARMED_AFTER_KICK:
             virtio_arm_after_kick(cpu)
 

@@ -42,10 +42,10 @@ from vfbench.machine.iommu.table import (
     FREE_IOVAS,
     IOVA_BASE,
     IOVA_FREE_COUNT,
+    NOTIFIES,
     PAGE_MASK,
     READ,
     STATE,
-    TELLS,
     WRITE,
     entry_address,
 )
@@ -94,7 +94,7 @@ def clear_entry(cpu: Any, slot: int, iova: int) -> None:
 @kernel
 def is_armed(cpu: Any, slot: int) -> bool:
     """Whether the hypervisor asked to be notified of mappings."""
-    return load_field(cpu, area(cpu, slot, STATE) + TELLS) != 0
+    return load_field(cpu, area(cpu, slot, STATE) + NOTIFIES) != 0
 
 
 @kernel

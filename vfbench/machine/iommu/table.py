@@ -25,7 +25,7 @@ STATE, TABLE, FREE_IOVAS, CALL_LIST, FLUSH_QUEUE, KEPT = range(6)
 KEPT_WORDS = 2
 """Of KEPT, for each page of packet memory: under which address its last mapping of either direction still stands."""
 
-IOVA_FREE_COUNT, CALL_COUNT, FLUSH_COUNT, FLUSH_SINCE, TELLS = range(0, 40, 8)
+IOVA_FREE_COUNT, CALL_COUNT, FLUSH_COUNT, FLUSH_SINCE, NOTIFIES = range(0, 40, 8)
 """Offsets of the words of STATE. TELLS: the hypervisor is notified of maps and unmaps."""
 
 CALL_ENTRY_BYTES = 16

@@ -28,7 +28,7 @@ from vfbench.machine.memory.guest_memory import (
 )
 from vfbench.machine.memory.words import bit_length, load_byte, load_word, store_byte, store_word
 from vfbench.machine.oracle.part_words import FLOW_MASK, frames_ended
-from vfbench.machine.port import LATENCY_BITS, LATENCY_BUCKETS, LATENCY_SUB_BUCKETS, MOST_DESCRIPTORS
+from vfbench.machine.queue_pair import LATENCY_BITS, LATENCY_BUCKETS, LATENCY_SUB_BUCKETS, MOST_DESCRIPTORS
 from vfbench.machine.sides import GUEST, implementation, primitive
 from vfbench.machine.wire import BUFFER_BYTES, WIRE_OVERHEAD_BYTES
 
@@ -87,17 +87,17 @@ def holds_packet(cpu: Any, address: int, length_bytes: int, sequence: int) -> bo
 
 
 @kernel
-def note_loss_of_slot(port: Any, slot: int) -> None:
+def note_loss_of_slot(pair: Any, slot: int) -> None:
     """A packet that was written for ``slot`` and never handed over is lost when the slot is used again."""
-    port.lost_ring += port.slot[slot].pending
-    port.slot[slot].pending = 0
+    pair.oracle.lost_ring += pair.oracle.slot[slot].pending
+    pair.oracle.slot[slot].pending = 0
 
 
 @kernel
-def note_written(port: Any, slot: int, frame: Any) -> None:
+def note_written(pair: Any, slot: int, frame: Any) -> None:
     """The device used ``slot`` for ``frame``."""
-    note_loss_of_slot(port, slot)
-    used = port.slot[slot]
+    note_loss_of_slot(pair, slot)
+    used = pair.oracle.slot[slot]
     used.pending = 1
     used.sequence = frame.sequence
     used.length = frame.length
@@ -114,34 +114,37 @@ def latency_bucket(latency_ns: int) -> int:
 
 
 @kernel
-def note_seen_by_peer(port: Any, time_ps: int) -> None:
+def note_seen_by_peer(pair: Any, time_ps: int) -> None:
     """A packet got through; the peer's longest wait grows if this one took longest."""
-    if port.seen_ps > 0 and time_ps - port.seen_ps > port.longest_gap_ps:
-        port.longest_gap_ps = time_ps - port.seen_ps
-    port.seen_ps = time_ps
+    if pair.oracle.seen_ps > 0 and time_ps - pair.oracle.seen_ps > pair.oracle.longest_gap_ps:
+        pair.oracle.longest_gap_ps = time_ps - pair.oracle.seen_ps
+    pair.oracle.seen_ps = time_ps
 
 
 @primitive
-def note_handed_over(port: Any, slot: int, position: int, now_ps: int) -> None:
+def note_handed_over(pair: Any, slot: int, position: int, now_ps: int) -> None:
     """The driver handed the packet of ``slot`` to the application, which keeps it at ``position`` of its queue."""
-    port.rx_handed_over += 1
-    held, sent = port.held[position], port.slot[slot & (MOST_DESCRIPTORS - 1)]
+    pair.oracle.rx_handed_over += 1
+    held, sent = pair.oracle.held[position], pair.oracle.slot[slot & (MOST_DESCRIPTORS - 1)]
     held.sequence = NOTHING
     if sent.pending == 0:
         return
     sent.pending = 0
     held.sequence = sent.sequence
     held.length = sent.length
-    if port.measures_latency:
-        port.latency[latency_bucket((now_ps - sent.arrival_ps) // 1000)] += 1
-    if not port.seen_by_answers:
-        note_seen_by_peer(port, now_ps)
+    if pair.oracle.measures_latency:
+        pair.oracle.latency[latency_bucket((now_ps - sent.arrival_ps) // 1000)] += 1
+    if not pair.oracle.seen_by_replies:
+        note_seen_by_peer(pair, now_ps)
 
 
 @primitive
-def note_held(port: Any, slot: int, position: int) -> None:
+def note_held(pair: Any, slot: int, position: int) -> None:
     """GRO holds the packet of ``slot``, at ``position`` of the application's queue, and has not handed it over yet."""
-    held, sent = port.held[position & (HELD_PACKETS - 1)], port.slot[slot & (MOST_DESCRIPTORS - 1)]
+    held, sent = (
+        pair.oracle.held[position & (HELD_PACKETS - 1)],
+        pair.oracle.slot[slot & (MOST_DESCRIPTORS - 1)],
+    )
     held.flow = sent.flow
     held.sequence = NOTHING
     if sent.pending == 0:
@@ -153,45 +156,45 @@ def note_held(port: Any, slot: int, position: int) -> None:
 
 
 @primitive
-def held_flow(port: Any, position: int) -> int:
+def held_flow(pair: Any, position: int) -> int:
     """The flow of the packet at ``position``, as its headers say."""
-    return port.held[position & (HELD_PACKETS - 1)].flow & FLOW_MASK
+    return pair.oracle.held[position & (HELD_PACKETS - 1)].flow & FLOW_MASK
 
 
 @primitive
-def note_passed_up(port: Any, position: int, now_ps: int) -> None:
+def note_passed_up(pair: Any, position: int, now_ps: int) -> None:
     """The packet that GRO held at ``position`` is the application's, or a part of one, which counts with its last."""
-    held = port.held[position & (HELD_PACKETS - 1)]
+    held = pair.oracle.held[position & (HELD_PACKETS - 1)]
     frames = frames_ended(held)
-    port.rx_handed_over += frames
+    pair.oracle.rx_handed_over += frames
     if held.sequence == NOTHING or frames == 0:
         return
-    if port.measures_latency:
-        port.latency[latency_bucket((now_ps - held.arrival_ps) // 1000)] += frames
-    if not port.seen_by_answers:
-        note_seen_by_peer(port, now_ps)
+    if pair.oracle.measures_latency:
+        pair.oracle.latency[latency_bucket((now_ps - held.arrival_ps) // 1000)] += frames
+    if not pair.oracle.seen_by_replies:
+        note_seen_by_peer(pair, now_ps)
 
 
 @implementation(note_held, GUEST)
-def note_held_nowhere(port: Any, slot: int, position: int) -> None:
+def note_held_nowhere(pair: Any, slot: int, position: int) -> None:
     """A real guest of the suite has no GRO: it is refused before it starts."""
 
 
 @implementation(held_flow, GUEST)
-def no_flow(port: Any, position: int) -> int:
+def no_flow(pair: Any, position: int) -> int:
     """As above."""
     return 0
 
 
 @implementation(note_passed_up, GUEST)
-def note_passed_up_nowhere(port: Any, position: int, now_ps: int) -> None:
+def note_passed_up_nowhere(pair: Any, position: int, now_ps: int) -> None:
     """As above."""
 
 
 @primitive
-def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes: int) -> None:
+def note_consumed(cpu: Any, pair: Any, position: int, address: int, length_bytes: int) -> None:
     """The application read the packet that it kept at ``position`` and found this at ``address``."""
-    sent = port.held[position]
+    sent = pair.oracle.held[position]
     sequence = sent.sequence
     check_address(cpu, address)
     check_address(cpu, address + BUFFER_BYTES - 1)
@@ -199,70 +202,70 @@ def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes
     if sequence == NOTHING:
         earlier = content_sequence(load_word(cpu.words, word_index(cpu, address)))
         if earlier == NOTHING:
-            port.rx_phantom += 1
+            pair.oracle.rx_phantom += 1
         else:
-            port.rx_duplicated += 1
+            pair.oracle.rx_duplicated += 1
     elif length_bytes == sent.length and holds_packet(cpu, address, length_bytes, sequence):
-        port.rx_delivered += 1
-        port.rx_delivered_bytes += length_bytes + WIRE_OVERHEAD_BYTES
+        pair.oracle.rx_delivered += 1
+        pair.oracle.rx_delivered_bytes += length_bytes + WIRE_OVERHEAD_BYTES
     else:
-        port.rx_corrupted += 1
+        pair.oracle.rx_corrupted += 1
 
 
 @primitive
-def note_sending(port: Any, sequence: int, flow: int) -> None:
+def note_sending(pair: Any, sequence: int, flow: int) -> None:
     """The guest's stack took frame ``sequence`` for sending."""
-    port.tx_offered += 1
-    port.sent_flow[sequence & (len(port.sent_flow) - 1)] = flow
+    pair.oracle.tx_offered += 1
+    pair.oracle.sent_flow[sequence & (len(pair.oracle.sent_flow) - 1)] = flow
 
 
 @primitive
-def note_tags(port: Any, first: int, count: int, tag: int, last_bits: int) -> None:
+def note_tags(pair: Any, first: int, count: int, tag: int, last_bits: int) -> None:
     """The frames from number ``first`` carry tags: ``tag``, one more each, and ``last_bits`` in the last."""
-    mask = len(port.sent_tag) - 1
+    mask = len(pair.oracle.sent_tag) - 1
     for i in range(count):
-        port.sent_tag[(first + i) & mask] = tag + i
+        pair.oracle.sent_tag[(first + i) & mask] = tag + i
     if count > 0:
-        port.sent_tag[(first + count - 1) & mask] |= last_bits
+        pair.oracle.sent_tag[(first + count - 1) & mask] |= last_bits
 
 
 @implementation(note_tags, GUEST)
-def note_tags_nowhere(port: Any, first: int, count: int, tag: int, last_bits: int) -> None:
+def note_tags_nowhere(pair: Any, first: int, count: int, tag: int, last_bits: int) -> None:
     """A real guest's frames carry none: workloads that want them are refused before it starts."""
 
 
 @primitive
-def note_socket_full(port: Any, slot: int) -> None:
+def note_socket_full(pair: Any, slot: int) -> None:
     """The packet of ``slot`` found no room in its socket."""
-    sent = port.slot[slot & (MOST_DESCRIPTORS - 1)]
-    port.lost_socket += sent.pending
+    sent = pair.oracle.slot[slot & (MOST_DESCRIPTORS - 1)]
+    pair.oracle.lost_socket += sent.pending
     sent.pending = 0
 
 
 @primitive
-def note_refused(port: Any) -> None:
+def note_refused(pair: Any) -> None:
     """The guest's stack had no room for a frame that the application wanted to send."""
-    port.tx_refused += 1
+    pair.oracle.tx_refused += 1
 
 
 @kernel
-def note_at_peer(port: Any, sequence: int, whole: bool, length_bytes: int, time_ps: int) -> None:
+def note_at_peer(pair: Any, sequence: int, whole: bool, length_bytes: int, time_ps: int) -> None:
     """A frame that the guest sent reached the peer, which expects them in order."""
-    if sequence < port.tx_expected:
-        port.tx_duplicated += 1
+    if sequence < pair.oracle.tx_expected:
+        pair.oracle.tx_duplicated += 1
         return
-    port.tx_expected = sequence + 1
+    pair.oracle.tx_expected = sequence + 1
     if not whole:
-        port.tx_corrupted += 1
+        pair.oracle.tx_corrupted += 1
         return
-    port.tx_delivered += 1
-    port.tx_delivered_bytes += length_bytes + WIRE_OVERHEAD_BYTES
-    if port.seen_by_answers:
-        note_seen_by_peer(port, time_ps)
-    if port.reports_answers and port.answers < len(port.answer_ps):
-        i = port.answers
-        port.answer_ps[i] = time_ps
-        port.answer_length[i] = length_bytes
-        port.answer_flow[i] = port.sent_flow[sequence & (len(port.sent_flow) - 1)]
-        port.answer_tag[i] = port.sent_tag[sequence & (len(port.sent_tag) - 1)]
-        port.answers = i + 1
+    pair.oracle.tx_delivered += 1
+    pair.oracle.tx_delivered_bytes += length_bytes + WIRE_OVERHEAD_BYTES
+    if pair.oracle.seen_by_replies:
+        note_seen_by_peer(pair, time_ps)
+    if pair.oracle.reports_replies and pair.oracle.replies < len(pair.oracle.reply_ps):
+        i = pair.oracle.replies
+        pair.oracle.reply_ps[i] = time_ps
+        pair.oracle.reply_length[i] = length_bytes
+        pair.oracle.reply_flow[i] = pair.oracle.sent_flow[sequence & (len(pair.oracle.sent_flow) - 1)]
+        pair.oracle.reply_tag[i] = pair.oracle.sent_tag[sequence & (len(pair.oracle.sent_tag) - 1)]
+        pair.oracle.replies = i + 1

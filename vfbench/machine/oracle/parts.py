@@ -35,7 +35,7 @@ from vfbench.machine.oracle.part_words import (
     part_payload,
     part_word,
 )
-from vfbench.machine.port import MOST_DESCRIPTORS
+from vfbench.machine.queue_pair import MOST_DESCRIPTORS
 from vfbench.machine.wire import FRAME_OVERHEAD_BYTES, HEADER_BYTES, WIRE_OVERHEAD_BYTES
 
 
@@ -50,10 +50,10 @@ def write_part(cpu: Any, address: int, length_bytes: int, sequence: int, offset:
 
 
 @kernel
-def note_part_written(port: Any, slot: int, frame: Any, word: int, frames: int) -> None:
+def note_part_written(pair: Any, slot: int, frame: Any, word: int, frames: int) -> None:
     """``slot`` was used for what ``word`` says of ``frame``; so many frames end in it."""
-    note_loss_of_slot(port, slot)
-    used = port.slot[slot]
+    note_loss_of_slot(pair, slot)
+    used = pair.oracle.slot[slot]
     used.pending = frames
     used.sequence = frame.sequence
     used.length = word
@@ -63,9 +63,9 @@ def note_part_written(port: Any, slot: int, frame: Any, word: int, frames: int) 
 
 
 @kernel
-def note_gathered(port: Any, index: int, slot: int, skip_bytes: int, length_bytes: int) -> None:
+def note_gathered(pair: Any, index: int, slot: int, skip_bytes: int, length_bytes: int) -> None:
     """The driver takes ``length_bytes`` of the buffer of ``slot``, from ``skip_bytes`` on, as its packet's part."""
-    sent, part = port.slot[slot & (MOST_DESCRIPTORS - 1)], port.gathered[index]
+    sent, part = pair.oracle.slot[slot & (MOST_DESCRIPTORS - 1)], pair.oracle.gathered[index]
     held_bytes = part_bytes(sent.length)
     taken_bytes = max(0, min(length_bytes, held_bytes - skip_bytes))
     goes_on = sent.length & GOES_ON != 0
@@ -85,10 +85,10 @@ def note_gathered(port: Any, index: int, slot: int, skip_bytes: int, length_byte
 
 
 @kernel
-def note_parts_held(port: Any, parts: int, first: int) -> None:
+def note_parts_held(pair: Any, parts: int, first: int) -> None:
     """What was gathered is kept by the application, from position ``first`` of its queue on; not handed over yet."""
     for i in range(parts):
-        held, part = port.held[(first + i) & (HELD_PACKETS - 1)], port.gathered[i]
+        held, part = pair.oracle.held[(first + i) & (HELD_PACKETS - 1)], pair.oracle.gathered[i]
         held.sequence = part.sequence
         held.length = part.length
         held.arrival_ps = part.arrival_ps
@@ -97,94 +97,96 @@ def note_parts_held(port: Any, parts: int, first: int) -> None:
 
 
 @kernel
-def note_parts_dropped(port: Any, parts: int) -> None:
+def note_parts_dropped(pair: Any, parts: int) -> None:
     """What was gathered found no room in its socket."""
     for i in range(parts):
-        port.lost_socket += port.gathered[i].frames
-        port.gathered[i].frames = 0
+        pair.oracle.lost_socket += pair.oracle.gathered[i].frames
+        pair.oracle.gathered[i].frames = 0
 
 
 @kernel
-def note_parts_handed_over(port: Any, parts: int, first: int, now_ps: int) -> None:
+def note_parts_handed_over(pair: Any, parts: int, first: int, now_ps: int) -> None:
     """They are the application's. Joined frames have the first one's latency."""
-    last = port.held[(first + parts - 1) & (HELD_PACKETS - 1)]
+    last = pair.oracle.held[(first + parts - 1) & (HELD_PACKETS - 1)]
     frames = frames_ended(last)
-    port.rx_handed_over += frames
+    pair.oracle.rx_handed_over += frames
     if last.sequence == NOTHING:
         return
-    if port.measures_latency:
-        port.latency[latency_bucket((now_ps - last.arrival_ps) // 1000)] += frames
-    if not port.seen_by_answers:
-        note_seen_by_peer(port, now_ps)
+    if pair.oracle.measures_latency:
+        pair.oracle.latency[latency_bucket((now_ps - last.arrival_ps) // 1000)] += frames
+    if not pair.oracle.seen_by_replies:
+        note_seen_by_peer(pair, now_ps)
 
 
 @kernel
-def begin_reading(port: Any, position: int) -> None:
+def begin_reading(pair: Any, position: int) -> None:
     """The application begins with the packet whose first buffer it kept at ``position``."""
-    port.read_bytes = port.read_spoilt = port.read_foreign = port.read_bad = 0
-    port.read_bad_frame = -1
-    port.read_sequence = port.held[position].sequence
+    pair.oracle.read_bytes = pair.oracle.read_spoilt = pair.oracle.read_foreign = pair.oracle.read_bad = 0
+    pair.oracle.read_bad_frame = -1
+    pair.oracle.read_sequence = pair.oracle.held[position].sequence
 
 
 @kernel
-def spoil_frames(port: Any, block: int, payload_bytes: int) -> None:
+def spoil_frames(pair: Any, block: int, payload_bytes: int) -> None:
     """Block number ``block`` of the packet is bad: so is each frame that has bytes in it."""
     first = last = 0
     if payload_bytes > 0:
         begin = (block << BLOCK_SHIFT) - HEADER_BYTES
         first, last = max(0, begin) // payload_bytes, (begin + (1 << BLOCK_SHIFT) - 1) // payload_bytes
-    first = max(first, port.read_bad_frame + 1)
+    first = max(first, pair.oracle.read_bad_frame + 1)
     if last >= first:
-        port.read_bad += last - first + 1
-        port.read_bad_frame = last
+        pair.oracle.read_bad += last - first + 1
+        pair.oracle.read_bad_frame = last
 
 
 @kernel
-def read_part(cpu: Any, port: Any, position: int, address: int, length_bytes: int, last: bool) -> None:
+def read_part(cpu: Any, pair: Any, position: int, address: int, length_bytes: int, last: bool) -> None:
     """The application read the part that it kept at ``position`` and found this at ``address``."""
-    held = port.held[position]
+    held = pair.oracle.held[position]
     check_address(cpu, address)
     check_address(cpu, address + length_bytes - 1)
     await_page(cpu, address)
     word = held.length
     if not last:
-        port.read_spoilt += held.flow >> FRAMES_SHIFT
+        pair.oracle.read_spoilt += held.flow >> FRAMES_SHIFT
     if (
         held.sequence == NOTHING
-        or held.sequence != port.read_sequence
+        or held.sequence != pair.oracle.read_sequence
         or part_bytes(word) != length_bytes
-        or part_offset(word) != port.read_bytes
+        or part_offset(word) != pair.oracle.read_bytes
         or (word & GOES_ON != 0) == last
     ):
-        port.read_foreign = 1
+        pair.oracle.read_foreign = 1
     else:
         begin, first = word_index(cpu, address), part_offset(word) >> BLOCK_SHIFT
         for block in range(blocks_of(length_bytes)):
             if load_word(cpu.words, begin + block) != content(held.sequence, first + block):
-                spoil_frames(port, first + block, part_payload(word))
-    port.read_bytes += length_bytes
+                spoil_frames(pair, first + block, part_payload(word))
+    pair.oracle.read_bytes += length_bytes
 
 
 @kernel
-def end_reading(cpu: Any, port: Any, position: int, address: int) -> None:
+def end_reading(cpu: Any, pair: Any, position: int, address: int) -> None:
     """Judge the packet whose last buffer the application kept at ``position``, at ``address``."""
-    held = port.held[position]
-    port.rx_corrupted += port.read_spoilt
+    held = pair.oracle.held[position]
+    pair.oracle.rx_corrupted += pair.oracle.read_spoilt
     frames = held.flow >> FRAMES_SHIFT
     if held.sequence == NOTHING or frames == 0:
         if content_sequence(load_word(cpu.words, word_index(cpu, address))) == NOTHING:
-            port.rx_phantom += 1
+            pair.oracle.rx_phantom += 1
         else:
-            port.rx_duplicated += 1
+            pair.oracle.rx_duplicated += 1
         return
-    bad = frames if port.read_foreign else min(frames, port.read_bad)
-    port.rx_corrupted += bad
-    port.rx_delivered += frames - bad
+    bad = frames if pair.oracle.read_foreign else min(frames, pair.oracle.read_bad)
+    pair.oracle.rx_corrupted += bad
+    pair.oracle.rx_delivered += frames - bad
     payload_bytes = part_payload(held.length)
     if bad == 0:
         repeated_bytes = (frames - 1) * FRAME_OVERHEAD_BYTES
-        port.rx_delivered_bytes += port.read_bytes + repeated_bytes + frames * WIRE_OVERHEAD_BYTES
+        pair.oracle.rx_delivered_bytes += (
+            pair.oracle.read_bytes + repeated_bytes + frames * WIRE_OVERHEAD_BYTES
+        )
     else:
-        port.rx_delivered_bytes += (frames - bad) * (
+        pair.oracle.rx_delivered_bytes += (frames - bad) * (
             payload_bytes + FRAME_OVERHEAD_BYTES + WIRE_OVERHEAD_BYTES
         )

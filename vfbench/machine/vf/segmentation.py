@@ -41,11 +41,11 @@ def segment_bytes(mss_bytes: int, left_bytes: int) -> int:
 
 
 @kernel
-def spread_payload(cpu: Any, port: Any) -> int:
+def spread_payload(cpu: Any, pair: Any) -> int:
     """Payload of the frame whose headers are at the head; 0 where descriptors end before it does."""
-    payload_bytes, slot = 0, (port.tx_head + 1) & (cpu.tx_size - 1)
-    while slot != port.register[TDT]:
-        command = dma_load(cpu, port.tx_base + (slot << DESCRIPTOR_SHIFT) + 8)
+    payload_bytes, slot = 0, (pair.nic.tx_head + 1) & (cpu.tx_size - 1)
+    while slot != pair.nic.register[TDT]:
+        command = dma_load(cpu, pair.nic.tx_base + (slot << DESCRIPTOR_SHIFT) + 8)
         payload_bytes += tx_length(command)
         if command & TX_COMMAND_END_OF_PACKET:
             return payload_bytes
@@ -54,13 +54,13 @@ def spread_payload(cpu: Any, port: Any) -> int:
 
 
 @primitive
-def spread_frame_bytes(cpu: Any, port: Any, command: int) -> int:
+def spread_frame_bytes(cpu: Any, pair: Any, command: int) -> int:
     """Length of the frame whose headers are at the head."""
-    return spread_payload(cpu, port) + FRAME_OVERHEAD_BYTES
+    return spread_payload(cpu, pair) + FRAME_OVERHEAD_BYTES
 
 
 @implementation(spread_frame_bytes, HOST)
-def described_bytes(cpu: Any, port: Any, command: int) -> int:
+def described_bytes(cpu: Any, pair: Any, command: int) -> int:
     """Beside a real guest of the suite no frame is spread; a real driver's descriptors are taken one by one."""
     return tx_length(command)
 
@@ -69,86 +69,86 @@ implementation(spread_frame_bytes, DEVICE)(described_bytes)
 
 
 @kernel
-def begin_send(cpu: Any, port: Any, mss_bytes: int) -> bool:
+def begin_send(cpu: Any, pair: Any, mss_bytes: int) -> bool:
     """Read the headers at the head, behind a context if there is one; False, and passed over, where nothing follows."""
-    slot = port.tx_head
+    slot = pair.nic.tx_head
     if mss_bytes != 0:
         slot = (slot + 1) & (cpu.tx_size - 1)
-    descriptor = port.tx_base + (slot << DESCRIPTOR_SHIFT)
-    port.tx_free_ps += device_waits(cpu, descriptor)
+    descriptor = pair.nic.tx_base + (slot << DESCRIPTOR_SHIFT)
+    pair.nic.tx_free_ps += device_waits(cpu, descriptor)
     if mss_bytes != 0:
         payload_bytes = tx_payload(dma_load(cpu, descriptor + 8))
     else:
-        payload_bytes = mss_bytes = spread_payload(cpu, port)
-    if payload_bytes == 0 or slot == port.register[TDT]:
-        port.tx_head = slot if slot != port.tx_head else (slot + 1) & (cpu.tx_size - 1)
+        payload_bytes = mss_bytes = spread_payload(cpu, pair)
+    if payload_bytes == 0 or slot == pair.nic.register[TDT]:
+        pair.nic.tx_head = slot if slot != pair.nic.tx_head else (slot + 1) & (cpu.tx_size - 1)
         return False
-    address = translate(cpu, port, dma_load(cpu, descriptor), READ)
-    port.tx_free_ps += device_waits(cpu, address)
+    address = translate(cpu, pair, dma_load(cpu, descriptor), READ)
+    pair.nic.tx_free_ps += device_waits(cpu, address)
     readable = is_packet_memory(cpu, address)
-    port.tx_first = load_word(cpu.words, word_index(cpu, address)) if readable else UNREADABLE
-    port.tx_left, port.tx_mss = payload_bytes, mss_bytes
-    port.tx_sent = port.tx_frames = port.tx_taken = 0
-    port.tx_slot = (slot + 1) & (cpu.tx_size - 1)
+    pair.nic.tx_first = load_word(cpu.words, word_index(cpu, address)) if readable else UNREADABLE
+    pair.nic.tx_left, pair.nic.tx_mss = payload_bytes, mss_bytes
+    pair.nic.tx_sent = pair.nic.tx_frames = pair.nic.tx_taken = 0
+    pair.nic.tx_slot = (slot + 1) & (cpu.tx_size - 1)
     return True
 
 
 @kernel
-def holds_blocks(cpu: Any, port: Any, address: int, offset: int, length_bytes: int) -> bool:
+def holds_blocks(cpu: Any, pair: Any, address: int, offset: int, length_bytes: int) -> bool:
     """Whether the blocks at ``address`` are the send's own, from ``offset`` of its payload on."""
     word, first_block = word_index(cpu, address), offset >> BLOCK_SHIFT
     for block in range(first_block, ((offset + length_bytes - 1) >> BLOCK_SHIFT) + 1):
-        if load_word(cpu.words, word + block - first_block) != port.tx_first + 1 + block:
+        if load_word(cpu.words, word + block - first_block) != pair.nic.tx_first + 1 + block:
             return False
     return True
 
 
 @kernel
-def read_piece(cpu: Any, port: Any, most_bytes: int, whole: bool) -> bool:
+def read_piece(cpu: Any, pair: Any, most_bytes: int, whole: bool) -> bool:
     """Read on in the descriptor under way, within a page; whether what was read so far is still whole."""
-    descriptor = port.tx_base + (port.tx_slot << DESCRIPTOR_SHIFT)
-    port.tx_free_ps += device_waits(cpu, descriptor)
+    descriptor = pair.nic.tx_base + (pair.nic.tx_slot << DESCRIPTOR_SHIFT)
+    pair.nic.tx_free_ps += device_waits(cpu, descriptor)
     length_bytes = tx_length(dma_load(cpu, descriptor + 8))
-    iova = dma_load(cpu, descriptor) + port.tx_taken
-    if port.tx_slot == port.register[TDT] or length_bytes <= port.tx_taken:
+    iova = dma_load(cpu, descriptor) + pair.nic.tx_taken
+    if pair.nic.tx_slot == pair.nic.register[TDT] or length_bytes <= pair.nic.tx_taken:
         # The descriptors end before the send does: what is left of it can't be read.
-        port.tx_first = UNREADABLE
-        port.tx_sent += most_bytes
+        pair.nic.tx_first = UNREADABLE
+        pair.nic.tx_sent += most_bytes
         return False
-    piece = min(min(most_bytes, length_bytes - port.tx_taken), PAGE_BYTES - (iova & (PAGE_BYTES - 1)))
-    address = translate(cpu, port, iova, READ)
-    port.tx_free_ps += device_waits(cpu, address)
+    piece = min(min(most_bytes, length_bytes - pair.nic.tx_taken), PAGE_BYTES - (iova & (PAGE_BYTES - 1)))
+    address = translate(cpu, pair, iova, READ)
+    pair.nic.tx_free_ps += device_waits(cpu, address)
     if not is_packet_memory(cpu, address):
-        port.tx_first = UNREADABLE
-    elif whole and port.tx_first != UNREADABLE:
-        whole = holds_blocks(cpu, port, address, port.tx_sent, piece)
-    port.tx_sent += piece
-    port.tx_taken += piece
-    if port.tx_taken == length_bytes:
-        port.tx_slot = (port.tx_slot + 1) & (cpu.tx_size - 1)
-        port.tx_taken = 0
+        pair.nic.tx_first = UNREADABLE
+    elif whole and pair.nic.tx_first != UNREADABLE:
+        whole = holds_blocks(cpu, pair, address, pair.nic.tx_sent, piece)
+    pair.nic.tx_sent += piece
+    pair.nic.tx_taken += piece
+    if pair.nic.tx_taken == length_bytes:
+        pair.nic.tx_slot = (pair.nic.tx_slot + 1) & (cpu.tx_size - 1)
+        pair.nic.tx_taken = 0
     return whole
 
 
 @kernel
-def send_segment(cpu: Any, port: Any, time_ps: int) -> int:
+def send_segment(cpu: Any, pair: Any, time_ps: int) -> int:
     """The next frame of the send is on the wire; returns its length."""
-    payload_bytes = min(port.tx_mss, port.tx_left)
-    whole = port.tx_first & (CONTENT | SENT) == CONTENT | SENT
-    end = port.tx_sent + payload_bytes
-    while port.tx_sent < end:
-        whole = read_piece(cpu, port, end - port.tx_sent, whole)
-    port.tx_left -= payload_bytes
-    if port.tx_first == UNREADABLE:
-        port.dma_faults += 1
+    payload_bytes = min(pair.nic.tx_mss, pair.nic.tx_left)
+    whole = pair.nic.tx_first & (CONTENT | SENT) == CONTENT | SENT
+    end = pair.nic.tx_sent + payload_bytes
+    while pair.nic.tx_sent < end:
+        whole = read_piece(cpu, pair, end - pair.nic.tx_sent, whole)
+    pair.nic.tx_left -= payload_bytes
+    if pair.nic.tx_first == UNREADABLE:
+        pair.oracle.dma_faults += 1
     else:
-        sequence = ((port.tx_first & (SENT - 1)) >> BLOCKS_SHIFT) + port.tx_frames
-        note_at_peer(port, sequence, whole, payload_bytes + FRAME_OVERHEAD_BYTES, time_ps)
-    port.tx_frames += 1
+        sequence = ((pair.nic.tx_first & (SENT - 1)) >> BLOCKS_SHIFT) + pair.nic.tx_frames
+        note_at_peer(pair, sequence, whole, payload_bytes + FRAME_OVERHEAD_BYTES, time_ps)
+    pair.nic.tx_frames += 1
     return payload_bytes + FRAME_OVERHEAD_BYTES
 
 
 @kernel
-def last_of_send(cpu: Any, port: Any) -> int:
+def last_of_send(cpu: Any, pair: Any) -> int:
     """The slot of the send's last descriptor, once all of it is on the wire."""
-    return port.tx_slot if port.tx_taken != 0 else (port.tx_slot - 1) & (cpu.tx_size - 1)
+    return pair.nic.tx_slot if pair.nic.tx_taken != 0 else (pair.nic.tx_slot - 1) & (cpu.tx_size - 1)

@@ -26,7 +26,7 @@ from vfbench.machine.memory.words import load_byte, load_word, store_byte
 from vfbench.machine.oracle.oracle import blocks_of, note_at_peer, note_written, write_content
 from vfbench.machine.oracle.part_words import frames_in, part_bytes, part_payload, part_word
 from vfbench.machine.oracle.parts import note_part_written, write_part
-from vfbench.machine.port import FIFO_FRAMES
+from vfbench.machine.queue_pair import FIFO_FRAMES
 from vfbench.machine.sides import DEVICE, HOST, implementation, primitive
 from vfbench.machine.vf.device import (
     frame_is_whole,
@@ -60,19 +60,19 @@ from vfbench.machine.wire import NEVER_PS
 
 
 @kernel
-def work(cpu: Any, port: Any, spent_ps: int) -> None:
+def work(cpu: Any, pair: Any, spent_ps: int) -> None:
     """The worker is busy."""
-    port.vhost_ps += spent_ps
+    pair.vhost.clock_ps += spent_ps
     cpu.host_ps += spent_ps
 
 
 @primitive
-def log_write(cpu: Any, port: Any, address: int) -> None:
+def log_write(cpu: Any, pair: Any, address: int) -> None:
     """The worker logs the page that it wrote; while the log is on, that takes time."""
     page = address >> PAGE_SHIFT
     store_byte(cpu.marks, page, load_byte(cpu.marks, page) | LOGGED)
     if cpu.logging:
-        work(cpu, port, cpu.cost[VHOST_LOG_PAGE])
+        work(cpu, pair, cpu.cost[VHOST_LOG_PAGE])
 
 
 @primitive
@@ -82,41 +82,41 @@ def host_load(cpu: Any, address: int, bits: int) -> int:
 
 
 @kernel
-def store_in_word(cpu: Any, port: Any, address: int, bits: int, value: int) -> None:
+def store_in_word(cpu: Any, pair: Any, address: int, bits: int, value: int) -> None:
     """Store a field, and leave what is beside it in its word."""
     word = replace_bits(model_load(cpu, address & -8), address, bits, value)
-    dma_store(cpu, address & -8, word, port.vhost_ps)
+    dma_store(cpu, address & -8, word, pair.vhost.clock_ps)
 
 
 @primitive
-def host_store(cpu: Any, port: Any, address: int, bits: int, value: int) -> None:
+def host_store(cpu: Any, pair: Any, address: int, bits: int, value: int) -> None:
     """The worker writes a field of a ring."""
-    store_in_word(cpu, port, address, bits, value)
-    log_write(cpu, port, address)
+    store_in_word(cpu, pair, address, bits, value)
+    log_write(cpu, pair, address)
 
 
 @primitive
-def store_used_element(cpu: Any, port: Any, entry: int, slot: int, length_bytes: int) -> None:
+def store_used_element(cpu: Any, pair: Any, entry: int, slot: int, length_bytes: int) -> None:
     """The worker writes an element of the used ring, which is logged as one: twice where it lies across two pages.
 
     Source: ``vhost_add_used_n`` and ``log_write`` (drivers/vhost/vhost.c).
     """
-    store_in_word(cpu, port, entry, 32, slot)
-    store_in_word(cpu, port, entry + 4, 32, length_bytes)
-    log_write(cpu, port, entry)
+    store_in_word(cpu, pair, entry, 32, slot)
+    store_in_word(cpu, pair, entry + 4, 32, length_bytes)
+    log_write(cpu, pair, entry)
     if (entry ^ (entry + 4)) >> PAGE_SHIFT:
-        log_write(cpu, port, entry + 4)
+        log_write(cpu, pair, entry + 4)
 
 
 @kernel
-def ask_for_kick(cpu: Any, port: Any, queue: int, seen: int) -> None:
+def ask_for_kick(cpu: Any, pair: Any, queue: int, seen: int) -> None:
     """Ask for a kick when the next buffer is offered (``vhost_enable_notify``); written only when it changes.
 
     There is nothing to take back: once the guest has passed the index, it kicks no more.
     """
     address = available_event(queue, cpu.virtqueue_size)
     if host_load(cpu, address, 16) != seen & INDEX_MASK:
-        host_store(cpu, port, address, 16, seen & INDEX_MASK)
+        host_store(cpu, pair, address, 16, seen & INDEX_MASK)
 
 
 @kernel
@@ -134,23 +134,23 @@ def take_available(cpu: Any, queue: int, seen: int) -> int:
 
 
 @kernel
-def put_used_entry(cpu: Any, port: Any, queue: int, count: int, slot: int, length_bytes: int) -> None:
+def put_used_entry(cpu: Any, pair: Any, queue: int, count: int, slot: int, length_bytes: int) -> None:
     """Report a buffer as used."""
     entry = used_entry(queue, cpu.virtqueue_size, count)
-    store_used_element(cpu, port, entry, slot, length_bytes)
+    store_used_element(cpu, pair, entry, slot, length_bytes)
 
 
 @kernel
-def publish_used(cpu: Any, port: Any, queue: int, count: int) -> None:
+def publish_used(cpu: Any, pair: Any, queue: int, count: int) -> None:
     """Let the driver see that ``count`` buffers are used."""
-    host_store(cpu, port, used_index(queue, cpu.virtqueue_size), 16, count & INDEX_MASK)
+    host_store(cpu, pair, used_index(queue, cpu.virtqueue_size), 16, count & INDEX_MASK)
 
 
 @kernel
-def put_used(cpu: Any, port: Any, queue: int, count: int, slot: int, length_bytes: int) -> None:
+def put_used(cpu: Any, pair: Any, queue: int, count: int, slot: int, length_bytes: int) -> None:
     """Report a buffer as used, and publish it."""
-    put_used_entry(cpu, port, queue, count, slot, length_bytes)
-    publish_used(cpu, port, queue, count + 1)
+    put_used_entry(cpu, pair, queue, count, slot, length_bytes)
+    publish_used(cpu, pair, queue, count + 1)
 
 
 @primitive
@@ -160,11 +160,11 @@ def wants_interrupt(cpu: Any, queue: int, used: int) -> bool:
 
 
 @kernel
-def request_transmit_interrupt(port: Any, time_ps: int) -> None:
+def request_transmit_interrupt(pair: Any, time_ps: int) -> None:
     """Raise the interrupt of the transmit queue, which has a vector of its own."""
-    if not port.tx_interrupt_pending:
-        port.tx_interrupt_pending = 1
-        port.tx_interrupt_ps = time_ps
+    if not pair.tx_interrupt_pending:
+        pair.tx_interrupt_pending = 1
+        pair.tx_interrupt_ps = time_ps
 
 
 @kernel
@@ -174,51 +174,53 @@ def copy_ps(cpu: Any, length_bytes: int) -> int:
 
 
 @kernel
-def begin_ps(cpu: Any, port: Any, ready_ps: int) -> int:
+def begin_ps(cpu: Any, pair: Any, ready_ps: int) -> int:
     """When the worker gets to work that is ready at ``ready_ps``: at once if it is up, else after waking."""
-    if ready_ps > port.vhost_ps:
+    if ready_ps > pair.vhost.clock_ps:
         return ready_ps + cpu.cost[VHOST_WAKEUP]
-    return port.vhost_ps
+    return pair.vhost.clock_ps
 
 
 @kernel
-def first_lacking(cpu: Any, port: Any) -> int:
+def first_lacking(cpu: Any, pair: Any) -> int:
     """The count of the next buffer, where the guest has not offered it yet; -1 where it has."""
-    return -1 if has_available(cpu, cpu.rx_queue, port.vhost_rx_seen) else port.vhost_rx_seen
+    return -1 if has_available(cpu, cpu.rx_queue, pair.vhost.rx_seen) else pair.vhost.rx_seen
 
 
 @kernel
-def next_rx_ps(cpu: Any, port: Any) -> int:
+def next_rx_ps(cpu: Any, pair: Any) -> int:
     """When the worker can start on the oldest frame of the tap's queue."""
-    if port.fifo_head == port.fifo_tail or not port.enabled:
+    if pair.nic.fifo_head == pair.nic.fifo_tail or not pair.enabled:
         return NEVER_PS
-    frame = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
-    lacks = buffer_lacking(cpu, port, frame) if port.vhost_gathers else first_lacking(cpu, port)
+    frame = pair.nic.fifo[pair.nic.fifo_head & (FIFO_FRAMES - 1)]
+    lacks = buffer_lacking(cpu, pair, frame) if pair.vhost.gathers else first_lacking(cpu, pair)
     if lacks >= 0:
-        ask_for_kick(cpu, port, cpu.rx_queue, lacks)
+        ask_for_kick(cpu, pair, cpu.rx_queue, lacks)
         return NEVER_PS
-    return max(begin_ps(cpu, port, frame.ready_ps), port.vhost_rx_ready_ps)
+    return max(begin_ps(cpu, pair, frame.ready_ps), pair.vhost.rx_ready_ps)
 
 
 @kernel
-def next_tx_ps(cpu: Any, port: Any) -> int:
+def next_tx_ps(cpu: Any, pair: Any) -> int:
     """When the worker can start on the oldest frame that the guest wants sent.
 
     It does not look at a queue that it found empty before it is kicked (``handle_tx_kick``, drivers/vhost/net.c).
     """
-    if not port.enabled or port.vhost_tx_sleeps:
+    if not pair.enabled or pair.vhost.tx_sleeps:
         return NEVER_PS
-    if not has_available(cpu, cpu.tx_queue, port.vhost_tx_seen):
-        ask_for_kick(cpu, port, cpu.tx_queue, port.vhost_tx_seen)
-        port.vhost_tx_sleeps = 1
+    if not has_available(cpu, cpu.tx_queue, pair.vhost.tx_seen):
+        ask_for_kick(cpu, pair, cpu.tx_queue, pair.vhost.tx_seen)
+        pair.vhost.tx_sleeps = 1
         return NEVER_PS
-    return max(max(port.vhost_ps, port.vhost_tx_ready_ps), port.tx_free_ps - port.host_backlog_ps)
+    return max(
+        max(pair.vhost.clock_ps, pair.vhost.tx_ready_ps), pair.nic.tx_free_ps - pair.vhost.host_backlog_ps
+    )
 
 
 @primitive
-def buffer_lacking(cpu: Any, port: Any, packet: Any) -> int:
+def buffer_lacking(cpu: Any, pair: Any, packet: Any) -> int:
     """The count of the first buffer that a packet needs and the guest has not offered; -1 where there are all."""
-    left_bytes, seen = part_bytes(packet.length), port.vhost_rx_seen
+    left_bytes, seen = part_bytes(packet.length), pair.vhost.rx_seen
     while left_bytes > 0:
         if not has_available(cpu, cpu.rx_queue, seen):
             return seen
@@ -229,39 +231,39 @@ def buffer_lacking(cpu: Any, port: Any, packet: Any) -> int:
 
 
 @primitive
-def fill_buffers(cpu: Any, port: Any, start_ps: int) -> None:
+def fill_buffers(cpu: Any, pair: Any, start_ps: int) -> None:
     """Copy the oldest packet into as many buffers as it takes, and report them together (``vhost_add_used_n``).
 
     The first one's header says how many they are (``num_buffers``, virtio 1.2, 5.1.6.4). Packet memory has no room for
     headers here: that many less one stands above the length in the first buffer's used entry.
     """
-    packet = port.fifo[port.fifo_head & (FIFO_FRAMES - 1)]
-    port.fifo_head += 1
+    packet = pair.nic.fifo[pair.nic.fifo_head & (FIFO_FRAMES - 1)]
+    pair.nic.fifo_head += 1
     length_bytes, payload_bytes = part_bytes(packet.length), part_payload(packet.length)
     # A frame that nobody joined counted in the FIFO's bytes.
-    port.fifo_bytes = max(0, port.fifo_bytes - length_bytes)
-    port.vhost_ps = start_ps
-    heads = buffers_taken(cpu, port, length_bytes)
-    work(cpu, port, cpu.cost[VHOST_PACKET] + copy_ps(cpu, length_bytes))
-    work(cpu, port, (heads - 1) * cpu.cost[VHOST_BUFFER])
+    pair.nic.fifo_bytes = max(0, pair.nic.fifo_bytes - length_bytes)
+    pair.vhost.clock_ps = start_ps
+    heads = buffers_taken(cpu, pair, length_bytes)
+    work(cpu, pair, cpu.cost[VHOST_PACKET] + copy_ps(cpu, length_bytes))
+    work(cpu, pair, (heads - 1) * cpu.cost[VHOST_BUFFER])
     frames, offset = frames_in(length_bytes, payload_bytes), 0
     for i in range(heads):
-        slot = take_available(cpu, cpu.rx_queue, port.vhost_rx_seen)
-        port.vhost_rx_seen += 1
-        taken = fill_buffer(cpu, port, packet, slot, offset)
+        slot = take_available(cpu, cpu.rx_queue, pair.vhost.rx_seen)
+        pair.vhost.rx_seen += 1
+        taken = fill_buffer(cpu, pair, packet, slot, offset)
         goes_on = offset + taken < length_bytes
         word = part_word(taken, offset, goes_on, payload_bytes)
-        note_part_written(port, slot, packet, word, 0 if goes_on else frames)
+        note_part_written(pair, slot, packet, word, 0 if goes_on else frames)
         further = heads - 1 if i == 0 else 0
         put_used_entry(
-            cpu, port, cpu.rx_queue, port.vhost_rx_used + i, slot, taken | further << FURTHER_SHIFT
+            cpu, pair, cpu.rx_queue, pair.vhost.rx_used + i, slot, taken | further << FURTHER_SHIFT
         )
         offset += taken
-    old = port.vhost_rx_used
-    port.vhost_rx_used += heads
-    publish_used(cpu, port, cpu.rx_queue, port.vhost_rx_used)
-    if passes(host_load(cpu, used_event(cpu.rx_queue, cpu.virtqueue_size), 16), port.vhost_rx_used, old):
-        request_interrupt(cpu, port, port.vhost_ps)
+    old = pair.vhost.rx_used
+    pair.vhost.rx_used += heads
+    publish_used(cpu, pair, cpu.rx_queue, pair.vhost.rx_used)
+    if passes(host_load(cpu, used_event(cpu.rx_queue, cpu.virtqueue_size), 16), pair.vhost.rx_used, old):
+        request_interrupt(cpu, pair, pair.vhost.clock_ps)
 
 
 @kernel
@@ -273,18 +275,18 @@ def room_behind(second: int) -> int:
 
 
 @kernel
-def buffers_taken(cpu: Any, port: Any, length_bytes: int) -> int:
+def buffers_taken(cpu: Any, pair: Any, length_bytes: int) -> int:
     """How many of the buffers on offer a packet fills."""
     heads, left_bytes = 0, length_bytes
     while left_bytes > 0:
-        slot = take_available(cpu, cpu.rx_queue, port.vhost_rx_seen + heads)
+        slot = take_available(cpu, cpu.rx_queue, pair.vhost.rx_seen + heads)
         left_bytes -= room_behind(model_load(cpu, cpu.rx_queue + 16 * slot + 8))
         heads += 1
     return heads
 
 
 @kernel
-def fill_buffer(cpu: Any, port: Any, packet: Any, slot: int, offset: int) -> int:
+def fill_buffer(cpu: Any, pair: Any, packet: Any, slot: int, offset: int) -> int:
     """Copy the packet's bytes from ``offset`` on into one buffer, page by page, and log each; returns how many."""
     address = model_load(cpu, cpu.rx_queue + 16 * slot)
     second = model_load(cpu, cpu.rx_queue + 16 * slot + 8)
@@ -295,22 +297,22 @@ def fill_buffer(cpu: Any, port: Any, packet: Any, slot: int, offset: int) -> int
         if second & DESCRIPTOR_INDIRECT:
             place, piece = model_load(cpu, address + ((done >> PAGE_SHIFT) << 4)), min(piece, 1 << PAGE_SHIFT)
         if is_packet_memory(cpu, place):
-            write_part(cpu, place, piece, packet.sequence, offset + done, port.vhost_ps)
-            log_write(cpu, port, place)
+            write_part(cpu, place, piece, packet.sequence, offset + done, pair.vhost.clock_ps)
+            log_write(cpu, pair, place)
         else:
-            port.dma_faults += 1
+            pair.oracle.dma_faults += 1
         done += piece
     return taken
 
 
 @implementation(buffer_lacking, HOST)
-def lacks_nothing(cpu: Any, port: Any, packet: Any) -> int:
+def lacks_nothing(cpu: Any, pair: Any, packet: Any) -> int:
     """Beside a real guest no packet takes several buffers: it is refused before it starts."""
     return -1
 
 
 @implementation(fill_buffers, HOST)
-def fill_nothing(cpu: Any, port: Any, start_ps: int) -> None:
+def fill_nothing(cpu: Any, pair: Any, start_ps: int) -> None:
     """As above."""
 
 
@@ -318,32 +320,32 @@ implementation(buffer_lacking, DEVICE)(lacks_nothing)
 
 
 @primitive
-def vhost_receive_one(cpu: Any, port: Any, start_ps: int) -> None:
+def vhost_receive_one(cpu: Any, pair: Any, start_ps: int) -> None:
     """Copy the oldest frame into the next buffer that the guest offered."""
-    if port.vhost_gathers:
-        fill_buffers(cpu, port, start_ps)
+    if pair.vhost.gathers:
+        fill_buffers(cpu, pair, start_ps)
         return
-    frame = take_oldest(port)
-    port.vhost_ps = start_ps
-    work(cpu, port, cpu.cost[VHOST_PACKET] + copy_ps(cpu, frame.length))
-    slot = take_available(cpu, cpu.rx_queue, port.vhost_rx_seen)
-    port.vhost_rx_seen += 1
+    frame = take_oldest(pair)
+    pair.vhost.clock_ps = start_ps
+    work(cpu, pair, cpu.cost[VHOST_PACKET] + copy_ps(cpu, frame.length))
+    slot = take_available(cpu, cpu.rx_queue, pair.vhost.rx_seen)
+    pair.vhost.rx_seen += 1
     address = model_load(cpu, cpu.rx_queue + 16 * slot)
     if not is_packet_memory(cpu, address):
-        port.dma_faults += 1
-        port.lost_dma += 1
+        pair.oracle.dma_faults += 1
+        pair.oracle.lost_dma += 1
         return
-    write_content(cpu, address, frame.length, frame.sequence, port.vhost_ps)
-    log_write(cpu, port, address)
-    note_written(port, slot, frame)
-    put_used(cpu, port, cpu.rx_queue, port.vhost_rx_used, slot, frame.length)
-    port.vhost_rx_used += 1
-    if wants_interrupt(cpu, cpu.rx_queue, port.vhost_rx_used):
-        request_interrupt(cpu, port, port.vhost_ps)
+    write_content(cpu, address, frame.length, frame.sequence, pair.vhost.clock_ps)
+    log_write(cpu, pair, address)
+    note_written(pair, slot, frame)
+    put_used(cpu, pair, cpu.rx_queue, pair.vhost.rx_used, slot, frame.length)
+    pair.vhost.rx_used += 1
+    if wants_interrupt(cpu, cpu.rx_queue, pair.vhost.rx_used):
+        request_interrupt(cpu, pair, pair.vhost.clock_ps)
 
 
 @kernel
-def vhost_send_large(cpu: Any, port: Any, table: int, entries: int) -> None:
+def vhost_send_large(cpu: Any, pair: Any, table: int, entries: int) -> None:
     """Copy all parts of a send out, and hand them to the host's card as one."""
     payload_bytes, readable, whole, first = 0, True, True, 0
     for i in range(entries):
@@ -358,11 +360,11 @@ def vhost_send_large(cpu: Any, port: Any, table: int, entries: int) -> None:
             whole = blocks_follow(cpu, address, length_bytes, first + 1 + (payload_bytes >> BLOCK_SHIFT))
         if i > 0:
             payload_bytes += length_bytes
-    work(cpu, port, cpu.cost[VHOST_SEND] + copy_ps(cpu, payload_bytes))
+    work(cpu, pair, cpu.cost[VHOST_SEND] + copy_ps(cpu, payload_bytes))
     if readable:
-        put_frames_on_host_nic(cpu, port, first, whole, payload_bytes)
+        put_frames_on_host_nic(cpu, pair, first, whole, payload_bytes)
     else:
-        port.dma_faults += 1
+        pair.oracle.dma_faults += 1
 
 
 @primitive
@@ -384,54 +386,54 @@ def holds_nothing(host: Any, address: int, length_bytes: int, first: int) -> boo
 
 
 @kernel
-def vhost_send_frame(cpu: Any, port: Any, address: int, length_bytes: int) -> None:
+def vhost_send_frame(cpu: Any, pair: Any, address: int, length_bytes: int) -> None:
     """Copy one frame out, and hand it to the host's card."""
-    work(cpu, port, cpu.cost[VHOST_SEND] + copy_ps(cpu, length_bytes))
-    put_on_host_nic(cpu, port, length_bytes)
+    work(cpu, pair, cpu.cost[VHOST_SEND] + copy_ps(cpu, length_bytes))
+    put_on_host_nic(cpu, pair, length_bytes)
     if is_packet_memory(cpu, address) and is_packet_memory(cpu, address + length_bytes - 1):
         first = load_word(cpu.words, word_index(cpu, address))
         whole = frame_is_whole(cpu, address, length_bytes, first)
-        note_at_peer(port, (first & (SENT - 1)) >> BLOCKS_SHIFT, whole, length_bytes, port.tx_free_ps)
+        note_at_peer(pair, (first & (SENT - 1)) >> BLOCKS_SHIFT, whole, length_bytes, pair.nic.tx_free_ps)
 
 
 @primitive
-def vhost_send_one(cpu: Any, port: Any, start_ps: int) -> None:
+def vhost_send_one(cpu: Any, pair: Any, start_ps: int) -> None:
     """Copy the guest's next frame out, put it on the wire, and interrupt the guest if it asked for that."""
-    port.vhost_ps = start_ps
-    slot = take_available(cpu, cpu.tx_queue, port.vhost_tx_seen)
-    port.vhost_tx_seen += 1
+    pair.vhost.clock_ps = start_ps
+    slot = take_available(cpu, cpu.tx_queue, pair.vhost.tx_seen)
+    pair.vhost.tx_seen += 1
     address = model_load(cpu, cpu.tx_queue + 16 * slot)
     second = model_load(cpu, cpu.tx_queue + 16 * slot + 8)
     if second & DESCRIPTOR_INDIRECT:
-        vhost_send_large(cpu, port, address, (second & INDEX_MASK) >> 4)
+        vhost_send_large(cpu, pair, address, (second & INDEX_MASK) >> 4)
     else:
-        vhost_send_frame(cpu, port, address, second & INDEX_MASK)
-    put_used(cpu, port, cpu.tx_queue, port.vhost_tx_used, slot, 0)
-    port.vhost_tx_used += 1
-    if wants_interrupt(cpu, cpu.tx_queue, port.vhost_tx_used):
-        request_transmit_interrupt(port, port.vhost_ps)
+        vhost_send_frame(cpu, pair, address, second & INDEX_MASK)
+    put_used(cpu, pair, cpu.tx_queue, pair.vhost.tx_used, slot, 0)
+    pair.vhost.tx_used += 1
+    if wants_interrupt(cpu, cpu.tx_queue, pair.vhost.tx_used):
+        request_transmit_interrupt(pair, pair.vhost.clock_ps)
 
 
 @kernel
-def vhost_advance(cpu: Any, port: Any, until_ps: int, stop_at_interrupt: bool) -> None:
+def vhost_advance(cpu: Any, pair: Any, until_ps: int, stop_at_interrupt: bool) -> None:
     """Everything that the worker does up to ``until_ps``; what it starts it finishes.
 
     With work both ways it takes turns. Linux's worker does too (``vhost_exceeds_weight``, drivers/vhost/vhost.c), by
     turns of up to 256 packets.
     """
-    while not (stop_at_interrupt and (port.interrupt_pending or port.tx_interrupt_pending)):
-        arrival, polled = next_arrival_ps(port), host_poll_ends_ps(port)
-        receive, send = next_rx_ps(cpu, port), next_tx_ps(cpu, port)
+    while not (stop_at_interrupt and (pair.interrupt_pending or pair.tx_interrupt_pending)):
+        arrival, polled = next_arrival_ps(pair), host_poll_ends_ps(pair)
+        receive, send = next_rx_ps(cpu, pair), next_tx_ps(cpu, pair)
         due = min(min(receive, send), min(arrival, polled))
         if due >= until_ps:
             break
         if due == arrival:
-            pass_through_host_nic(cpu, port)
+            pass_through_host_nic(cpu, pair)
         elif due == polled:
-            end_host_poll(cpu, port)
-        elif due == send and (port.vhost_sends_next or send < receive):
-            port.vhost_sends_next = 0
-            vhost_send_one(cpu, port, send)
+            end_host_poll(cpu, pair)
+        elif due == send and (pair.vhost.sends_next or send < receive):
+            pair.vhost.sends_next = 0
+            vhost_send_one(cpu, pair, send)
         else:
-            port.vhost_sends_next = 1
-            vhost_receive_one(cpu, port, receive)
+            pair.vhost.sends_next = 1
+            vhost_receive_one(cpu, pair, receive)

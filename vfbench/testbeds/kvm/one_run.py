@@ -21,14 +21,14 @@ from vfbench.testbeds.kvm.guest import guest_abi
 from vfbench.testbeds.kvm.guest.guest import busy_ticks, prepare_guest
 from vfbench.testbeds.kvm.host import measures
 from vfbench.testbeds.kvm.host.bench_records import HELD_UP_FRAMES, NORMAL_SPEED, Bench
-from vfbench.testbeds.kvm.host.endpoint import Site
+from vfbench.testbeds.kvm.host.endpoint import Endpoint
 from vfbench.testbeds.kvm.host.timeline import Counters, Timeline
 from vfbench.testbeds.kvm.migrate import stream
 from vfbench.testbeds.kvm.migrate.destination_process import DestinationProcess
 from vfbench.testbeds.kvm.migrate.dirty_pages import RATE_INTERVALS, dirty_rate
 from vfbench.testbeds.kvm.migrate.migration import KvmMigration
 from vfbench.testbeds.outcome import integrity, moving, throughput
-from vfbench.workload import ignore_answers
+from vfbench.workload import ignore_replies
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -75,7 +75,7 @@ class Run:
         self._warm_up()
         steady = self._steady_state()
         self._dirty_rate = dirty_rate(
-            self._site, self._timeline, self._experiment.phases.interval_ns * 1000, self._rate_intervals
+            self._endpoint, self._timeline, self._experiment.phases.interval_ns * 1000, self._rate_intervals
         )
         state, reason = self._migrate()
         migrated = self._timeline.counters()
@@ -87,11 +87,11 @@ class Run:
         experiment = self._experiment
         self._bench = Bench(experiment, self._profile)
         self._resources.callback(self._bench.close)
-        self._site = self._resources.enter_context(Site(experiment, self._bench.records))
-        self._port, self._wire = self._bench.records.port, self._bench.records.wire
-        emulated = is_emulated(ns_per_instruction_of(self._site.vm))
+        self._endpoint = self._resources.enter_context(Endpoint(experiment, self._bench.records))
+        self._pair, self._wire = self._bench.records.pair, self._bench.records.wire
+        emulated = is_emulated(ns_per_instruction_of(self._endpoint.vm))
         self.functional = emulated or experiment.kvm.clock == "lockstep"
-        prepare_guest(self._site)
+        prepare_guest(self._endpoint)
         # Only now: it finds compiled what both sides need.
         self.destination = self._resources.enter_context(DestinationProcess(experiment, self._bench))
         self._timeline = Timeline(self._bench.records, experiment.phases.interval_ns, self._look)
@@ -99,7 +99,7 @@ class Run:
     def _look(self) -> None:
         """Everybody is well, or the run has failed."""
         if self._migration is None or not self._migration.at_destination:
-            self._site.check()
+            self._endpoint.check()
         assert self.destination is not None
         self.destination.check()
         if self.destination.stream.quiet_s > PING_EVERY_S:
@@ -110,7 +110,7 @@ class Run:
         phases = {"warm-up": 0.05, "steady": 0.1, "migrating": 0.5, "blackout": 0.9, "after": 0.92}
         begin = phases[self._timeline.phase]
         if self._timeline.phase == "steady" and self._experiment.phases.packets:
-            return begin + 0.4 * min(1.0, int(self._port.rx_offered) / self._experiment.phases.packets)
+            return begin + 0.4 * min(1.0, int(self._pair.oracle.rx_offered) / self._experiment.phases.packets)
         return begin
 
     def _warm_up(self) -> None:
@@ -121,8 +121,8 @@ class Run:
         assert self.destination is not None
         _ = self.destination.stream
         self._wire.last_ns = time.monotonic_ns()
-        self._site.start_host_thread(drives_wire=True)
-        self._site.start_vcpu()
+        self._endpoint.start_host_thread(drives_wire=True)
+        self._endpoint.start_vcpu()
         self._bring_up()
         self._timeline.sleep_until(self._timeline.now_ps + self._experiment.phases.warmup_ns * 1000)
         if self.functional and not self._wire.lockstep:
@@ -131,21 +131,21 @@ class Run:
     def _bring_up(self) -> None:
         """In lockstep the clock stands until the driver is up."""
         if self._wire.lockstep:
-            self._site.command(guest_abi.REPORT)
+            self._endpoint.command(guest_abi.REPORT)
         else:
             self._timeline.wait_for(self._is_up, BRING_UP_LIMIT_S, "bringing the guest's driver up")
 
     def _is_up(self) -> bool:
-        return int(self._port.rx_handed_over) > 0
+        return int(self._pair.oracle.rx_handed_over) > 0
 
     def _slow_the_wire_down(self) -> None:
         """Where the guest can't keep up, stretch the frames' distance to a little more than it can take."""
         self._timeline.sleep_until(self._timeline.now_ps + PACE_WINDOW_PS // 2)
-        begin, taken = self._timeline.now_ps, int(self._port.rx_handed_over)
+        begin, taken = self._timeline.now_ps, int(self._pair.oracle.rx_handed_over)
         self._timeline.sleep_until(begin + PACE_WINDOW_PS)
         if self._waiting_frames() < HELD_UP_FRAMES:
             return
-        taken = int(self._port.rx_handed_over) - taken
+        taken = int(self._pair.oracle.rx_handed_over) - taken
         pace_ps = (self._timeline.now_ps - begin) / max(1, taken)
         self._wire.slowdown_1024 = max(
             NORMAL_SPEED, int(NORMAL_SPEED * SPARE * pace_ps / self._distance_ps())
@@ -157,7 +157,7 @@ class Run:
     def _behind(self) -> int:
         """Frames admitted that have not been handed over yet."""
         now = self._timeline.counters()
-        return now.offered - now.lost - int(self._port.rx_handed_over)
+        return now.offered - now.lost - int(self._pair.oracle.rx_handed_over)
 
     def _distance_ps(self) -> float:
         """Mean distance of the frames put on the wire so far, by the wire's clock."""
@@ -165,33 +165,35 @@ class Run:
         return max(1.0, float(last["arrival_ps"]) / max(1, int(self._wire.sequence)))
 
     def _waiting_frames(self) -> int:
-        return int(self._port.fifo_tail - self._port.fifo_head)
+        return int(self._pair.nic.fifo_tail - self._pair.nic.fifo_head)
 
     def _steady_state(self) -> tuple[Counters, Counters]:
         """The steady state, by time or by packets; the counters at its two ends."""
         phases = self._experiment.phases
         self._timeline.begin("steady")
-        self._port.measures_latency = int(not self._wire.lockstep)
+        self._pair.oracle.measures_latency = int(not self._wire.lockstep)
         begin = self._timeline.counters()
-        ticks = busy_ticks(self._site)
+        ticks = busy_ticks(self._endpoint)
         if phases.packets == 0:
             self._timeline.sleep_until(self._timeline.now_ps + self._steady_ps)
-        while int(self._port.rx_offered) - begin.offered < phases.packets:
+        while int(self._pair.oracle.rx_offered) - begin.offered < phases.packets:
             if self._is_dry():
                 break
             self._timeline.sleep_until(self._timeline.now_ps + 10**9)
         end = self._timeline.counters()
-        self.guest_ticks = busy_ticks(self._site) - ticks
-        self._port.measures_latency = 0
+        self.guest_ticks = busy_ticks(self._endpoint) - ticks
+        self._pair.oracle.measures_latency = 0
         return begin, end
 
     def _is_dry(self) -> bool:
         """Whether the peer has no more to offer: no frame is due ever, on the wire or of an answer on its way."""
-        port, wire = self._port, self._wire
+        pair, wire = self._pair, self._wire
         if int(self._bench.records.source.next_ps) < NEVER_PS or wire.incoming_head < wire.incoming_count:
             return False
-        waits = type(self._experiment.workload).peer_received is not ignore_answers
-        return not waits or (self._open_packets() == 0 and int(port.tx_offered) == int(port.tx_delivered))
+        waits = type(self._experiment.workload).peer_received is not ignore_replies
+        return not waits or (
+            self._open_packets() == 0 and int(pair.oracle.tx_offered) == int(pair.oracle.tx_delivered)
+        )
 
     @property
     def _rate_intervals(self) -> int:
@@ -216,8 +218,8 @@ class Run:
         """Let the strategy migrate; returns the run's state and reason."""
         assert self.destination is not None
         self._timeline.phase = "migrating"
-        self._port.longest_gap_ps = 0
-        migration = KvmMigration(self._site, self._bench, self.destination, self._timeline)
+        self._pair.oracle.longest_gap_ps = 0
+        migration = KvmMigration(self._endpoint, self._bench, self.destination, self._timeline)
         self._migration = migration
         try:
             carry_out(self._experiment.strategy, migration)
@@ -229,7 +231,7 @@ class Run:
 
     def _settle(self) -> None:
         """The peer falls silent; what is on its way arrives, and what never will is counted as lost."""
-        port = self._port
+        pair = self._pair
         self._bench.records.source.frames_left = 0
         hold_ps = self._experiment.workload.hold_ns * int(self._wire.slowdown_1024)
         step_ps = SETTLE_STEP_PS + 2 * hold_ps + self._longest_frame_ps()
@@ -242,10 +244,10 @@ class Run:
             self._timeline.sleep_until(self._timeline.now_ps + step_ps)
         self._timeline.finish()
         self._stop_everything()
-        port.lost_reset += port.fifo_tail - port.fifo_head
-        port.fifo_head = port.fifo_tail
-        port.lost_ring += int(port.slot["pending"].sum())
-        port.slot["pending"] = 0
+        pair.oracle.lost_reset += pair.nic.fifo_tail - pair.nic.fifo_head
+        pair.nic.fifo_head = pair.nic.fifo_tail
+        pair.oracle.lost_ring += int(pair.oracle.slot["pending"].sum())
+        pair.oracle.slot["pending"] = 0
         if self._open_packets() != 0:
             raise RunFailed(
                 f"the ledger does not add up: {self._open_packets()} packets are neither here nor lost"
@@ -267,14 +269,19 @@ class Run:
         if self._migration is not None and self._migration.at_destination:
             self.destination.quit()
         else:
-            self._site.pause_vcpu()
-            self._site.stop_host_thread()
+            self._endpoint.pause_vcpu()
+            self._endpoint.stop_host_thread()
 
     def _unread(self) -> int:
         """Packets that the application was handed and has not read yet."""
-        port = self._port
-        read = port.rx_delivered + port.rx_corrupted + port.rx_duplicated + port.rx_phantom
-        return int(port.rx_handed_over - read)
+        pair = self._pair
+        read = (
+            pair.oracle.rx_delivered
+            + pair.oracle.rx_corrupted
+            + pair.oracle.rx_duplicated
+            + pair.oracle.rx_phantom
+        )
+        return int(pair.oracle.rx_handed_over - read)
 
     def _open_packets(self) -> int:
         """Packets offered that are not yet delivered, corrupted or lost."""
@@ -294,7 +301,7 @@ class Run:
                 **measures.latency(begin, end, times_slower),
                 **self._dirty_rate,
                 **moving(self._migration, measures.longest_gap_ps(self._bench)),
-                **integrity(self._bench.records.port, self._migration),
+                **integrity(self._bench.records.pair, self._migration),
                 "input_frames": self._experiment.workload.input_frames(self._bench.records.source),
                 "functional": self.functional,
                 "slowdown": times_slower,

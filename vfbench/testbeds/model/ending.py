@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vfbench.errors import RunFailed
-from vfbench.machine.port import PATH_VF
+from vfbench.machine.queue_pair import PATH_VF
 from vfbench.machine.vf.registers import TDT
 from vfbench.machine.wire import BUFFER_BYTES, NEVER_PS, WIRE_OVERHEAD_BYTES
 from vfbench.testbeds.model.timeline import Counters
-from vfbench.workload import ignore_answers
+from vfbench.workload import ignore_replies
 
 if TYPE_CHECKING:
     from vfbench.testbeds.model.machine import Machine
@@ -26,7 +26,7 @@ def run_until_offered(machine: Machine, timeline: Timeline, offered: int) -> Non
 
     Steps end on a grid of PACKET_STEP_PS; where no frame is due for longer, one step reaches over the silence.
     """
-    while int(machine.ports.rx_offered.sum()) < offered:
+    while int(machine.pairs.oracle.rx_offered.sum()) < offered:
         due_ps = max(int(machine.source.next_ps), int(machine.source.wire_free_ps))
         if int(machine.source.next_ps) < NEVER_PS:
             silent_steps = max(0, due_ps - machine.now_ps) // PACKET_STEP_PS
@@ -37,7 +37,7 @@ def run_until_offered(machine: Machine, timeline: Timeline, offered: int) -> Non
 
 def is_open_loop(machine: Machine) -> bool:
     """Whether answers bring no further frames."""
-    return type(machine.experiment.workload).peer_received is ignore_answers
+    return type(machine.experiment.workload).peer_received is ignore_replies
 
 
 def settle(machine: Machine, timeline: Timeline) -> None:
@@ -53,11 +53,13 @@ def settle(machine: Machine, timeline: Timeline) -> None:
             break
         stalled_ps = 0 if _progress(machine) != before else stalled_ps + machine.now_ps - began_ps
     timeline.finish()
-    for port in machine.ports:
-        port.rx_taken = 0
-        machine.empty_fifo(port)
-        port.lost_ring += int(port.slot["pending"].sum()) + int(port.gathered["frames"].sum())
-        port.slot["pending"] = port.gathered["frames"] = 0
+    for pair in machine.pairs:
+        pair.nic.rx_taken = 0
+        machine.empty_fifo(pair)
+        pair.oracle.lost_ring += int(pair.oracle.slot["pending"].sum()) + int(
+            pair.oracle.gathered["frames"].sum()
+        )
+        pair.oracle.slot["pending"] = pair.oracle.gathered["frames"] = 0
     if _open_packets(machine) != 0:
         raise RunFailed(
             f"the ledger does not add up: {_open_packets(machine)} packets are neither here nor lost"
@@ -76,8 +78,9 @@ def _is_under_way(machine: Machine) -> bool:
 def _has_sends(machine: Machine) -> bool:
     """Whether a VF that works has descriptors to send, or is amid a send."""
     return any(
-        port.tx_left or (port.enabled and port.path == PATH_VF and port.tx_head != port.register[TDT])
-        for port in machine.ports
+        pair.nic.tx_left
+        or (pair.enabled and pair.path == PATH_VF and pair.nic.tx_head != pair.nic.register[TDT])
+        for pair in machine.pairs
     )
 
 
@@ -88,15 +91,15 @@ def _is_moving(machine: Machine, timeline: Timeline) -> bool:
     """
     before, taken = _progress(machine), _wires_free_ps(machine) > machine.now_ps
     frame_bytes = max(BUFFER_BYTES, int(machine.cpus[0].frame_bytes))
-    frame_ps = (frame_bytes + WIRE_OVERHEAD_BYTES) * int(machine.ports.ps_per_byte.max())
+    frame_ps = (frame_bytes + WIRE_OVERHEAD_BYTES) * int(machine.pairs.nic.ps_per_byte.max())
     step_ps = max(SETTLE_STEP_PS, frame_ps) + _hold_ps(machine)
     timeline.advance(max(machine.now_ps + step_ps, _wires_free_ps(machine)))
-    return taken or bool(machine.ports.polling.any()) or _progress(machine) != before
+    return taken or bool(machine.pairs.polling.any()) or _progress(machine) != before
 
 
 def _wires_free_ps(machine: Machine) -> int:
     """When the last frame on either wire is through."""
-    return max(int(machine.source.wire_free_ps), int(machine.ports.tx_free_ps.max()))
+    return max(int(machine.source.wire_free_ps), int(machine.pairs.nic.tx_free_ps.max()))
 
 
 def _hold_ps(machine: Machine) -> int:
@@ -105,7 +108,7 @@ def _hold_ps(machine: Machine) -> int:
 
 def _progress(machine: Machine) -> tuple[int, int]:
     """Packets still open, and answers that reached the peer."""
-    return _open_packets(machine), int(machine.ports.tx_delivered.sum())
+    return _open_packets(machine), int(machine.pairs.oracle.tx_delivered.sum())
 
 
 def _open_packets(machine: Machine) -> int:

@@ -42,13 +42,13 @@ ENGINE = np.dtype(
 
 
 @kernel
-def keep_unarrived(port: Any) -> None:
+def keep_unarrived(pair: Any) -> None:
     """Move the frames whose last bit is not in yet to the front."""
-    left = port.incoming_count - port.incoming_head
+    left = pair.nic.incoming_count - pair.nic.incoming_head
     for i in range(left):
-        copy_frame(port.incoming[i], port.incoming[port.incoming_head + i])
-    port.incoming_head = 0
-    port.incoming_count = left
+        copy_frame(pair.nic.incoming[i], pair.nic.incoming[pair.nic.incoming_head + i])
+    pair.nic.incoming_head = 0
+    pair.nic.incoming_count = left
 
 
 @kernel
@@ -58,30 +58,36 @@ def queue_of(flow: int, queues: int) -> int:
 
 
 @kernel
-def steer(engine: Any, ports: Any, frames: Any) -> None:
+def steer(engine: Any, pairs: Any, frames: Any) -> None:
     """Receive-side scaling: each frame goes to the queue of its flow."""
     for q in range(engine.queues):
-        keep_unarrived(ports[q])
+        keep_unarrived(pairs[q])
     for i in range(frames.count):
-        port = ports[queue_of(frames.flow[i], engine.queues)]
-        frame = port.incoming[port.incoming_count]
+        pair = pairs[queue_of(frames.flow[i], engine.queues)]
+        frame = pair.nic.incoming[pair.nic.incoming_count]
         frame.arrival_ps = frame.ready_ps = frames.arrival_ps[i]
         frame.sequence = engine.sequence
         frame.length = frames.length[i]
         frame.flow = frames.flow[i]
         frame.tag = frames.tag[i]
-        port.incoming_count += 1
-        port.rx_offered += 1
+        pair.nic.incoming_count += 1
+        pair.oracle.rx_offered += 1
         engine.sequence += 1
 
 
 @kernel
-def take_answers(engine: Any, port: Any, source: Any) -> None:
+def take_replies(engine: Any, pair: Any, source: Any) -> None:
     """Let the peer know of the answers that reached it."""
-    for i in range(port.answers):
-        source.answer_tag = port.answer_tag[i]
-        call_hook(engine.peer_received, source, port.answer_ps[i], port.answer_length[i], port.answer_flow[i])
-    port.answers = 0
+    for i in range(pair.oracle.replies):
+        source.reply_tag = pair.oracle.reply_tag[i]
+        call_hook(
+            engine.peer_received,
+            source,
+            pair.oracle.reply_ps[i],
+            pair.oracle.reply_length[i],
+            pair.oracle.reply_flow[i],
+        )
+    pair.oracle.replies = 0
 
 
 @kernel
@@ -102,7 +108,7 @@ SHARING_PS = 100 * 10**6
 
 @kernel
 def advance(
-    engine: Any, cpus: Any, ports: Any, applications: Any, source: Any, frames: Any, until_ps: int
+    engine: Any, cpus: Any, pairs: Any, applications: Any, source: Any, frames: Any, until_ps: int
 ) -> None:
     """Let everything happen that happens up to ``until_ps``."""
     while engine.now_ps < until_ps:
@@ -112,12 +118,12 @@ def advance(
         if frames.count == BATCH_FRAMES:
             # The batch is full: run only as far as it reaches, the rest of the slice is another one.
             horizon_ps = min(horizon_ps, max(engine.now_ps + 1, frames.arrival_ps[BATCH_FRAMES - 1]))
-        steer(engine, ports, frames)
+        steer(engine, pairs, frames)
         for q in range(engine.queues):
-            run_queue(cpus[q], ports[q], applications[q], horizon_ps)
-            take_answers(engine, ports[q], source)
+            run_queue(cpus[q], pairs[q], applications[q], horizon_ps)
+            take_replies(engine, pairs[q], source)
         write_pages(engine, cpus[engine.queues], horizon_ps)
         engine.now_ps = horizon_ps
         if engine.queues > 1 and engine.now_ps - engine.shared_ps >= SHARING_PS:
             passed_ps, engine.shared_ps = engine.now_ps - engine.shared_ps, engine.now_ps
-            share(cpus, ports, engine.queues, passed_ps, cpus[0].cost[INVALIDATION_LOCKED])
+            share(cpus, pairs, engine.queues, passed_ps, cpus[0].cost[INVALIDATION_LOCKED])

@@ -21,7 +21,7 @@ from vfbench.machine.memory.block_pool import BLOCK_PAGES, SEND_BLOCK_BYTES
 from vfbench.machine.memory.faults import OutsideMemoryError, explain_fault
 from vfbench.machine.memory.guest_memory import MAPPED, PAGE_BYTES, Memory
 from vfbench.machine.oracle.part_words import frames_in, part_bytes, part_payload
-from vfbench.machine.port import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, PORT
+from vfbench.machine.queue_pair import FIFO_FRAMES, PATH_VF, PATH_VIRTIO, QUEUE_PAIR
 from vfbench.machine.wire import (
     APPLICATION,
     BUFFER_BYTES,
@@ -51,8 +51,8 @@ from vfbench.testbeds.records_at_start import (
     is_closed_loop,
     prepare_application,
     prepare_driver,
+    prepare_pair,
     prepare_peer,
-    prepare_port,
     random_state,
 )
 
@@ -75,23 +75,23 @@ def records(dtype: np.dtype[Any], count: int) -> Any:
 
 
 @kernel
-def open_queues(cpus: Any, ports: Any, queues: int, vf: bool, virtio: bool) -> None:
+def open_queues(cpus: Any, pairs: Any, queues: int, vf: bool, virtio: bool) -> None:
     """Bring up the devices that the guest has."""
     for q in range(queues):
         if vf:
-            open_vf(cpus[q], ports[q])
+            open_vf(cpus[q], pairs[q])
         if virtio:
-            virtio_refill(cpus[q], ports[q])
+            virtio_refill(cpus[q], pairs[q])
 
 
 HOST_PAGE_SHIFT = {"2MiB": 21, "4KiB": 12}
 
 
-def joined_frames_waiting(port: Any) -> int:
+def joined_frames_waiting(pair: Any) -> int:
     """Frames beyond one a packet of the tap's queue, and those that the host's NIC driver holds."""
-    waiting = range(int(port.fifo_head), int(port.fifo_tail))
-    words = [int(port.fifo[i % FIFO_FRAMES].length) for i in waiting] if port.host_gro else []
-    held = port.host_joined[port.host_joined["flow"] != 0]
+    waiting = range(int(pair.nic.fifo_head), int(pair.nic.fifo_tail))
+    words = [int(pair.nic.fifo[i % FIFO_FRAMES].length) for i in waiting] if pair.vhost.host_gro else []
+    held = pair.vhost.host_joined[pair.vhost.host_joined["flow"] != 0]
     return sum(frames_in(part_bytes(each), part_payload(each)) - 1 for each in words) + int(
         held["frames"].sum()
     )
@@ -110,7 +110,7 @@ class Machine:
         self.memory = Memory(self.layout.structures.end, self.layout.backed_bytes)
         self.queues = experiment.guest.queues
         self.cpus = records(CPU, self.queues + 1)
-        self.ports = records(PORT, self.queues)
+        self.pairs = records(QUEUE_PAIR, self.queues)
         self.applications = records(APPLICATION, self.queues)
         self._sources, self._frames, self._engines = (
             records(SOURCE, 1),
@@ -124,14 +124,14 @@ class Machine:
         for q, layout in enumerate(self.layout.queues):
             self.cpus[q].queue = q
             self._fill_cpu(self.cpus[q], layout)
-            self._fill_port(self.ports[q])
+            self._fill_pair(self.pairs[q])
             self._fill_application(q)
             self._fill_memory(layout)
         self._fill_costs(self.cpus[self.queues])
         self.memory.attach(self.cpus[self.queues])
         paths = [each.path for each in backends(experiment.strategy)]
         with self.faults_explained():
-            open_queues(self.cpus, self.ports, self.queues, PATH_VF in paths, any(set(paths) - {PATH_VF}))
+            open_queues(self.cpus, self.pairs, self.queues, PATH_VF in paths, any(set(paths) - {PATH_VF}))
         self._start_clocks()
 
     @contextmanager
@@ -154,7 +154,7 @@ class Machine:
     def advance(self, until_ps: int) -> None:
         """Let the whole machine run up to ``until_ps``."""
         advance(
-            self.engine, self.cpus, self.ports, self.applications, self.source, self.frames, int(until_ps)
+            self.engine, self.cpus, self.pairs, self.applications, self.source, self.frames, int(until_ps)
         )
 
     def move_to(self, memory: Memory) -> None:
@@ -165,28 +165,28 @@ class Machine:
 
     def set_path(self, path: int) -> None:
         """Which device the guest's packets take; the other one's queue in front of it is emptied."""
-        for port in self.ports:
-            self.empty_fifo(port)
-            port.path = path
-            port.backend_slot = self._slot_of(path)
-            port.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
-            port.adapts = path == PATH_VF and self.experiment.device.adapts
-            port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
-            port.polling = 1
+        for pair in self.pairs:
+            self.empty_fifo(pair)
+            pair.path = path
+            pair.backend_slot = self._slot_of(path)
+            pair.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
+            pair.adapts = path == PATH_VF and self.experiment.device.adapts
+            pair.nic.fifo_limit_bytes, pair.nic.fifo_limit_frames = self._queue_limits(path)
+            pair.polling = 1
 
     def _slot_of(self, path: int) -> int:
         """Which of the strategy's mechanisms serves a path."""
         mechanisms = self.experiment.strategy.mechanisms
         return next(i for i, each in enumerate(mechanisms) if isinstance(each, Backend) and each.path == path)
 
-    def empty_fifo(self, port: Any) -> None:
+    def empty_fifo(self, pair: Any) -> None:
         """The device is stopped or gone: what waits in front of it is lost, but not the frame that it has begun."""
-        begun = 1 if port.rx_taken else 0
-        port.lost_reset += joined_frames_waiting(port)
-        port.host_joined["flow"] = port.host_held = 0
-        port.lost_reset += port.fifo_tail - port.fifo_head - begun
-        port.fifo_tail = port.fifo_head + begun
-        port.fifo_bytes = int(port.fifo[port.fifo_head % FIFO_FRAMES].length) if begun else 0
+        begun = 1 if pair.nic.rx_taken else 0
+        pair.oracle.lost_reset += joined_frames_waiting(pair)
+        pair.vhost.host_joined["flow"] = pair.vhost.host_held = 0
+        pair.oracle.lost_reset += pair.nic.fifo_tail - pair.nic.fifo_head - begun
+        pair.nic.fifo_tail = pair.nic.fifo_head + begun
+        pair.nic.fifo_bytes = int(pair.nic.fifo[pair.nic.fifo_head % FIFO_FRAMES].length) if begun else 0
 
     def ps(self, cost: str) -> int:
         """One of the profile's times, in picoseconds."""
@@ -255,7 +255,7 @@ class Machine:
 
         def address(function: Kernel, arguments: int) -> int:
             if arguments == TRANSLATE:
-                return address_of(function, cpu, self.ports[0], 0, 0, 0)
+                return address_of(function, cpu, self.pairs[0], 0, 0, 0)
             return address_of(function, cpu, *[0] * (1 + arguments))
 
         bind_guest(cpu, strategy, layout, address)
@@ -263,35 +263,35 @@ class Machine:
         delivered = type(self.experiment.workload).delivered
         cpu.hook_delivered = address_of(delivered, cpu, self.applications[0], 0, 0)
 
-    def _fill_port(self, port: Any) -> None:
-        prepare_port(port, self.experiment, self.profile)
+    def _fill_pair(self, pair: Any) -> None:
+        prepare_pair(pair, self.experiment, self.profile)
         path = backends(self.experiment.strategy)[0].path
-        port.path = path
-        port.backend_slot, port.queues = self._slot_of(path), self.queues
-        port.enabled = 1
-        port.polling = 1
-        port.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
-        port.watchdog_ps = WATCHDOG_PS
-        port.host_interrupt_interval_ps = self.experiment.device.interrupt_interval_ns * 1000
-        port.host_adapts = self.experiment.device.adapts
-        port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
-        port.adapts = path == PATH_VF and self.experiment.device.adapts
-        port.low_from_bytes_per_us = round(self.profile.value("moderation_low_from"))
-        port.bulk_from_bytes_per_us = round(self.profile.value("moderation_bulk_from"))
-        port.host_page_shift = HOST_PAGE_SHIFT[self.experiment.guest.host_pages]
+        pair.path = path
+        pair.backend_slot, pair.queues = self._slot_of(path), self.queues
+        pair.enabled = 1
+        pair.polling = 1
+        pair.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
+        pair.watchdog_ps = WATCHDOG_PS
+        pair.vhost.host_interrupt_interval_ps = self.experiment.device.interrupt_interval_ns * 1000
+        pair.vhost.host_adapts = self.experiment.device.adapts
+        pair.nic.fifo_limit_bytes, pair.nic.fifo_limit_frames = self._queue_limits(path)
+        pair.adapts = path == PATH_VF and self.experiment.device.adapts
+        pair.low_from_bytes_per_us = round(self.profile.value("moderation_low_from"))
+        pair.bulk_from_bytes_per_us = round(self.profile.value("moderation_bulk_from"))
+        pair.nic.host_page_shift = HOST_PAGE_SHIFT[self.experiment.guest.host_pages]
         # One IOMMU translates for all queues.
-        port.iotlb_entries = max(1, int(self.profile.value("iotlb_entries")) // self.queues)
-        port.measures_latency = 0
-        self._fill_host(port)
+        pair.nic.iotlb_entries = max(1, int(self.profile.value("iotlb_entries")) // self.queues)
+        pair.oracle.measures_latency = 0
+        self._fill_host(pair)
 
-    def _fill_host(self, port: Any) -> None:
+    def _fill_host(self, pair: Any) -> None:
         """How the host's stack joins and cuts."""
         host = self.experiment.host
-        port.host_gro, port.host_cuts_sends = host.gro == "on", host.segmentation == "off"
-        port.host_frame_bytes = self.experiment.link.mtu_bytes + ETHERNET_BYTES
-        port.host_most_bytes = self.cpus[0].cut_over_bytes
-        port.host_frame_ps = self.ps("host_nic_packet")
-        port.vhost_gathers = self.experiment.driver.virtio_buffers != "single"
+        pair.vhost.host_gro, pair.vhost.host_cuts_sends = host.gro == "on", host.segmentation == "off"
+        pair.vhost.host_frame_bytes = self.experiment.link.mtu_bytes + ETHERNET_BYTES
+        pair.vhost.host_most_bytes = self.cpus[0].cut_over_bytes
+        pair.vhost.host_frame_ps = self.ps("host_nic_packet")
+        pair.vhost.gathers = self.experiment.driver.virtio_buffers != "single"
 
     def _queue_limits(self, path: int) -> tuple[int, int]:
         if path == PATH_VIRTIO:
@@ -324,9 +324,9 @@ class Machine:
         """The run begins with the driver open; what opening it took and did is not part of it."""
         for name in ("clock_ps", "idle_ps", "host_ps", *COUNTS):
             self.cpus[name] = 0
-        for port in self.ports:
-            port.rx_ready_ps = port.tx_ready_ps = 0
-            port.vhost_rx_ready_ps = port.vhost_tx_ready_ps = 0
+        for pair in self.pairs:
+            pair.nic.rx_ready_ps = pair.nic.tx_ready_ps = 0
+            pair.vhost.rx_ready_ps = pair.vhost.tx_ready_ps = 0
         self.memory.marks &= MAPPED
 
     def _words(self, address: int, count: int) -> npt.NDArray[np.int64]:

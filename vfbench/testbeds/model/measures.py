@@ -76,7 +76,7 @@ def measures(
     machine: Machine, migration: ModelMigration, timeline: Timeline, counters: tuple[Counters, ...]
 ) -> Row:
     """The row of ``runs``. ``counters``: steady begins, steady ends, migration ends, run ends."""
-    moved = moving(migration, min(int(port.longest_gap_ps) for port in machine.ports))
+    moved = moving(migration, min(int(pair.oracle.longest_gap_ps) for pair in machine.pairs))
     if migration.ended_ps is not None:
         moved["total_time_ms"] = (migration.ended_ps - migration.started_ps) / 1e9
     return {
@@ -84,7 +84,7 @@ def measures(
         **events(*counters[:2]),
         **churn(timeline),
         **moved,
-        **integrity(machine.ports, migration),
+        **integrity(machine.pairs, migration),
         "input_frames": machine.experiment.workload.input_frames(machine.source),
     }
 

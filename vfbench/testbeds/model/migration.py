@@ -17,7 +17,7 @@ from vfbench.machine.hooks import run_hooks
 from vfbench.machine.memory.absent import await_page
 from vfbench.machine.memory.guest_memory import MAPPED
 from vfbench.machine.oracle.part_words import part_bytes
-from vfbench.machine.port import PATH_RELAY, PATH_VDPA, PATH_VF, PATH_VIRTIO
+from vfbench.machine.queue_pair import PATH_RELAY, PATH_VDPA, PATH_VF, PATH_VIRTIO
 from vfbench.machine.slots import ARMED, DISARMED
 from vfbench.machine.vf.register_access import reset_registers, set_register
 from vfbench.machine.vf.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
@@ -107,21 +107,21 @@ class ModelMigration:
         with self._part("quiesce"):
             self._begin_stop()
             self._spend(self._ps("mailbox_round_trip") + self._ps("interrupt_injection"))
-            for port in self._machine.ports:
-                port.noticed = 1
+            for pair in self._machine.pairs:
+                pair.quiesce_requested = 1
 
     def stop_device(self) -> None:
         with self._part("quiesce"):
             self._begin_stop()
             self._spend(self._ps("device_stop"))
-            for port in self._machine.ports:
-                port.enabled = 0
-                self._machine.empty_fifo(port)
+            for pair in self._machine.pairs:
+                pair.enabled = 0
+                self._machine.empty_fifo(pair)
             self._finish_frames()
-            for port in self._machine.ports:
-                if port.unwritten:
+            for pair in self._machine.pairs:
+                if pair.nic.unwritten:
                     # A descriptor that was never written back is nobody's: its packet is gone with the device.
-                    self._forget_unwritten(port)
+                    self._forget_unwritten(pair)
 
             self._finish_relay()
 
@@ -135,8 +135,8 @@ class ModelMigration:
             self._spend(self._ps("guest_pause"))
             self._timeline.throttle.stop()
             self._paused_ps = self.now_ps
-            for port in self._machine.ports:
-                port.paused = 1
+            for pair in self._machine.pairs:
+                pair.paused = 1
             self._machine.engine.writer_paused = 1
         with self._part("emulator"):
             self._spend(self._ps("emulator_stop"))
@@ -162,25 +162,26 @@ class ModelMigration:
         cost = self._state_cost()
         with self._part("state_transfer"):
             self._saved = [
-                (np.array(p.register), int(p.rx_head), int(p.tx_head)) for p in self._machine.ports
+                (np.array(p.nic.register), int(p.nic.rx_head), int(p.nic.tx_head))
+                for p in self._machine.pairs
             ]
             self._spend(cost.save_ps)
         self._move()
         with self._part("restore"):
             self._spend(cost.restore_ps)
-            for q, port in enumerate(self._machine.ports):
-                reset_registers(port)
-                self._restore_registers(port, self._saved_registers(q))
+            for q, pair in enumerate(self._machine.pairs):
+                reset_registers(pair)
+                self._restore_registers(pair, self._saved_registers(q))
 
     def restore_rings(self) -> None:
         self._move()
         with self._part("restore"):
-            for cpu, port, (_, rx_head, tx_head) in zip(
-                self._queue_cpus(), self._machine.ports, self._saved, strict=True
+            for cpu, pair, (_, rx_head, tx_head) in zip(
+                self._queue_cpus(), self._machine.pairs, self._saved, strict=True
             ):
                 sleep_until(cpu, self.now_ps)
-                restore_rings(cpu, port, rx_head, tx_head)
-                self._rotate_slots(port, rx_head)
+                restore_rings(cpu, pair, rx_head, tx_head)
+                self._rotate_slots(pair, rx_head)
             self._spend(max(int(cpu.clock_ps) for cpu in self._queue_cpus()) - self.now_ps)
 
     def resume(self) -> None:
@@ -195,14 +196,15 @@ class ModelMigration:
         self.part_ps["announce"] = self._ps("announce_first") + self._ps("switch_learn")
         for cpu in self._machine.cpus:
             sleep_until(cpu, self.now_ps)
-        for port in self._machine.ports:
-            port.paused = port.noticed = 0
-            port.enabled = 1
-            port.polling = 1
-            port.admits_from_ps = self.now_ps + self.part_ps["announce"]
+        for pair in self._machine.pairs:
+            pair.paused = pair.quiesce_requested = 0
+            pair.enabled = 1
+            pair.polling = 1
+            pair.admits_from_ps = self.now_ps + self.part_ps["announce"]
             # What waits in the rings is worked on from now on, and not from when their tails were written.
-            for busy in ("rx_free_ps", "tx_free_ps", "vhost_ps"):
-                port[busy] = max(int(port[busy]), self.now_ps)
+            pair.nic.rx_free_ps = max(int(pair.nic.rx_free_ps), self.now_ps)
+            pair.nic.tx_free_ps = max(int(pair.nic.tx_free_ps), self.now_ps)
+            pair.vhost.clock_ps = max(int(pair.vhost.clock_ps), self.now_ps)
         self._machine.engine.writer_paused = 0
         self.sender.stop_log()
         self._timeline.phase = "after"
@@ -213,9 +215,9 @@ class ModelMigration:
             raise NotConverged(
                 "the guest did not give its VF up: the migration was cancelled, and the guest stays"
             )
-        for port in self._machine.ports:
-            port.enabled = 0
-            self._machine.empty_fifo(port)
+        for pair in self._machine.pairs:
+            pair.enabled = 0
+            self._machine.empty_fifo(pair)
         self._finish_frames()
         self._drain()
         self._close_vf()
@@ -235,13 +237,13 @@ class ModelMigration:
     def plug_vf(self) -> None:
         link_watch = self._vf().unplug_costs[1]
         self._spend(self._ps("vf_hot_plug") + self._ps(link_watch))
-        for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
-            reset_registers(port)
+        for cpu, pair in zip(self._queue_cpus(), self._machine.pairs, strict=True):
+            reset_registers(pair)
             sleep_until(cpu, self.now_ps)
-            open_vf(cpu, port)
+            open_vf(cpu, pair)
         # What the standby still brings would keep the driver polling for ever.
-        for port in self._machine.ports:
-            port.enabled = 0
+        for pair in self._machine.pairs:
+            pair.enabled = 0
         self._drain()
         self._machine.set_path(PATH_VF)
         self._admit_after("bond_failover")
@@ -275,34 +277,34 @@ class ModelMigration:
         yield
         self.part_ps[name] += self.now_ps - began_ps
 
-    def _forget_unwritten(self, port: Any) -> None:
+    def _forget_unwritten(self, pair: Any) -> None:
         size = int(self._machine.experiment.driver.rx_ring)
-        for i in range(int(port.unwritten)):
-            slot = (int(port.rx_head) - 1 - i) % size
-            port.lost_reset += port.slot[slot].pending
-            port.slot[slot].pending = 0
-            port.slot[slot].length = part_bytes(int(port.slot[slot].length))
-        port.rx_head = (int(port.rx_head) - int(port.unwritten)) % size
-        port.unwritten = 0
-        port.write_back_due_ps = np.iinfo(np.int64).max // 2
+        for i in range(int(pair.nic.unwritten)):
+            slot = (int(pair.nic.rx_head) - 1 - i) % size
+            pair.oracle.lost_reset += pair.oracle.slot[slot].pending
+            pair.oracle.slot[slot].pending = 0
+            pair.oracle.slot[slot].length = part_bytes(int(pair.oracle.slot[slot].length))
+        pair.nic.rx_head = (int(pair.nic.rx_head) - int(pair.nic.unwritten)) % size
+        pair.nic.unwritten = 0
+        pair.nic.write_back_due_ps = np.iinfo(np.int64).max // 2
 
     def _finish_frames(self) -> None:
         """The card ends what it has begun to cut, or to write, though told to stop (datasheet 4.6.7, 4.6.8)."""
-        limit_ps, ports = self.now_ps + LONGEST_DRAIN_PS, self._machine.ports
-        while (any(ports.tx_left) or any(ports.rx_taken)) and self.now_ps < limit_ps:
+        limit_ps, pairs = self.now_ps + LONGEST_DRAIN_PS, self._machine.pairs
+        while (any(pairs.nic.tx_left) or any(pairs.nic.rx_taken)) and self.now_ps < limit_ps:
             self._spend(DRAIN_STEP_PS)
 
     def _drain(self) -> None:
         """The driver polls until it finds nothing more; the device is stopped, so that is soon."""
-        noticed = self._machine.ports.noticed.copy()
-        for port in self._machine.ports:
-            port.polling, port.noticed = 1, 0
+        quiesce_requested = self._machine.pairs.quiesce_requested.copy()
+        for pair in self._machine.pairs:
+            pair.polling, pair.quiesce_requested = 1, 0
         limit_ps = self.now_ps + LONGEST_DRAIN_PS
-        while any(self._machine.ports.polling) and self.now_ps < limit_ps:
+        while any(self._machine.pairs.polling) and self.now_ps < limit_ps:
             self._spend(DRAIN_STEP_PS)
-        self._machine.ports.noticed = noticed
-        for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
-            quiesce(cpu, port)
+        self._machine.pairs.quiesce_requested = quiesce_requested
+        for cpu, pair in zip(self._queue_cpus(), self._machine.pairs, strict=True):
+            quiesce(cpu, pair)
         self._spend(max(0, max(int(cpu.clock_ps) for cpu in self._queue_cpus()) - self.now_ps))
 
     def _until_polled(self, took_ps: int) -> int:
@@ -311,17 +313,17 @@ class ModelMigration:
         return -(-took_ps // poll_ps) * poll_ps if poll_ps else took_ps
 
     def _close_vf(self) -> None:
-        for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True):
-            close_vf(cpu, port)
-            quiesce(cpu, port)
+        for cpu, pair in zip(self._queue_cpus(), self._machine.pairs, strict=True):
+            close_vf(cpu, pair)
+            quiesce(cpu, pair)
 
     def _switch(self, backend: str) -> None:
         """Suspend what serves now, if it is not stopped yet, and start the other, queue by queue."""
         known = {each.name: each for each in backends(self._machine.experiment.strategy)}
-        serving = next(each for each in known.values() if each.path == self._machine.ports[0].path)
-        queues, suspended = self._machine.queues, not any(self._machine.ports.enabled)
-        for port in self._machine.ports:
-            port.enabled = 0
+        serving = next(each for each in known.values() if each.path == self._machine.pairs[0].path)
+        queues, suspended = self._machine.queues, not any(self._machine.pairs.enabled)
+        for pair in self._machine.pairs:
+            pair.enabled = 0
         if not suspended:
             self._spend(queues * self._ps(serving.switch_costs[0]))
             self._finish_relay()
@@ -332,18 +334,18 @@ class ModelMigration:
 
     def _finish_relay(self) -> None:
         """A relay in front of a device that was suspended passes back what the device has done."""
-        if self._machine.ports[0].path not in (PATH_VDPA, PATH_RELAY):
+        if self._machine.pairs[0].path not in (PATH_VDPA, PATH_RELAY):
             return
         done_ps = [
-            finish_relay(cpu, port, self.now_ps)
-            for cpu, port in zip(self._queue_cpus(), self._machine.ports, strict=True)
+            finish_relay(cpu, pair, self.now_ps)
+            for cpu, pair in zip(self._queue_cpus(), self._machine.pairs, strict=True)
         ]
         self._spend(max(done_ps) - self.now_ps)
 
     def _admit_after(self, cost: str) -> None:
-        for port in self._machine.ports:
-            port.enabled = 1
-            port.admits_from_ps = self.now_ps + self._ps(cost)
+        for pair in self._machine.pairs:
+            pair.enabled = 1
+            pair.admits_from_ps = self.now_ps + self._ps(cost)
 
     def _move(self) -> None:
         """The first thing that happens at the destination: from here on the guest runs on the copy."""
@@ -384,15 +386,15 @@ class ModelMigration:
             await_page(self._machine.cpus[q], address)  # of a memory that has been left behind it is fetched
         return self._machine.memory.words[mirror >> 3 : (mirror >> 3) + count]
 
-    def _restore_registers(self, port: Any, values: npt.NDArray[np.int64]) -> None:
+    def _restore_registers(self, pair: Any, values: npt.NDArray[np.int64]) -> None:
         """Write each register back; the queues stay off until the driver has put its rings right."""
         for index, value in enumerate(values):
             if index in READ_ONLY:
                 continue
             enables = index in (RXDCTL, TXDCTL)
-            set_register(port, index, int(value) & ~QUEUE_ENABLE if enables else int(value), self.now_ps)
+            set_register(pair, index, int(value) & ~QUEUE_ENABLE if enables else int(value), self.now_ps)
 
-    def _rotate_slots(self, port: Any, rx_head: int) -> None:
+    def _rotate_slots(self, pair: Any, rx_head: int) -> None:
         """What the observer knows of each descriptor moves along with the rings."""
         size = int(self._machine.experiment.driver.rx_ring)
-        port.slot[:size] = np.roll(port.slot[:size], -rx_head)
+        pair.oracle.slot[:size] = np.roll(pair.oracle.slot[:size], -rx_head)

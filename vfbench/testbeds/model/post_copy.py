@@ -83,19 +83,19 @@ class PostCopy:
 
     def _lose_source(self) -> None:
         """The guest stands still at its next access to an absent page; that is taken to be at once."""
-        for q, port in enumerate(self._machine.ports):
-            port.paused, port.enabled = 1, 0
-            port.lost_reset += self._held(q, port)
+        for q, pair in enumerate(self._machine.pairs):
+            pair.paused, pair.enabled = 1, 0
+            pair.oracle.lost_reset += self._held(q, pair)
         self._machine.engine.writer_paused = 1
         self._lost = self._sender.pending_bytes >> PAGE_SHIFT
 
-    def _held(self, queue: int, port: Any) -> int:
+    def _held(self, queue: int, pair: Any) -> int:
         """Packets that the application had taken and not read yet: they are lost with it."""
         driver = self._machine.layout.queues[queue].driver.base
         absent = self._sender.pending[driver >> PAGE_SHIFT]
         words = (self._source if absent else self._machine.memory).words
         head, tail = int(words[(driver + HELD_HEAD) >> 3]), int(words[(driver + HELD_TAIL) >> 3])
-        held = port.held["sequence"][np.arange(head, tail) & (len(port.held) - 1)]
+        held = pair.oracle.held["sequence"][np.arange(head, tail) & (len(pair.oracle.held) - 1)]
         return int(np.count_nonzero(held != NOTHING))
 
     def _count(self) -> None:

@@ -87,8 +87,8 @@ def _from_warm_up_to_settled(machine: Machine, progress: Progress, began: float)
 
     expected_ps = _expected_ps(experiment)
     timeline = Timeline(machine, experiment.phases.interval_ns, tick)
-    for port in machine.ports:
-        port.measures_latency = 1
+    for pair in machine.pairs:
+        pair.oracle.measures_latency = 1
     steady = _run_steady(machine, timeline)
     migration = ModelMigration(machine, timeline)
     state, reason = _migrate(machine, migration, timeline)
@@ -120,8 +120,8 @@ def _run_steady(machine: Machine, timeline: Timeline) -> tuple[Counters, Counter
 def _migrate(machine: Machine, migration: ModelMigration, timeline: Timeline) -> tuple[str, str]:
     """Let the strategy migrate; returns the run's state and reason."""
     timeline.phase = "migrating"
-    for port in machine.ports:
-        port.longest_gap_ps = 0
+    for pair in machine.pairs:
+        pair.oracle.longest_gap_ps = 0
     try:
         carry_out(machine.experiment.strategy, migration)
     except NotConverged as failure:
@@ -134,8 +134,8 @@ def _migrate(machine: Machine, migration: ModelMigration, timeline: Timeline) ->
 def _note_silence(machine: Machine) -> None:
     """The peer also waits for what comes no more: up to the last frame that it put on the wire."""
     asked_ps = min(machine.now_ps, int(machine.source.wire_free_ps))
-    for port in machine.ports:
-        port.longest_gap_ps = max(int(port.longest_gap_ps), asked_ps - int(port.seen_ps))
+    for pair in machine.pairs:
+        pair.oracle.longest_gap_ps = max(int(pair.oracle.longest_gap_ps), asked_ps - int(pair.oracle.seen_ps))
 
 
 def _expected_ps(experiment: Experiment) -> int:

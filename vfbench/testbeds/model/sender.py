@@ -187,7 +187,7 @@ class ModelSender:
                     self._transfer,
                     machine.engine,
                     machine.cpus,
-                    machine.ports,
+                    machine.pairs,
                     machine.applications,
                     machine.source,
                     machine.frames,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfbench.kernels import kernel
-from vfbench.machine.port import DMA, WIRE
+from vfbench.machine.queue_pair import DMA, WIRE
 
 FULL_1024 = 1024
 LIGHT_1024 = 820
@@ -23,26 +23,26 @@ BUSIEST_1024 = 1000
 
 
 @kernel
-def is_light(port: Any, resource: int, fair_1024: int, slice_ps: int) -> bool:
+def is_light(pair: Any, resource: int, fair_1024: int, slice_ps: int) -> bool:
     """Whether a queue left some of its fair part of the last slice."""
-    return port.busy_ps[resource] * FULL_1024 // max(1, slice_ps) * FULL_1024 < fair_1024 * LIGHT_1024
+    return pair.nic.busy_ps[resource] * FULL_1024 // max(1, slice_ps) * FULL_1024 < fair_1024 * LIGHT_1024
 
 
 @kernel
-def share_resource(ports: Any, queues: int, resource: int, slice_ps: int) -> None:
+def share_resource(pairs: Any, queues: int, resource: int, slice_ps: int) -> None:
     """How much longer each queue's use of WIRE or DMA takes than if it had it alone (``slowdown_1024``)."""
     fair_1024, light_ps, heavy = FULL_1024 // queues, 0, 0
     for q in range(queues):
-        if is_light(ports[q], resource, fair_1024, slice_ps):
-            light_ps += ports[q].busy_ps[resource]
+        if is_light(pairs[q], resource, fair_1024, slice_ps):
+            light_ps += pairs[q].nic.busy_ps[resource]
         else:
             heavy += 1
     left_1024 = FULL_1024 - light_ps * FULL_1024 // max(1, slice_ps)
     part_1024 = max(LEAST_PART_1024, left_1024 // max(1, heavy))
     for q in range(queues):
-        light = is_light(ports[q], resource, fair_1024, slice_ps)
-        ports[q].slowdown_1024[resource] = FULL_1024 if light else FULL_1024 * FULL_1024 // part_1024
-        ports[q].busy_ps[resource] = 0
+        light = is_light(pairs[q], resource, fair_1024, slice_ps)
+        pairs[q].nic.slowdown_1024[resource] = FULL_1024 if light else FULL_1024 * FULL_1024 // part_1024
+        pairs[q].nic.busy_ps[resource] = 0
 
 
 @kernel
@@ -92,11 +92,11 @@ def share_guest_lock(cpus: Any, queues: int, slice_ps: int) -> None:
 
 
 @kernel
-def share(cpus: Any, ports: Any, queues: int, slice_ps: int, invalidation_ps: int) -> None:
+def share(cpus: Any, pairs: Any, queues: int, slice_ps: int, invalidation_ps: int) -> None:
     """Settle the parts for the next slice; ``slice_ps`` is how long the last one was."""
-    share_resource(ports, queues, WIRE, slice_ps)
-    share_resource(ports, queues, DMA, slice_ps)
+    share_resource(pairs, queues, WIRE, slice_ps)
+    share_resource(pairs, queues, DMA, slice_ps)
     for q in range(queues):
-        ports[q].ps_per_byte = (ports[q].line_ps_per_byte * ports[q].slowdown_1024[WIRE]) >> 10
+        pairs[q].nic.ps_per_byte = (pairs[q].nic.line_ps_per_byte * pairs[q].nic.slowdown_1024[WIRE]) >> 10
     share_locks(cpus, queues, slice_ps, invalidation_ps)
     share_guest_lock(cpus, queues, slice_ps)

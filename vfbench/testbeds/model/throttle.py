@@ -54,6 +54,6 @@ class Throttle:
         self.next_ps = self._machine.now_ps + SLICE_PS
 
     def _pause(self, paused: int) -> None:
-        for port in self._machine.ports:
-            port.paused = paused
+        for pair in self._machine.pairs:
+            pair.paused = paused
         self._machine.engine.writer_paused = paused

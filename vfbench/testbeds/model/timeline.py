@@ -24,7 +24,7 @@ class Counters(PortCounters):
     """The machine's counters at one instant: the ports', time and events of its processors."""
 
     def __init__(self, machine: Machine) -> None:
-        super().__init__(machine.ports, machine.now_ps)
+        super().__init__(machine.pairs, machine.now_ps)
         cpus = machine.cpus
         self.guest_ps = int((cpus.clock_ps - cpus.idle_ps).sum())
         self.host_ps = int(cpus.host_ps.sum())

@@ -140,7 +140,7 @@ def send_until(
     transfer: Any,
     engine: Any,
     cpus: Any,
-    ports: Any,
+    pairs: Any,
     applications: Any,
     source: Any,
     frames: Any,
@@ -153,5 +153,5 @@ def send_until(
             return False
         cold = page == transfer.pages
         took_ps = send_cold(transfer, until_ps - engine.now_ps) if cold else send_page(transfer, page)
-        advance(engine, cpus, ports, applications, source, frames, engine.now_ps + took_ps)
+        advance(engine, cpus, pairs, applications, source, frames, engine.now_ps + took_ps)
     return True

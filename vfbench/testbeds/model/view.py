@@ -58,8 +58,8 @@ class ModelView:
     def in_flight(self) -> Pages:
         machine = self._machine
         pages = np.zeros(self.pages, np.bool_)
-        for cpu, port in zip(machine.cpus[: machine.queues], machine.ports, strict=True):
-            address = int(address_in_flight(cpu, port, machine.now_ps))
+        for cpu, pair in zip(machine.cpus[: machine.queues], machine.pairs, strict=True):
+            address = int(address_in_flight(cpu, pair, machine.now_ps))
             if address >= 0:
                 pages[address >> PAGE_SHIFT] = True
         return pages
@@ -88,11 +88,11 @@ class ModelView:
 
     def release_dma(self) -> None:
         machine = self._machine
-        for cpu, port in zip(machine.cpus[: machine.queues], machine.ports, strict=True):
+        for cpu, pair in zip(machine.cpus[: machine.queues], machine.pairs, strict=True):
             if cpu.dma_held:
                 cpu.dma_held = 0
-                port.rx_ready_ps = max(int(port.rx_ready_ps), machine.now_ps)
-                port.tx_ready_ps = max(int(port.tx_ready_ps), machine.now_ps)
+                pair.nic.rx_ready_ps = max(int(pair.nic.rx_ready_ps), machine.now_ps)
+                pair.nic.tx_ready_ps = max(int(pair.nic.tx_ready_ps), machine.now_ps)
 
     def picoseconds(self, cost: str) -> int:
         return self._machine.ps(cost)

@@ -111,19 +111,19 @@ def machine(workload: Workload, profile: Profile, link_bps: int = FASTEST_LINK_B
         device=Device(interrupt_interval_ns=0),
     )
     made = Machine(experiment, profile)
-    for port in made.ports:
-        port.measures_latency = 1
+    for pair in made.pairs:
+        pair.oracle.measures_latency = 1
     return made
 
 
 def delivered(running: Machine) -> int:
     """Frames handed to the application so far."""
-    return int(running.ports.rx_handed_over.sum())
+    return int(running.pairs.oracle.rx_handed_over.sum())
 
 
 def mean_latency_ns(running: Machine) -> float:
     """From the wire to the application, over all frames so far; within half a per cent, as its buckets go."""
-    buckets = running.ports.latency.sum(axis=0)
+    buckets = running.pairs.oracle.latency.sum(axis=0)
     filled = np.flatnonzero(buckets)
     middles = np.array([bucket_middle_ns(int(bucket)) for bucket in filled])
     return float((middles * buckets[filled]).sum() / buckets.sum())

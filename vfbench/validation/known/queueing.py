@@ -71,7 +71,7 @@ def little_rows() -> Iterator[Row]:
 
 def in_system(running: Machine) -> int:
     """Frames that have arrived and were not handed over yet, none of them lost."""
-    port = running.ports[0]
-    incoming = port.incoming[port.incoming_head : port.incoming_count]
+    pair = running.pairs[0]
+    incoming = pair.nic.incoming[pair.nic.incoming_head : pair.nic.incoming_count]
     on_the_wire = int((incoming["arrival_ps"] > running.now_ps).sum())
-    return int(port.rx_offered) - on_the_wire - int(port.rx_handed_over)
+    return int(pair.oracle.rx_offered) - on_the_wire - int(pair.oracle.rx_handed_over)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vfbench.machine.cpu import GUEST_FIELDS
-from vfbench.machine.port import MOST_DESCRIPTORS
+from vfbench.machine.queue_pair import MOST_DESCRIPTORS
 from vfbench.machine.sides import GUEST
 from vfbench.mechanism import EXIT_CLASSES
 from vfbench.testbeds.kvm.sys import boot
@@ -36,36 +36,38 @@ GUEST_CPU = np.dtype(
 
 GUEST_SLOT = np.dtype([("flow", "i8"), ("tag", "i8")])
 
-GUEST_PORT = np.dtype(
+GUEST_ORACLE = np.dtype([("slot", GUEST_SLOT, (MOST_DESCRIPTORS,))])
+"""Of the packet delivered last, in its slot: the host fills it in."""
+
+GUEST_PAIR = np.dtype(
     [
         (GUEST, "i8"),
         ("path", "i8"),
         ("polling", "i8"),
         ("poll_left", "i8"),
         ("interrupt_pending", "i8"),
-        ("noticed", "i8"),  # the driver knows of the migration and polls no more
+        ("quiesce_requested", "i8"),  # the driver knows of the migration and polls no more
         # the guest's own time, in ticks of its time-stamp counter: up to when it last stopped counting, and since when
         ("busy_ticks", "i8"),
         ("since_ticks", "i8"),
-        # of the packet handed over last, in its slot: the observer fills it in
-        ("slot", GUEST_SLOT, (MOST_DESCRIPTORS,)),
+        ("oracle", GUEST_ORACLE),
     ]
 )
-"""The driver's side of a port. What the observer knows and what the device holds are outside the guest."""
+"""The driver's side of a queue pair. What the observer knows and what the device holds are outside the guest."""
 
 USER_SPACE, KERNEL = EXIT_CLASSES.index("user-space"), EXIT_CLASSES.index("kernel")
 
 CPU_GPA = boot.RECORDS_BASE
-PORT_GPA = CPU_GPA + boot.PAGE_BYTES
-_port_fields: Any = GUEST_PORT.fields
-NOTICED = PORT_GPA + _port_fields["noticed"][1]
-APPLICATION_GPA = PORT_GPA + 0x20000
+PAIR_GPA = CPU_GPA + boot.PAGE_BYTES
+_pair_fields: Any = GUEST_PAIR.fields
+QUIESCE_REQUESTED = PAIR_GPA + _pair_fields["quiesce_requested"][1]
+APPLICATION_GPA = PAIR_GPA + 0x20000
 MAILBOX_GPA = APPLICATION_GPA + boot.PAGE_BYTES
 COMMAND_GPA = MAILBOX_GPA + boot.PAGE_BYTES
 CLOCK_GPA = COMMAND_GPA + boot.PAGE_BYTES
 END_GPA = CLOCK_GPA + boot.PAGE_BYTES
 assert GUEST_CPU.itemsize <= boot.PAGE_BYTES
-assert GUEST_PORT.itemsize <= 0x20000
+assert GUEST_PAIR.itemsize <= 0x20000
 assert END_GPA <= boot.FREE_BASE
 
 # The mailbox: three words of arguments, and a word that is 1 while a call waits to be served on another core.

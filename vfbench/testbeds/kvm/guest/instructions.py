@@ -22,7 +22,7 @@ def _touch(address: int) -> None:
     store_u8(address, load_u8(address))
 
 
-def _port_out(_typing: Any, port: Any, value: Any) -> Any:
+def _port_out(_typing: Any, pair: Any, value: Any) -> Any:
     def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         function = ir.FunctionType(ir.VoidType(), [_I16, _I32])
         operands = [builder.trunc(args[0], _I16), builder.trunc(args[1], _I32)]
@@ -32,11 +32,11 @@ def _port_out(_typing: Any, port: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64), codegen
 
 
-def _port_in(_typing: Any, port: Any) -> Any:
+def _port_in(_typing: Any, pair: Any) -> Any:
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         function = ir.FunctionType(_I32, [_I16])
-        port = [builder.trunc(args[0], _I16)]
-        value = builder.asm(function, "inl %dx, %eax", f"={{ax}},{{dx}},{CLOBBERS}", port, side_effect=True)
+        pair = [builder.trunc(args[0], _I16)]
+        value = builder.asm(function, "inl %dx, %eax", f"={{ax}},{{dx}},{CLOBBERS}", pair, side_effect=True)
         return builder.zext(value, _I64)
 
     return types.int64(types.int64), codegen

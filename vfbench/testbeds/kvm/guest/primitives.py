@@ -1,6 +1,6 @@
 """The machine's primitives in a real guest: plain loads and stores, and exits for all that lies outside.
 
-numba picks these by the type of the guest's records (``GUEST_CPU``, ``GUEST_PORT``), so the driver, the
+numba picks these by the type of the guest's records (``GUEST_CPU``, ``GUEST_PAIR``), so the driver, the
 hooks and the application are the very functions that the model runs. ``spend`` is empty: here the code
 itself takes the time.
 """
@@ -121,12 +121,12 @@ def store_field(cpu: Any, address: int, value: int) -> None:
 
 
 @guest_primitive(vf.bring_vf_up_to_now)
-def bring_vf_up_to_now(cpu: Any, port: Any) -> None:
+def bring_vf_up_to_now(cpu: Any, pair: Any) -> None:
     """A real device does not wait to be asked."""
 
 
 @guest_primitive(poll.bring_device_up_to_now)
-def bring_device_up_to_now(cpu: Any, port: Any) -> None:
+def bring_device_up_to_now(cpu: Any, pair: Any) -> None:
     """A real device does not wait to be asked."""
 
 
@@ -225,13 +225,13 @@ REGISTER_ADDRESSES = tuple(MMIO_BASE + offset for _, offset in QUEUE_REGISTERS)
 
 
 @guest_primitive(vf_registers.set_register)
-def set_register(port: Any, index: int, value: int, time_ps: int) -> None:
+def set_register(pair: Any, index: int, value: int, time_ps: int) -> None:
     """A store to the device's window, which exits."""
     store_u32(REGISTER_ADDRESSES[index], value)
 
 
 @guest_primitive(virtio_notify.wake_vhost)
-def wake_vhost(cpu: Any, port: Any, queue: int) -> None:
+def wake_vhost(cpu: Any, pair: Any, queue: int) -> None:
     """An exit, as a kick is."""
     port_out(KICK_VHOST, queue)
 
@@ -243,58 +243,58 @@ def let_stores_be_seen(cpu: Any) -> None:
 
 
 @kernel
-def stop_counting(port: Any) -> None:
+def stop_counting(pair: Any) -> None:
     """What comes is none of the guest's own time."""
-    port.busy_ticks += time_stamp() - port.since_ticks
+    pair.busy_ticks += time_stamp() - pair.since_ticks
 
 
 @kernel
-def go_on_counting(port: Any) -> None:
+def go_on_counting(pair: Any) -> None:
     """The guest's own time goes on."""
-    port.since_ticks = time_stamp()
+    pair.since_ticks = time_stamp()
 
 
 @kernel
-def tell_observer(port: Any, register: int) -> None:
+def notify_oracle(pair: Any, register: int) -> None:
     """An exit that no real guest makes, so its time is not counted."""
-    stop_counting(port)
+    stop_counting(pair)
     port_out(register, 0)
-    go_on_counting(port)
+    go_on_counting(pair)
 
 
 @guest_primitive(ledger.note_handed_over)
-def note_handed_over(port: Any, slot: int, position: int, now_ps: int) -> None:
+def note_handed_over(pair: Any, slot: int, position: int, now_ps: int) -> None:
     """The observer notes it while the guest waits."""
     store_i64(ARGUMENT_0, slot)
     store_i64(ARGUMENT_1, position)
-    tell_observer(port, HANDED_OVER)
+    notify_oracle(pair, HANDED_OVER)
 
 
 @guest_primitive(ledger.note_consumed)
-def note_consumed(cpu: Any, port: Any, position: int, address: int, length_bytes: int) -> None:
+def note_consumed(cpu: Any, pair: Any, position: int, address: int, length_bytes: int) -> None:
     """The observer checks every byte while the guest waits."""
     store_i64(ARGUMENT_0, position)
     store_i64(ARGUMENT_1, address)
     store_i64(ARGUMENT_2, length_bytes)
-    tell_observer(port, CONSUMED)
+    notify_oracle(pair, CONSUMED)
 
 
 @guest_primitive(ledger.note_sending)
-def note_sending(port: Any, sequence: int, flow: int) -> None:
+def note_sending(pair: Any, sequence: int, flow: int) -> None:
     """The observer notes it while the guest waits."""
     store_i64(ARGUMENT_0, sequence)
     store_i64(ARGUMENT_1, flow)
-    tell_observer(port, SENDING)
+    notify_oracle(pair, SENDING)
 
 
 @guest_primitive(ledger.note_refused)
-def note_refused(port: Any) -> None:
+def note_refused(pair: Any) -> None:
     """The observer notes it while the guest waits."""
-    tell_observer(port, REFUSED)
+    notify_oracle(pair, REFUSED)
 
 
 @guest_primitive(ledger.note_socket_full)
-def note_socket_full(port: Any, slot: int) -> None:
+def note_socket_full(pair: Any, slot: int) -> None:
     """The observer notes it while the guest waits."""
     store_i64(ARGUMENT_0, slot)
-    tell_observer(port, SOCKET_FULL)
+    notify_oracle(pair, SOCKET_FULL)

@@ -40,7 +40,7 @@ from vfbench.testbeds.kvm.guest.guest_abi import (
     DRAIN,
     FAULT,
     GUEST_CPU,
-    GUEST_PORT,
+    GUEST_PAIR,
     HANG,
     IDLE,
     INTERRUPT,
@@ -67,16 +67,16 @@ OUTSIDE_THE_MAP = -8
 
 
 @kernel
-def write_due_pages(cpu: Any, port: Any) -> None:
+def write_due_pages(cpu: Any, pair: Any) -> None:
     """The guest's other work, whose time counts for no packet.
 
     Stores to pages of its working set, drawn evenly, at its own pace on the wall clock.
     """
     if load_i64(WALL_CLOCK) < cpu.writer_next_ps:
         return
-    stop_counting(port)
+    stop_counting(pair)
     write_pages(cpu)
-    go_on_counting(port)
+    go_on_counting(pair)
 
 
 @kernel
@@ -92,25 +92,25 @@ def write_pages(cpu: Any) -> None:
 
 
 @kernel
-def drain(cpu: Any, port: Any, application: Any) -> None:
+def drain(cpu: Any, pair: Any, application: Any) -> None:
     """Poll until there is nothing more; the device is stopped, so that is soon."""
-    port.polling = 1
-    while port.polling:
-        poll_one(cpu, port, application)
-    quiesce(cpu, port)
+    pair.polling = 1
+    while pair.polling:
+        poll_one(cpu, pair, application)
+    quiesce(cpu, pair)
 
 
 @kernel
-def obey_vf(cpu: Any, port: Any, command: int) -> None:
+def obey_vf(cpu: Any, pair: Any, command: int) -> None:
     """Open, close, or restore the VF's queue."""
     if command == OPEN_VF:
-        open_vf(cpu, port)
+        open_vf(cpu, pair)
     elif command == CLOSE_VF:
-        close_vf(cpu, port)
-        quiesce(cpu, port)
+        close_vf(cpu, pair)
+        quiesce(cpu, pair)
     elif command == RESTORE_RINGS:
         rx_head = load_i64(COMMAND_ARGUMENT_0)
-        restore_rings(cpu, port, rx_head, load_i64(COMMAND_ARGUMENT_1))
+        restore_rings(cpu, pair, rx_head, load_i64(COMMAND_ARGUMENT_1))
         store_i64(ARGUMENT_0, rx_head)
         port_out(RINGS_ROTATED, 0)
 
@@ -136,60 +136,60 @@ def misbehave(command: int) -> None:
 
 
 @kernel
-def obey(cpu: Any, port: Any, application: Any, command: int) -> None:
+def obey(cpu: Any, pair: Any, application: Any, command: int) -> None:
     """Do what the hypervisor asks for, then say that it is done."""
     if command == NOTICE:
-        port.noticed = 1
+        pair.quiesce_requested = 1
     elif command == DRAIN:
-        drain(cpu, port, application)
+        drain(cpu, pair, application)
     elif command == SET_PATH:
-        port.path = load_i64(COMMAND_ARGUMENT_0)
-        port.polling = 1
-    obey_vf(cpu, port, command)
+        pair.path = load_i64(COMMAND_ARGUMENT_0)
+        pair.polling = 1
+    obey_vf(cpu, pair, command)
     obey_tracking(cpu, command)
     misbehave(command)
     store_i64(COMMAND, NO_COMMAND)
 
 
 @kernel
-def rest(cpu: Any, port: Any) -> None:
+def rest(cpu: Any, pair: Any) -> None:
     """Sleep until an interrupt, a command, or the time when the application is done with a packet."""
     store_i64(ARGUMENT_0, next_due_ps(cpu))
     store_i64(ARGUMENT_1, cpu.writer_next_ps)
-    stop_counting(port)
+    stop_counting(pair)
     woken_by = port_in(IDLE)
-    go_on_counting(port)
+    go_on_counting(pair)
     if woken_by & INTERRUPT:
-        port.polling = 1
+        pair.polling = 1
     if woken_by & TRANSMIT_INTERRUPT:
         virtio_poll_transmitted(cpu)
-    consume_due(cpu, port)
+    consume_due(cpu, pair)
 
 
 @kernel
-def bring_up(cpu: Any, port: Any, vf: int, virtio: int) -> None:
+def bring_up(cpu: Any, pair: Any, vf: int, virtio: int) -> None:
     """Bring up the devices that the guest has."""
     if vf:
-        open_vf(cpu, port)
+        open_vf(cpu, pair)
     if virtio:
-        virtio_refill(cpu, port)
+        virtio_refill(cpu, pair)
 
 
 @kernel
-def guest_main(cpu: Any, port: Any, application: Any, vf: int, virtio: int) -> None:
+def guest_main(cpu: Any, pair: Any, application: Any, vf: int, virtio: int) -> None:
     """Everything that the guest does, until it is told to leave."""
-    go_on_counting(port)
-    bring_up(cpu, port, vf, virtio)
+    go_on_counting(pair)
+    bring_up(cpu, pair, vf, virtio)
     command = NO_COMMAND
     while command != LEAVE:
-        write_due_pages(cpu, port)
-        if port.polling and not port.noticed:
-            poll_one(cpu, port, application)
+        write_due_pages(cpu, pair)
+        if pair.polling and not pair.quiesce_requested:
+            poll_one(cpu, pair, application)
         else:
-            rest(cpu, port)
+            rest(cpu, pair)
         command = load_i64(COMMAND)
         if command != NO_COMMAND:
-            obey(cpu, port, application, command)
+            obey(cpu, pair, application, command)
 
 
 def record_type(dtype: np.dtype[Any]) -> Any:
@@ -203,7 +203,7 @@ def _compiled(function: Callable[..., Any], *argument_types: Any) -> GuestCode:
 
 def compile_main() -> GuestCode:
     """The guest's entry: three records, then whether it has a VF and a virtio-net device."""
-    records = (record_type(GUEST_CPU), record_type(GUEST_PORT), record_type(APPLICATION))
+    records = (record_type(GUEST_CPU), record_type(GUEST_PAIR), record_type(APPLICATION))
     return _compiled(guest_main, *records, types.int64, types.int64)
 
 

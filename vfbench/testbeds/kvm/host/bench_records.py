@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vfbench.machine.port import FIFO_FRAMES, PATH_VF
+from vfbench.machine.queue_pair import FIFO_FRAMES, PATH_VF
 from vfbench.machine.wire import NEVER_PS, SOURCE
 from vfbench.testbeds.kvm.guest.guest import path_of
 from vfbench.testbeds.kvm.host.host_records import BenchRecords, bench_bytes
 from vfbench.testbeds.kvm.host.service import records
-from vfbench.testbeds.records_at_start import interrupt_interval_ps, prepare_peer, prepare_port
+from vfbench.testbeds.records_at_start import interrupt_interval_ps, prepare_pair, prepare_peer
 
 if TYPE_CHECKING:
     from vfbench.experiment import Experiment
@@ -43,7 +43,7 @@ class Bench:
         self.records.table[:] = table.reshape(-1).view(np.uint8)
         self.records.adopt_table()
         self._fill_wire()
-        self._fill_port()
+        self._fill_pair()
 
     def close(self) -> None:
         """Close the memfd."""
@@ -51,23 +51,25 @@ class Bench:
 
     def set_path(self, path: int) -> None:
         """Which device the guest's packets take; what waits in front of it is lost."""
-        port = self.records.port
+        pair = self.records.pair
         self.empty_fifo()
-        port.path = path
-        port.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
-        port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
+        pair.path = path
+        pair.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
+        pair.nic.fifo_limit_bytes, pair.nic.fifo_limit_frames = self._queue_limits(path)
 
     def empty_fifo(self) -> None:
         """The device is stopped or gone."""
-        port = self.records.port
-        port.lost_reset += port.fifo_tail - port.fifo_head
-        port.fifo_head = port.fifo_tail
-        port.fifo_bytes = 0
+        pair = self.records.pair
+        pair.oracle.lost_reset += pair.nic.fifo_tail - pair.nic.fifo_head
+        pair.nic.fifo_head = pair.nic.fifo_tail
+        pair.nic.fifo_bytes = 0
 
     def hold_up_the_wire(self) -> None:
         """From now on the wire waits while the port is full, instead of losing frames."""
         self.records.wire.flow_control = self.records.wire.waits_for_room = 1
-        self.records.port.fifo_limit_frames = min(int(self.records.port.fifo_limit_frames), HELD_UP_FRAMES)
+        self.records.pair.nic.fifo_limit_frames = min(
+            int(self.records.pair.nic.fifo_limit_frames), HELD_UP_FRAMES
+        )
 
     def _prepared_source(self) -> Any:
         source = records(SOURCE)[0]
@@ -82,13 +84,13 @@ class Bench:
         wire.seed = self.experiment.seed
         wire.lockstep = int(self.experiment.kvm.clock == "lockstep")
 
-    def _fill_port(self) -> None:
-        port, path = self.records.port, path_of(self.experiment)
-        prepare_port(port, self.experiment, self.profile)
-        port.path = path
-        port.enabled = 1
-        port.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
-        port.fifo_limit_bytes, port.fifo_limit_frames = self._queue_limits(path)
+    def _fill_pair(self) -> None:
+        pair, path = self.records.pair, path_of(self.experiment)
+        prepare_pair(pair, self.experiment, self.profile)
+        pair.path = path
+        pair.enabled = 1
+        pair.interrupt_interval_ps = interrupt_interval_ps(self.experiment, path)
+        pair.nic.fifo_limit_bytes, pair.nic.fifo_limit_frames = self._queue_limits(path)
 
     def _queue_limits(self, path: int) -> tuple[int, int]:
         if path == PATH_VF:

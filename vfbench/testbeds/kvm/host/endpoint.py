@@ -54,7 +54,7 @@ def vm_bytes(experiment: Experiment) -> int:
     return boot.FREE_BASE + whole
 
 
-class Site:
+class Endpoint:
     """`with Site(...) as site:` - threads are ended and descriptors closed at the end of the block.
 
     ``host`` is the device's and the hypervisor's view of the guest. ``mapped``, ``logged``, ``device_wrote``: one
@@ -84,7 +84,7 @@ class Site:
                 self._take_kernel_exits(stack)
             self._resources = stack.pop_all()
 
-    def __enter__(self) -> Site:
+    def __enter__(self) -> Endpoint:
         return self
 
     def __exit__(
@@ -202,7 +202,7 @@ class Site:
     @property
     def _host_arguments(self) -> tuple[Any, ...]:
         bench = self.bench
-        return (self.host, bench.wire, bench.source, self._frames, bench.port)
+        return (self.host, bench.wire, bench.source, self._frames, bench.pair)
 
     @contextmanager
     def work_held(self) -> Iterator[None]:
@@ -232,7 +232,7 @@ class Site:
         host.memory = self.vm.memory.address
         for name in ("device_wrote", "mapped_written", "logged", "mapped"):
             host[name] = getattr(self, name).ctypes.data
-        host.guest_port = self.vm.memory.address + guest_abi.PORT_GPA
+        host.guest_port = self.vm.memory.address + guest_abi.PAIR_GPA
         host.has_device = 1
         host.seed = self.experiment.seed
         host.cost[DESCRIPTOR_WRITE_BACK_TIMEOUT] = self.bench.wire.write_back_timeout_ps
@@ -258,7 +258,7 @@ class Site:
 
         def address(function: Kernel, arguments: int) -> int:
             if arguments == TRANSLATE:
-                return address_of(function, self.host, self.bench.port, 0, 0, 0)
+                return address_of(function, self.host, self.bench.pair, 0, 0, 0)
             return address_of(function, self.host, *[0] * (1 + arguments))
 
         self.host_structures = HostStructures(self.experiment)
@@ -277,8 +277,8 @@ class Site:
     def _serve_exits(self) -> None:
         vcpu = self.vm.vcpu
         vcpu.service = Service(*self._host_arguments)
-        for port in guest_abi.SERVED_PORTS:
-            vcpu.registers.actions[port] = registers.SERVED
+        for pair in guest_abi.SERVED_PORTS:
+            vcpu.registers.actions[pair] = registers.SERVED
         for _, offset in QUEUE_REGISTERS:
             vcpu.registers.actions[registers.mmio(offset)] = registers.SERVED
 

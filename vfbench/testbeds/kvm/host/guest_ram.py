@@ -99,7 +99,7 @@ def write_back_rx_descriptor(host: Any, address: int, status: int, time_ps: int)
 
 
 @on_host(vhost.log_write)
-def log_write(host: Any, port: Any, address: int) -> None:
+def log_write(host: Any, pair: Any, address: int) -> None:
     """After the write: a page that is logged holds it."""
     note_device_write(host, address)
     store_u8(host.logged + (address >> PAGE_SHIFT), 1)
@@ -112,20 +112,20 @@ def load_ring(host: Any, address: int, bits: int) -> int:
 
 
 @on_host(vhost.host_store)
-def store_ring(host: Any, port: Any, address: int, bits: int, value: int) -> None:
+def store_ring(host: Any, pair: Any, address: int, bits: int, value: int) -> None:
     """A field of a ring, of 16 or 32 bits, and no byte beside it: the guest writes there at the same time."""
     if bits == 16:
         store_u16(host.memory + address, value)
     else:
         store_u32(host.memory + address, value)
-    log_write(host, port, address)
+    log_write(host, pair, address)
 
 
 @on_host(vhost.store_used_element)
-def store_element(host: Any, port: Any, entry: int, slot: int, length_bytes: int) -> None:
+def store_element(host: Any, pair: Any, entry: int, slot: int, length_bytes: int) -> None:
     """Both fields of an element of the used ring."""
-    store_ring(host, port, entry, 32, slot)
-    store_ring(host, port, entry + 4, 32, length_bytes)
+    store_ring(host, pair, entry, 32, slot)
+    store_ring(host, pair, entry + 4, 32, length_bytes)
 
 
 @on_host(vhost.wants_interrupt)

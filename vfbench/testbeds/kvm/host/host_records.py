@@ -1,7 +1,7 @@
 """The host's records: what one process knows of its guest, and what outlives a process.
 
 ``HOST`` is a process's own: addresses that mean something only there. ``WIRE`` is the peer's and the
-observer's; it lies with ``PORT`` and ``SOURCE`` in a memfd that source and destination both map, since
+observer's; it lies with ``QUEUE_PAIR`` and ``SOURCE`` in a memfd that source and destination both map, since
 whoever watches a guest arrive must know what was sent to it before it left. No byte of it is the guest's or
 its migration's.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from vfbench.machine import sides
 from vfbench.machine.costs import COSTS
 from vfbench.machine.cpu import GUEST_FIELDS, HOST_FIELDS
-from vfbench.machine.port import FRAME, PORT
+from vfbench.machine.queue_pair import FRAME, QUEUE_PAIR
 from vfbench.machine.wire import BATCH_FRAMES, SOURCE
 from vfbench.testbeds.kvm.sys.mapping import map_shared
 
@@ -86,7 +86,12 @@ _PAGE = 4096
 
 
 def _offsets(table_bytes: int) -> tuple[dict[str, int], int]:
-    sizes = {"port": PORT.itemsize, "source": SOURCE.itemsize, "wire": WIRE.itemsize, "table": table_bytes}
+    sizes = {
+        "pair": QUEUE_PAIR.itemsize,
+        "source": SOURCE.itemsize,
+        "wire": WIRE.itemsize,
+        "table": table_bytes,
+    }
     offsets, end = {}, 0
     for name, size in sizes.items():
         offsets[name] = end
@@ -100,12 +105,12 @@ def bench_bytes(table_bytes: int) -> int:
 
 
 class BenchRecords:
-    """``port``, ``source``, ``wire`` and the workload's table, over a memfd of ``bench_bytes``."""
+    """``pair``, ``source``, ``wire`` and the workload's table, over a memfd of ``bench_bytes``."""
 
     def __init__(self, fd: int, table_bytes: int) -> None:
         offsets, size = _offsets(table_bytes)
         self._bytes = map_shared(fd, size)
-        self.port = self._record(offsets["port"], PORT)
+        self.pair = self._record(offsets["pair"], QUEUE_PAIR)
         self.source = self._record(offsets["source"], SOURCE)
         self.wire = self._record(offsets["wire"], WIRE)
         self.table = self._bytes[offsets["table"] : offsets["table"] + table_bytes]

@@ -23,7 +23,7 @@ from vfbench.machine.oracle.oracle import (
     note_sending,
     note_socket_full,
 )
-from vfbench.machine.port import MOST_DESCRIPTORS
+from vfbench.machine.queue_pair import MOST_DESCRIPTORS
 from vfbench.machine.sides import HOST, implementation
 from vfbench.machine.vf.register_access import read_register, set_register
 from vfbench.machine.vf.registers import QUEUE_REGISTERS
@@ -34,7 +34,7 @@ from vfbench.testbeds.kvm.guest.guest_abi import (
     ARGUMENT_2,
     CALL_PENDING,
     CONSUMED,
-    GUEST_PORT,
+    GUEST_PAIR,
     GUEST_SLOT,
     HANDED_OVER,
     HYPERCALL,
@@ -58,8 +58,8 @@ LONGEST_IDLE_STEPS = 100
 INVALIDATION_STEP_US = 10
 LONGEST_INVALIDATION_STEPS = 100_000
 
-_fields: Any = GUEST_PORT.fields
-_SLOTS, _SLOT_BYTES = _fields["slot"][1], GUEST_SLOT.itemsize
+_fields: Any = GUEST_PAIR.fields
+_SLOTS, _SLOT_BYTES = _fields["oracle"][1], GUEST_SLOT.itemsize
 
 NO_REGISTER = -1
 
@@ -174,41 +174,41 @@ def serve_pending_call(host: Any) -> int:
 
 
 @kernel
-def hand_over(host: Any, wire: Any, port: Any) -> None:
+def deliver(host: Any, wire: Any, pair: Any) -> None:
     """The application was handed the packet of a slot, and is told what it may know of it."""
     slot = argument(host, ARGUMENT_0) & (MOST_DESCRIPTORS - 1)
-    note_handed_over(port, slot, argument(host, ARGUMENT_1), wire.time_ps)
+    note_handed_over(pair, slot, argument(host, ARGUMENT_1), wire.time_ps)
     shown = host.guest_port + _SLOTS + _SLOT_BYTES * slot
-    store_i64(shown, port.slot[slot].flow)
-    store_i64(shown + 8, port.slot[slot].tag)
+    store_i64(shown, pair.oracle.slot[slot].flow)
+    store_i64(shown + 8, pair.oracle.slot[slot].tag)
 
 
 @kernel
-def consume(host: Any, wire: Any, port: Any) -> None:
+def consume(host: Any, wire: Any, pair: Any) -> None:
     """The application reads a packet that it kept: every byte of it is checked."""
     position = argument(host, ARGUMENT_0)
     address, length_bytes = host.memory + argument(host, ARGUMENT_1), argument(host, ARGUMENT_2)
     check_address(host, argument(host, ARGUMENT_1))
     check_address(host, argument(host, ARGUMENT_1) + BUFFER_BYTES - 1)
-    sequence = port.held[position].sequence
+    sequence = pair.oracle.held[position].sequence
     if sequence == NOTHING:
         if content_sequence(load_i64(address)) == NOTHING:
-            port.rx_phantom += 1
+            pair.oracle.rx_phantom += 1
         else:
-            port.rx_duplicated += 1
-    elif length_bytes == port.held[position].length and holds_payload(
+            pair.oracle.rx_duplicated += 1
+    elif length_bytes == pair.oracle.held[position].length and holds_payload(
         address, length_bytes, wire.seed, sequence
     ):
-        port.rx_delivered += 1
-        port.rx_delivered_bytes += length_bytes + WIRE_OVERHEAD_BYTES
+        pair.oracle.rx_delivered += 1
+        pair.oracle.rx_delivered_bytes += length_bytes + WIRE_OVERHEAD_BYTES
     else:
-        port.rx_corrupted += 1
+        pair.oracle.rx_corrupted += 1
 
 
 @kernel
-def swap_slots(port: Any, first: int, second: int) -> None:
+def swap_slots(pair: Any, first: int, second: int) -> None:
     """Exchange what the observer knows of two descriptors."""
-    a, b = port.slot[first], port.slot[second]
+    a, b = pair.oracle.slot[first], pair.oracle.slot[second]
     a.pending, b.pending = b.pending, a.pending
     a.sequence, b.sequence = b.sequence, a.sequence
     a.length, b.length = b.length, a.length
@@ -218,111 +218,111 @@ def swap_slots(port: Any, first: int, second: int) -> None:
 
 
 @kernel
-def reverse_slots(port: Any, first: int, end: int) -> None:
+def reverse_slots(pair: Any, first: int, end: int) -> None:
     """Reverse the order from ``first`` up to ``end``."""
     for i in range((end - first) >> 1):
-        swap_slots(port, first + i, end - 1 - i)
+        swap_slots(pair, first + i, end - 1 - i)
 
 
 @kernel
-def rotate_slots(host: Any, port: Any, rx_head: int) -> None:
+def rotate_slots(host: Any, pair: Any, rx_head: int) -> None:
     """What the observer knows of each descriptor moves along with the rings (three reversals)."""
-    reverse_slots(port, 0, rx_head)
-    reverse_slots(port, rx_head, host.rx_size)
-    reverse_slots(port, 0, host.rx_size)
+    reverse_slots(pair, 0, rx_head)
+    reverse_slots(pair, rx_head, host.rx_size)
+    reverse_slots(pair, 0, host.rx_size)
 
 
 @kernel
-def take_note(host: Any, wire: Any, port: Any, register: int) -> None:
+def take_note(host: Any, wire: Any, pair: Any, register: int) -> None:
     """The guest told the observer something."""
     if register == HANDED_OVER:
-        hand_over(host, wire, port)
+        deliver(host, wire, pair)
     elif register == CONSUMED:
-        consume(host, wire, port)
+        consume(host, wire, pair)
     elif register == SENDING:
-        note_sending(port, argument(host, ARGUMENT_0), argument(host, ARGUMENT_1))
+        note_sending(pair, argument(host, ARGUMENT_0), argument(host, ARGUMENT_1))
     elif register == REFUSED:
-        note_refused(port)
+        note_refused(pair)
     elif register == SOCKET_FULL:
-        note_socket_full(port, argument(host, ARGUMENT_0))
+        note_socket_full(pair, argument(host, ARGUMENT_0))
     elif register == RINGS_ROTATED:
-        rotate_slots(host, port, argument(host, ARGUMENT_0))
+        rotate_slots(host, pair, argument(host, ARGUMENT_0))
 
 
 # -- the exits
 
 
 @kernel
-def take_interrupt(host: Any, wire: Any, port: Any) -> int:
+def take_interrupt(host: Any, wire: Any, pair: Any) -> int:
     """INTERRUPT if the queue's interrupt is due, else 0.
 
     It is not waited for where the wire's clock stands still.
     """
-    if port.interrupt_pending == 0 or (port.interrupt_ps > wire.time_ps and not is_held_up(host, wire, port)):
+    if pair.interrupt_pending == 0 or (pair.interrupt_ps > wire.time_ps and not is_held_up(host, wire, pair)):
         return 0
-    port.last_interrupt_ps = port.interrupt_ps
-    port.interrupt_pending = 0
+    pair.last_interrupt_ps = pair.interrupt_ps
+    pair.interrupt_pending = 0
     return INTERRUPT
 
 
 @kernel
-def take_transmit_interrupt(port: Any) -> int:
+def take_transmit_interrupt(pair: Any) -> int:
     """TRANSMIT_INTERRUPT if the virtio transmit queue's interrupt is there, else 0; nothing throttles it."""
-    if port.tx_interrupt_pending == 0:
+    if pair.tx_interrupt_pending == 0:
         return 0
-    port.tx_interrupt_pending = 0
+    pair.tx_interrupt_pending = 0
     return TRANSMIT_INTERRUPT
 
 
 @kernel
-def take_interrupts(host: Any, wire: Any, port: Any) -> int:
+def take_interrupts(host: Any, wire: Any, pair: Any) -> int:
     """What woke a guest that slept: one of the two, both, or neither."""
-    return take_interrupt(host, wire, port) | take_transmit_interrupt(port)
+    return take_interrupt(host, wire, pair) | take_transmit_interrupt(pair)
 
 
 @kernel
-def idle(host: Any, wire: Any, port: Any) -> int:
+def idle(host: Any, wire: Any, pair: Any) -> int:
     """The guest sleeps.
 
     Until an interrupt, a command, its own timer, or 5 ms, so that a kick finds it running.
     """
     for _ in range(LONGEST_IDLE_STEPS):
-        if has_work(host, wire, port):
+        if has_work(host, wire, pair):
             break
         sleep_us(IDLE_STEP_US)
-    return take_interrupts(host, wire, port)
+    return take_interrupts(host, wire, pair)
 
 
 @kernel
-def read(port: Any, register: int) -> int:
+def read(pair: Any, register: int) -> int:
     """The value of a device's register."""
     index = QUEUE_REGISTER_OF[register]
-    return read_register(port, index) if index != NO_REGISTER else 0
+    return read_register(pair, index) if index != NO_REGISTER else 0
 
 
 @kernel
-def serve_write(host: Any, wire: Any, port: Any, register: int, value: int) -> None:
+def serve_write(host: Any, wire: Any, pair: Any, register: int, value: int) -> None:
     """The guest wrote a served register."""
     if register >= PORTS:
         index = QUEUE_REGISTER_OF[register]
         if index != NO_REGISTER:
-            set_register(port, index, value, wire.time_ps)
+            set_register(pair, index, value, wire.time_ps)
     elif register == HYPERCALL:
         hypercall(host, wire.lockstep != 0)
     elif register == INVALIDATE:
         host.device_waits = wire.lockstep != 0
         iommu_hypervisor.invalidate_for_guest(host, argument(host, ARGUMENT_0))
     else:
-        take_note(host, wire, port, register)
+        take_note(host, wire, pair, register)
 
 
 @kernel
-def serve_idle(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
+def serve_idle(host: Any, wire: Any, source: Any, frames: Any, pair: Any) -> int:
     """The guest sleeps; returns INTERRUPT if that is what woke it."""
     if not wire.lockstep:
-        return idle(host, wire, port)
-    sleep_till_work(host, wire, source, frames, port)
-    return 0 if host.leaves else take_interrupts(host, wire, port)
+        return idle(host, wire, pair)
+    sleep_till_work(host, wire, source, frames, pair)
+    return 0 if host.leaves else take_interrupts(host, wire, pair)
 
 
 @kernel
@@ -331,18 +331,18 @@ def serve(
     wire: Any,
     source: Any,
     frames: Any,
-    port: Any,
+    pair: Any,
     register: int,
     value: int,
     is_write: int,
 ) -> int:
     """One exit of the guest; returns the value of a read."""
     if register == IDLE and not is_write:
-        return serve_idle(host, wire, source, frames, port)
+        return serve_idle(host, wire, source, frames, pair)
     if is_write:
-        serve_write(host, wire, port, register, value)
+        serve_write(host, wire, pair, register, value)
     else:
-        value = read(port, register)
+        value = read(pair, register)
     if wire.lockstep:
-        pass_exit(host, wire, source, frames, port)
+        pass_exit(host, wire, source, frames, pair)
     return value

@@ -59,35 +59,35 @@ def settle(host: Any, wire: Any, asked: int) -> None:
 
 
 @kernel
-def act(host: Any, wire: Any, port: Any) -> None:
+def act(host: Any, wire: Any, pair: Any) -> None:
     """The device does all that it can do at this instant."""
     if host.has_device:
-        device_turn(host, wire, port)
+        device_turn(host, wire, pair)
 
 
 @kernel
-def step(host: Any, wire: Any, source: Any, frames: Any, port: Any, until_ps: int) -> None:
+def step(host: Any, wire: Any, source: Any, frames: Any, pair: Any, until_ps: int) -> None:
     """Time passes up to ``until_ps`` or to what comes before it, a frame or a write-back, and the device acts."""
-    next_frames(host, wire, source, frames, port, until_ps)
-    if is_on_the_way(wire) and not lacks_room(host, wire, port):
+    next_frames(host, wire, source, frames, pair, until_ps)
+    if is_on_the_way(wire) and not lacks_room(host, wire, pair):
         until_ps = min(until_ps, wire.incoming[wire.incoming_head].arrival_ps)
-    if port.enabled and port.unwritten:
-        until_ps = min(until_ps, port.write_back_due_ps)
-    bring_wire_to(host, wire, source, frames, port, max(until_ps, wire.time_ps))
-    act(host, wire, port)
+    if pair.enabled and pair.nic.unwritten:
+        until_ps = min(until_ps, pair.nic.write_back_due_ps)
+    bring_wire_to(host, wire, source, frames, pair, max(until_ps, wire.time_ps))
+    act(host, wire, pair)
 
 
 @kernel
-def pass_exit(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> None:
+def pass_exit(host: Any, wire: Any, source: Any, frames: Any, pair: Any) -> None:
     """A guest at work has left: the device sees what it did, and time passes before it goes on."""
     show_time(host, wire)
-    act(host, wire, port)
+    act(host, wire, pair)
     until_ps = wire.time_ps + EXIT_PS
     while host.drives_wire and wire.time_ps < until_ps and not host.leaves:
         asked = host.asked
         if may_go_on(host, wire):
-            step(host, wire, source, frames, port, min(until_ps, wire.limit_ps))
-            if is_held_up(host, wire, port):
+            step(host, wire, source, frames, pair, min(until_ps, wire.limit_ps))
+            if is_held_up(host, wire, pair):
                 return
         elif is_commanded(host):
             return
@@ -96,44 +96,44 @@ def pass_exit(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> None
 
 
 @kernel
-def wakes_at_ps(host: Any, wire: Any, port: Any) -> int:
+def wakes_at_ps(host: Any, wire: Any, pair: Any) -> int:
     """When a guest that sleeps has something to do, as far as can be known now; no later than a step from now."""
     due_ps = load_i64(host.memory + ARGUMENT_0)
     next_ps = min(wire.time_ps + LONGEST_STEP_PS, load_i64(host.memory + ARGUMENT_1))
     if due_ps >= 0:
         next_ps = min(next_ps, due_ps)
-    if port.interrupt_pending:
-        next_ps = min(next_ps, port.interrupt_ps)
+    if pair.interrupt_pending:
+        next_ps = min(next_ps, pair.interrupt_ps)
     return max(next_ps, wire.time_ps)
 
 
 @kernel
-def sleep_till_work(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> None:
+def sleep_till_work(host: Any, wire: Any, source: Any, frames: Any, pair: Any) -> None:
     """The guest sleeps until it has something to do, or is to leave."""
     show_time(host, wire)
-    act(host, wire, port)
+    act(host, wire, pair)
     while not host.leaves:
         asked = host.asked
-        if has_work(host, wire, port):
+        if has_work(host, wire, pair):
             break
         if may_go_on(host, wire):
             # One that sleeps makes no room: a port that is full loses frames.
             wire.waits_for_room = 0
-            until_ps = min(wire.limit_ps, wakes_at_ps(host, wire, port))
-            step(host, wire, source, frames, port, until_ps)
+            until_ps = min(wire.limit_ps, wakes_at_ps(host, wire, pair))
+            step(host, wire, source, frames, pair, until_ps)
             wire.waits_for_room = wire.flow_control
         else:
             settle(host, wire, asked)
 
 
 @kernel
-def pass_time_alone(host: Any, wire: Any, source: Any, frames: Any, port: Any) -> int:
+def pass_time_alone(host: Any, wire: Any, source: Any, frames: Any, pair: Any) -> int:
     """The host thread while no vCPU runs: time passes up to the limit; returns whether it did."""
     asked = host.asked
     if not may_go_on(host, wire):
         settle(host, wire, asked)
         return 0
     wire.waits_for_room = 0
-    step(host, wire, source, frames, port, wire.limit_ps)
+    step(host, wire, source, frames, pair, wire.limit_ps)
     wire.waits_for_room = wire.flow_control
     return 1

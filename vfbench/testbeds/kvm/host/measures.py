@@ -43,4 +43,4 @@ def latency(begin: Counters, end: Counters, times_slower: float) -> Row:
 
 def longest_gap_ps(bench: Bench) -> float:
     """The longest silence that the peer saw, on the wall clock."""
-    return int(bench.records.port.longest_gap_ps) * int(bench.records.wire.slowdown_1024) / 1024
+    return int(bench.records.pair.oracle.longest_gap_ps) * int(bench.records.wire.slowdown_1024) / 1024

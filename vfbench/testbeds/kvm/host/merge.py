@@ -7,7 +7,7 @@ from typing import Any
 from vfbench.kernels import kernel
 from vfbench.machine.hooks import host_work
 from vfbench.machine.iommu.iotlb import honour_invalidations
-from vfbench.machine.port import PATH_VF
+from vfbench.machine.queue_pair import PATH_VF
 from vfbench.machine.vf.device import vf_advance
 from vfbench.machine.virtio.vhost import vhost_advance
 from vfbench.testbeds.kvm.host import guest_ram  # noqa: F401  its primitives, before the device is compiled
@@ -18,38 +18,38 @@ AHEAD_OF_WIRE_PS = 10**9
 
 
 @kernel
-def bring_wire_to(host: Any, wire: Any, source: Any, frames: Any, port: Any, until_ps: int) -> int:
+def bring_wire_to(host: Any, wire: Any, source: Any, frames: Any, pair: Any, until_ps: int) -> int:
     """Frames arrive and time passes up to ``until_ps``; returns how many."""
     total, admitted = 0, 1
     while admitted:
-        next_frames(host, wire, source, frames, port, until_ps)
-        admitted = admit_due(host, wire, port, until_ps)
+        next_frames(host, wire, source, frames, pair, until_ps)
+        admitted = admit_due(host, wire, pair, until_ps)
         total += admitted
-    pass_time(host, wire, port, until_ps)
+    pass_time(host, wire, pair, until_ps)
     return total
 
 
 @kernel
-def descriptors_used(port: Any) -> tuple[int, int, int, int]:
+def descriptors_used(pair: Any) -> tuple[int, int, int, int]:
     """How far the device has come in each of its rings."""
-    return port.rx_head, port.tx_head, port.vhost_rx_seen, port.vhost_tx_seen
+    return pair.nic.rx_head, pair.nic.tx_head, pair.vhost.rx_seen, pair.vhost.tx_seen
 
 
 @kernel
-def device_turn(host: Any, wire: Any, port: Any) -> int:
+def device_turn(host: Any, wire: Any, pair: Any) -> int:
     """The VF's turn, or vhost's, then that of the mechanisms' threads; returns whether anything moved."""
-    before = descriptors_used(port)
+    before = descriptors_used(pair)
     if host.invalidations != host.invalidations_seen:
         # A guest waits for that, and the VF itself looks only when it next translates.
-        honour_invalidations(host, port)
-    if port.path == PATH_VF:
+        honour_invalidations(host, pair)
+    if pair.path == PATH_VF:
         # Where the wire's clock waits for the guest, the guest must not have to wait for the device's.
-        ahead_ps = AHEAD_OF_WIRE_PS if is_held_up(host, wire, port) else 0
-        vf_advance(host, port, wire.time_ps + ahead_ps, False)
+        ahead_ps = AHEAD_OF_WIRE_PS if is_held_up(host, wire, pair) else 0
+        vf_advance(host, pair, wire.time_ps + ahead_ps, False)
     else:
         # A kick ends in the kernel: the worker looks whenever it has its turn.
-        port.vhost_tx_sleeps = 0
-        vhost_advance(host, port, wire.time_ps + 1, False)
+        pair.vhost.tx_sleeps = 0
+        vhost_advance(host, pair, wire.time_ps + 1, False)
     if not host.work_held:
         host_work(host, wire.time_ps)
-    return int(descriptors_used(port) != before)
+    return int(descriptors_used(pair) != before)

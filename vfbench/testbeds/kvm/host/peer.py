@@ -15,7 +15,7 @@ from typing import Any
 from numba import types
 
 from vfbench.kernels import call_hook, kernel
-from vfbench.machine.port import PATH_VF
+from vfbench.machine.queue_pair import PATH_VF
 from vfbench.machine.vf.device import take_in
 from vfbench.machine.vf.landing import has_descriptor
 from vfbench.machine.vf.registers import RDT
@@ -54,39 +54,42 @@ def is_on_the_way(wire: Any) -> bool:
 
 
 @kernel
-def has_room(host: Any, wire: Any, port: Any) -> bool:
+def has_room(host: Any, wire: Any, pair: Any) -> bool:
     """Whether the next frame on the wire finds room, and on a VF, which drops where there is none, a descriptor."""
-    waiting = port.fifo_tail - port.fifo_head
-    if port.path == PATH_VF and ((port.register[RDT] - port.rx_head) & (host.rx_size - 1)) <= waiting:
+    waiting = pair.nic.fifo_tail - pair.nic.fifo_head
+    if pair.path == PATH_VF and ((pair.nic.register[RDT] - pair.nic.rx_head) & (host.rx_size - 1)) <= waiting:
         return False
     length_bytes = wire.incoming[wire.incoming_head].length
-    return port.fifo_bytes + length_bytes <= port.fifo_limit_bytes and waiting < port.fifo_limit_frames
+    return (
+        pair.nic.fifo_bytes + length_bytes <= pair.nic.fifo_limit_bytes
+        and waiting < pair.nic.fifo_limit_frames
+    )
 
 
 @kernel
-def lacks_room(host: Any, wire: Any, port: Any) -> bool:
+def lacks_room(host: Any, wire: Any, pair: Any) -> bool:
     """Whether a frame waits for room that has to be waited for."""
-    return wire.waits_for_room and is_on_the_way(wire) and port.enabled and not has_room(host, wire, port)
+    return wire.waits_for_room and is_on_the_way(wire) and pair.enabled and not has_room(host, wire, pair)
 
 
 @kernel
-def is_held_up(host: Any, wire: Any, port: Any) -> bool:
+def is_held_up(host: Any, wire: Any, pair: Any) -> bool:
     """Whether only the guest can make the room that is lacking: a VF with descriptors makes it by itself, in time."""
-    if port.path == PATH_VF and port.fifo_head != port.fifo_tail and has_descriptor(port):
+    if pair.path == PATH_VF and pair.nic.fifo_head != pair.nic.fifo_tail and has_descriptor(pair):
         return False
-    return lacks_room(host, wire, port)
+    return lacks_room(host, wire, pair)
 
 
 @kernel
-def has_work(host: Any, wire: Any, port: Any) -> bool:
+def has_work(host: Any, wire: Any, pair: Any) -> bool:
     """Whether a guest that sleeps is due to wake up.
 
     It said until when it wants to sleep; an interrupt is not waited for where the wire's clock stands still.
     """
     due_ps = load_i64(host.memory + ARGUMENT_0)
     return (
-        (port.interrupt_pending and (port.interrupt_ps <= wire.time_ps or is_held_up(host, wire, port)))
-        or port.tx_interrupt_pending
+        (pair.interrupt_pending and (pair.interrupt_ps <= wire.time_ps or is_held_up(host, wire, pair)))
+        or pair.tx_interrupt_pending
         or load_i64(host.memory + COMMAND) != NO_COMMAND
         or wire.wall_ps >= load_i64(host.memory + ARGUMENT_1)
         or 0 <= due_ps <= wire.time_ps
@@ -106,9 +109,9 @@ def next_time_ps(host: Any, wire: Any) -> int:
 
 
 @kernel
-def pass_time(host: Any, wire: Any, port: Any, until_ps: int) -> None:
+def pass_time(host: Any, wire: Any, pair: Any, until_ps: int) -> None:
     """Bring the wire's clock up to ``until_ps``, or to the frame that is held up, and show it."""
-    if is_held_up(host, wire, port):
+    if is_held_up(host, wire, pair):
         until_ps = min(until_ps, wire.incoming[wire.incoming_head].arrival_ps)
     wire.time_ps = max(wire.time_ps, until_ps)
     if wire.lockstep:
@@ -139,32 +142,38 @@ def put_on_wire(wire: Any, frames: Any) -> None:
 
 
 @kernel
-def next_frames(host: Any, wire: Any, source: Any, frames: Any, port: Any, until_ps: int) -> None:
+def next_frames(host: Any, wire: Any, source: Any, frames: Any, pair: Any, until_ps: int) -> None:
     """Once the last batch is in, ask the workload for the frames that start before ``until_ps``."""
     if is_on_the_way(wire):
         return
-    for i in range(port.answers):
-        call_hook(host.peer_received, source, port.answer_ps[i], port.answer_length[i], port.answer_flow[i])
-    port.answers = 0
+    for i in range(pair.oracle.replies):
+        call_hook(
+            host.peer_received,
+            source,
+            pair.oracle.reply_ps[i],
+            pair.oracle.reply_length[i],
+            pair.oracle.reply_flow[i],
+        )
+    pair.oracle.replies = 0
     frames.count = 0
     call_hook(host.arrivals, source, frames, until_ps)
     put_on_wire(wire, frames)
 
 
 @kernel
-def admit_due(host: Any, wire: Any, port: Any, until_ps: int) -> int:
+def admit_due(host: Any, wire: Any, pair: Any, until_ps: int) -> int:
     """Frames whose last bit is in by ``until_ps`` go into the FIFO, or are lost; returns how many."""
     count = 0
     while (
         is_on_the_way(wire)
         and wire.incoming[wire.incoming_head].arrival_ps <= until_ps
-        and not lacks_room(host, wire, port)
+        and not lacks_room(host, wire, pair)
     ):
-        port.rx_offered += 1
+        pair.oracle.rx_offered += 1
         wire.incoming_head += 1
-        take_in(port, wire.incoming[wire.incoming_head - 1])
+        take_in(pair, wire.incoming[wire.incoming_head - 1])
         count += 1
-        if wire.admit_watch and port.fifo_tail != port.fifo_head:
+        if wire.admit_watch and pair.nic.fifo_tail != pair.nic.fifo_head:
             wire.admit_watch = 0
             wire.admitted_ps = wire.wall_ps
     return count

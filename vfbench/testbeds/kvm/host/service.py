@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vfbench.machine.port import PORT
+from vfbench.machine.queue_pair import QUEUE_PAIR
 from vfbench.machine.wire import FRAMES, SOURCE
 from vfbench.testbeds.kvm.host.host_records import HOST, WIRE
 
@@ -24,7 +24,7 @@ class Service:
 
     def __init__(self, *given: Any) -> None:
         if not given:
-            given = tuple(records(each)[0] for each in (HOST, WIRE, SOURCE, FRAMES, PORT))
+            given = tuple(records(each)[0] for each in (HOST, WIRE, SOURCE, FRAMES, QUEUE_PAIR))
             address = 0
         else:
             # Only now: the hypervisor's kernels need the compiler, and a VM that serves nothing does not.

@@ -21,7 +21,7 @@ class Counters(PortCounters):
     """The port's counters at one instant, and both clocks'."""
 
     def __init__(self, bench: BenchRecords, time_ps: int) -> None:
-        super().__init__(bench.port, time_ps)
+        super().__init__(bench.pair, time_ps)
         self.wire_ps = int(bench.wire.time_ps)
         self.wall_ns = int(bench.wire.last_ns)  # when the wire's clock was last moved
 

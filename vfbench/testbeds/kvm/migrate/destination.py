@@ -19,13 +19,13 @@ import numpy as np
 
 from vfbench.errors import RunFailed, UserError
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
-from vfbench.machine.port import PATH_VF, PATH_VIRTIO
+from vfbench.machine.queue_pair import PATH_VF, PATH_VIRTIO
 from vfbench.machine.vf.register_access import reset_registers, set_register
 from vfbench.machine.vf.registers import QUEUE_ENABLE, READ_ONLY, RXDCTL, TXDCTL
 from vfbench.testbeds.kvm.guest import guest_abi
 from vfbench.testbeds.kvm.guest.guest import guest_paths
 from vfbench.testbeds.kvm.guest.guest_abi import DRAIN, OPEN_VF, SET_PATH
-from vfbench.testbeds.kvm.host.endpoint import Site
+from vfbench.testbeds.kvm.host.endpoint import Endpoint
 from vfbench.testbeds.kvm.host.host_records import BenchRecords
 from vfbench.testbeds.kvm.migrate import stream
 from vfbench.testbeds.kvm.migrate.stream import Stream, StreamBroken
@@ -51,12 +51,12 @@ class Order:
 class Destination:
     """Takes one guest in; `serve` returns when the source says that it is over."""
 
-    def __init__(self, site: Site, connection: Stream, order: Order) -> None:
-        self._site = site
+    def __init__(self, endpoint: Endpoint, connection: Stream, order: Order) -> None:
+        self._endpoint = endpoint
         self._stream = connection
         self._order = order
-        self._port = site.bench.port
-        self._memory = site.vm.memory.bytes.reshape(-1, PAGE_BYTES)
+        self._pair = endpoint.bench.pair
+        self._memory = endpoint.vm.memory.bytes.reshape(-1, PAGE_BYTES)
         self._running = False
         self._verbs: dict[int, Callable[[Any], Any]] = {
             stream.VF_STATE: self._take_vf_state,
@@ -101,72 +101,72 @@ class Destination:
 
     def _take_guest_state(self, payload: bytearray) -> None:
         """The testbed's own part of memory, then the vCPU."""
-        self._site.vm.memory.bytes[: boot.FREE_BASE] = np.frombuffer(payload, np.uint8, boot.FREE_BASE)
-        self._site.vm.vcpu.restore(bytes(payload[boot.FREE_BASE :]))
+        self._endpoint.vm.memory.bytes[: boot.FREE_BASE] = np.frombuffer(payload, np.uint8, boot.FREE_BASE)
+        self._endpoint.vm.vcpu.restore(bytes(payload[boot.FREE_BASE :]))
 
     def _take_vf_state(self, state: dict[str, Any]) -> None:
         """Write each register back to a VF that was just reset.
 
         The queues stay off until the rings are right.
         """
-        reset_registers(self._port)
-        self._port.iotlb_iova[:] = -1
+        reset_registers(self._pair)
+        self._pair.nic.iotlb_iova[:] = -1
         for index, value in enumerate(state["registers"]):
             if index not in READ_ONLY:
                 enables = index in (RXDCTL, TXDCTL)
-                set_register(self._port, index, value & ~QUEUE_ENABLE if enables else value, 0)
+                set_register(self._pair, index, value & ~QUEUE_ENABLE if enables else value, 0)
 
     def _run_guest(self) -> None:
         if not self._running:
-            self._site.start_host_thread(drives_wire=False)
-            self._site.start_vcpu()
+            self._endpoint.start_host_thread(drives_wire=False)
+            self._endpoint.start_vcpu()
             self._running = True
 
     def _restore_rings(self, heads: list[int]) -> None:
         """The guest's own code does it, as soon as it is done with what it was about when it was paused."""
         self._run_guest()
-        self._site.command(guest_abi.RESTORE_RINGS, *heads)
+        self._endpoint.command(guest_abi.RESTORE_RINGS, *heads)
 
     def _resume(self, _: None) -> None:
         self._run_guest()
-        self._site.word(guest_abi.NOTICED)[0] = 0
+        self._endpoint.word(guest_abi.QUIESCE_REQUESTED)[0] = 0
         self._raise_interrupt()
-        self._site.settle()
+        self._endpoint.settle()
 
     def _take_wire(self, _: None) -> None:
         """From here on the peer's frames come to this process.
 
         Those since the source let go of the wire are lost.
         """
-        wire = self._site.bench.wire
-        self._site.bench.adopt_table()
+        wire = self._endpoint.bench.wire
+        self._endpoint.bench.adopt_table()
         wire.admit_watch = 1
-        self._site.host.drives_wire = 1
-        self._site.await_turn()
-        self._port.enabled = 1
+        self._endpoint.host.drives_wire = 1
+        self._endpoint.await_turn()
+        self._pair.enabled = 1
 
     def _plug_vf(self, _: None) -> None:
         """Give the guest a VF and fail over to it."""
-        self._port.enabled = 0
-        self._site.await_turn()
-        reset_registers(self._port)
-        self._site.command(OPEN_VF)
-        self._site.command(DRAIN)
-        self._site.command(SET_PATH, PATH_VF)
+        self._pair.enabled = 0
+        self._endpoint.await_turn()
+        reset_registers(self._pair)
+        self._endpoint.command(OPEN_VF)
+        self._endpoint.command(DRAIN)
+        self._endpoint.command(SET_PATH, PATH_VF)
 
     def _set_tracking(self, request: dict[str, int]) -> None:
-        self._site.set_tracking(bool(request["armed"]))
+        self._endpoint.set_tracking(bool(request["armed"]))
 
     def _ping(self, _: None) -> dict[str, int]:
         if self._running:
-            self._site.check()
-        return {"exits": self._site.vm.vcpu.exits}
+            self._endpoint.check()
+        return {"exits": self._endpoint.vm.vcpu.exits}
 
     def _raise_interrupt(self) -> None:
         """As after any migration: an interrupt that was on its way must not be missed."""
-        self._port.interrupt_ps = 0
-        self._port.interrupt_pending = 1
-        self._port.tx_interrupt_pending = int(PATH_VIRTIO in guest_paths(self._site.experiment))
+        self._pair.interrupt_ps = 0
+        self._pair.interrupt_pending = 1
+        self._pair.tx_interrupt_pending = int(PATH_VIRTIO in guest_paths(self._endpoint.experiment))
 
 
 def say(reason: str) -> None:
@@ -197,9 +197,9 @@ def take_in(connection: Stream) -> int:
     try:
         order = _take_order(connection)
         bench = BenchRecords(order.bench_fd, order.table_bytes)
-        with Site(order.experiment, bench, order.memory_fd) as site:
+        with Endpoint(order.experiment, bench, order.memory_fd) as endpoint:
             connection.send_json(stream.DONE, None)
-            Destination(site, connection, order).serve()
+            Destination(endpoint, connection, order).serve()
         # Only now: the guest and its device have come to rest.
         connection.send_json(stream.DONE, None)
     except (RunFailed, UserError) as failure:

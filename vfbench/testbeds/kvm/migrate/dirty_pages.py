@@ -12,7 +12,7 @@ from vfbench.machine.memory.guest_memory import PAGE_BYTES
 from vfbench.testbeds.kvm.sys import boot
 
 if TYPE_CHECKING:
-    from vfbench.testbeds.kvm.host.endpoint import Site
+    from vfbench.testbeds.kvm.host.endpoint import Endpoint
     from vfbench.testbeds.kvm.host.timeline import Timeline
 
 OWN_PAGES = boot.FREE_BASE // PAGE_BYTES
@@ -31,21 +31,21 @@ class Written:
     by_device: Pages  # by DMA, or by vhost in its place; no log shows the former
 
 
-def start_log(site: Site) -> None:
+def start_log(endpoint: Endpoint) -> None:
     """From now on stores are logged; what was written before is forgotten."""
-    site.vm.set_dirty_logging(True)
-    site.logged[:] = 0
-    site.device_wrote[:] = 0
+    endpoint.vm.set_dirty_logging(True)
+    endpoint.logged[:] = 0
+    endpoint.device_wrote[:] = 0
 
 
-def harvest(site: Site) -> Written:
+def harvest(endpoint: Endpoint) -> Written:
     """What was written since the last time, and clear it all."""
-    device = site.device_wrote.astype(np.bool_)
-    site.device_wrote[:] = 0
-    cpu = site.vm.dirty_log()
-    host = np.flatnonzero(site.logged.copy())  # vhost logs on meanwhile
+    device = endpoint.device_wrote.astype(np.bool_)
+    endpoint.device_wrote[:] = 0
+    cpu = endpoint.vm.dirty_log()
+    host = np.flatnonzero(endpoint.logged.copy())  # vhost logs on meanwhile
     # Cleared before the page is sent: what is logged from here on is sent again.
-    site.logged[host] = 0
+    endpoint.logged[host] = 0
     logged = np.zeros(len(cpu), np.bool_)
     logged[host] = True
     for pages in (device, cpu, logged):
@@ -53,21 +53,21 @@ def harvest(site: Site) -> Written:
     return Written(cpu, logged, device)
 
 
-def dirty_rate(site: Site, timeline: Timeline, interval_ps: int, intervals: int) -> dict[str, Any]:
+def dirty_rate(endpoint: Endpoint, timeline: Timeline, interval_ps: int, intervals: int) -> dict[str, Any]:
     """Unique pages written per interval over its length, by the names of the record's measures.
 
     The log is on for so many intervals and off again after them, as QEMU's ``calc-dirty-rate`` has it in
     its dirty-bitmap mode: throughput is measured without it.
     """
     pages = np.zeros(3, np.int64)
-    start_log(site)
+    start_log(endpoint)
     began_ps = timeline.now_ps
     for _ in range(intervals):
         timeline.sleep_until(timeline.now_ps + interval_ps)
-        found = harvest(site)
+        found = harvest(endpoint)
         either = found.by_cpu | found.by_device | found.by_host
         pages += [np.count_nonzero(each) for each in (either, found.by_cpu, found.by_device)]
     seconds = (timeline.now_ps - began_ps) / 1e12
-    site.vm.set_dirty_logging(False)
+    endpoint.vm.set_dirty_logging(False)
     names = ("dirty_pages_per_s", "dirty_pages_per_s_cpu", "dirty_pages_per_s_dma")
     return {name: int(count) / seconds for name, count in zip(names, pages, strict=True)}

@@ -11,7 +11,7 @@ import numpy as np
 from vfbench.errors import RunFailed
 from vfbench.machine.driver.state import REGISTER_MIRROR
 from vfbench.machine.memory.guest_memory import PAGE_BYTES
-from vfbench.machine.port import PATH_VF, PATH_VIRTIO
+from vfbench.machine.queue_pair import PATH_VF, PATH_VIRTIO
 from vfbench.machine.vf.register_access import read_register
 from vfbench.machine.vf.registers import QUEUE_REGISTERS, RDH, TDH
 from vfbench.machine.wire import NEVER_PS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vfbench.migration.comparison import Comparison
     from vfbench.testbeds.binding import Sources
     from vfbench.testbeds.kvm.host.bench_records import Bench
-    from vfbench.testbeds.kvm.host.endpoint import Site
+    from vfbench.testbeds.kvm.host.endpoint import Endpoint
     from vfbench.testbeds.kvm.host.timeline import Timeline
     from vfbench.testbeds.kvm.migrate.destination_process import DestinationProcess
 
@@ -37,13 +37,15 @@ TAKE_OVER_LIMIT_S = 4.0
 class KvmMigration:
     """One migration of one guest from this process to another."""
 
-    def __init__(self, site: Site, bench: Bench, destination: DestinationProcess, timeline: Timeline) -> None:
-        self._site = site
+    def __init__(
+        self, endpoint: Endpoint, bench: Bench, destination: DestinationProcess, timeline: Timeline
+    ) -> None:
+        self._endpoint = endpoint
         self._bench = bench
-        self._port, self._wire = bench.records.port, bench.records.wire
+        self._pair, self._wire = bench.records.pair, bench.records.wire
         self._destination = destination
         self._timeline = timeline
-        self.sender = KvmSender(site, lambda: destination.stream, timeline)
+        self.sender = KvmSender(endpoint, lambda: destination.stream, timeline)
         self._saved: list[int] = []
         self._stopped = False
         self._moved = False
@@ -63,7 +65,7 @@ class KvmMigration:
     @property
     def sources(self) -> Sources:
         """The mechanisms as the source's host sees them."""
-        return self._site.sources
+        return self._endpoint.sources
 
     @property
     def at_destination(self) -> bool:
@@ -73,17 +75,17 @@ class KvmMigration:
     # -- the verbs
 
     def arm_tracking(self) -> None:
-        self._site.set_tracking(True)
+        self._endpoint.set_tracking(True)
 
     def disarm_tracking(self) -> None:
         if self.at_destination:
             self._destination.stream.ask(stream.TRACKING, {"armed": 0})
         else:
-            self._site.set_tracking(False)
+            self._endpoint.set_tracking(False)
 
     def pre_copy(self) -> None:
-        self.sender.skips_mapped = self._site.sources.withholds_mapped
-        self.precopy = precopy_of(self._site.experiment.migration, self.sender)
+        self.sender.skips_mapped = self._endpoint.sources.withholds_mapped
+        self.precopy = precopy_of(self._endpoint.experiment.migration, self.sender)
         self.precopy.run()
 
     def shrink_rest(self) -> None:
@@ -93,25 +95,25 @@ class KvmMigration:
     def notify_driver(self) -> None:
         with self._part("quiesce"):
             self._begin_stop()
-            self._site.command(guest_abi.NOTICE)
+            self._endpoint.command(guest_abi.NOTICE)
 
     def stop_device(self) -> None:
         with self._part("quiesce"):
             self._begin_stop()
-            self._port.enabled = 0
-            self._site.await_turn()
+            self._pair.enabled = 0
+            self._endpoint.await_turn()
             self._bench.empty_fifo()
             self._forget_unwritten()
 
     def drain(self) -> None:
         with self._part("quiesce"):
-            self._site.command(guest_abi.DRAIN)
+            self._endpoint.command(guest_abi.DRAIN)
 
     def pause_guest(self) -> None:
         with self._part("quiesce"):
             self._begin_stop()
-            self._site.pause_vcpu()
-            self._site.check()
+            self._endpoint.pause_vcpu()
+            self._endpoint.check()
             self._paused_ps = self._timeline.now_ps
 
     def copy_rest(self) -> None:
@@ -123,7 +125,7 @@ class KvmMigration:
 
     def transfer_vf_state(self) -> None:
         with self._part("state_transfer"):
-            self._saved = [int(read_register(self._port, index)) for index in range(len(QUEUE_REGISTERS))]
+            self._saved = [int(read_register(self._pair, index)) for index in range(len(QUEUE_REGISTERS))]
             self._move()
             registers = self._saved if self._reads_registers else self._mirrored_registers()
             self._destination.stream.ask(stream.VF_STATE, {"registers": registers})
@@ -154,20 +156,20 @@ class KvmMigration:
         raise RunFailed(f"{backend}: a real guest here has one device behind its driver")
 
     def unplug_vf(self) -> None:
-        self._port.enabled = 0
-        self._site.await_turn()
+        self._pair.enabled = 0
+        self._endpoint.await_turn()
         self._bench.empty_fifo()
         self._forget_unwritten()
-        self._site.command(guest_abi.DRAIN)
-        self._site.command(guest_abi.CLOSE_VF)
+        self._endpoint.command(guest_abi.DRAIN)
+        self._endpoint.command(guest_abi.CLOSE_VF)
         self._bench.set_path(PATH_VIRTIO)
-        self._site.command(guest_abi.SET_PATH, PATH_VIRTIO)
-        self._port.enabled = 1
+        self._endpoint.command(guest_abi.SET_PATH, PATH_VIRTIO)
+        self._pair.enabled = 1
 
     def plug_vf(self) -> None:
         self._destination.stream.ask(stream.PLUG_VF)
         self._bench.set_path(PATH_VF)
-        self._port.enabled = 1
+        self._pair.enabled = 1
 
     def cancel(self) -> None:
         """As after migrate_cancel: the guest stays where it is."""
@@ -178,11 +180,11 @@ class KvmMigration:
 
     @property
     def _reads_registers(self) -> bool:
-        return self._site.experiment.migration.vf_state == "sysfs"
+        return self._endpoint.experiment.migration.vf_state == "sysfs"
 
     def _mirrored_registers(self) -> list[int]:
         """As the driver kept them in guest memory (S2), read from the destination's copy of it."""
-        gpa = self._site.layout.queues[0].driver.base + REGISTER_MIRROR
+        gpa = self._endpoint.layout.queues[0].driver.base + REGISTER_MIRROR
         words = self._destination.memory.reshape(-1)[gpa : gpa + 8 * len(QUEUE_REGISTERS)].view(np.int64)
         return [int(word) for word in words]
 
@@ -199,36 +201,36 @@ class KvmMigration:
 
     def _forget_unwritten(self) -> None:
         """A descriptor that was never written back is nobody's: its packet is gone with the device."""
-        port, mask = self._port, self._site.experiment.driver.rx_ring - 1
-        for _ in range(int(port.unwritten)):
-            port.rx_head = (int(port.rx_head) - 1) & mask
-            slot = port.slot[port.rx_head]
-            port.lost_reset += slot["pending"]
+        pair, mask = self._pair, self._endpoint.experiment.driver.rx_ring - 1
+        for _ in range(int(pair.nic.unwritten)):
+            pair.nic.rx_head = (int(pair.nic.rx_head) - 1) & mask
+            slot = pair.oracle.slot[pair.nic.rx_head]
+            pair.oracle.lost_reset += slot["pending"]
             slot["pending"] = 0
-        port.unwritten = 0
-        port.write_back_due_ps = NEVER_PS
+        pair.nic.unwritten = 0
+        pair.nic.write_back_due_ps = NEVER_PS
 
     def _move(self) -> None:
         """The vCPU and the testbed's own pages follow the memory; then the two memories are compared."""
         if self._moved:
             return
         self._moved = True
-        self._site.take_device_away()
-        memory = self._site.vm.memory.bytes
-        state = memory[: boot.FREE_BASE].tobytes() + self._site.vm.vcpu.save()
+        self._endpoint.take_device_away()
+        memory = self._endpoint.vm.memory.bytes
+        state = memory[: boot.FREE_BASE].tobytes() + self._endpoint.vm.vcpu.save()
         connection = self._destination.stream
         connection.send(stream.GUEST_STATE, state)
         connection.answer()
         self._timeline.hold()
         try:
             self.comparison = compare(
-                memory.reshape(-1, PAGE_BYTES), self._destination.memory, self._site.layout
+                memory.reshape(-1, PAGE_BYTES), self._destination.memory, self._endpoint.layout
             )
         finally:
             self._timeline.release()
 
     def _announce(self) -> None:
         """The peer learns the guest's new place: from the next frame on the destination takes them in."""
-        self._site.stop_host_thread()
+        self._endpoint.stop_host_thread()
         self._wire.admitted_ps = -1
         self._destination.stream.ask(stream.TAKE_WIRE)

@@ -18,7 +18,7 @@ from vfbench.testbeds.kvm.migrate.dirty_pages import OWN_PAGES, Pages, harvest, 
 from vfbench.testbeds.kvm.migrate.stream import MOST_PAGES
 
 if TYPE_CHECKING:
-    from vfbench.testbeds.kvm.host.endpoint import Site
+    from vfbench.testbeds.kvm.host.endpoint import Endpoint
     from vfbench.testbeds.kvm.host.timeline import Timeline
     from vfbench.testbeds.kvm.migrate.stream import Stream
 
@@ -32,12 +32,12 @@ class KvmSender:
     The connection is kept to the speed of the experiment's line; where it is slower itself, that is the line's.
     """
 
-    def __init__(self, site: Site, stream: Callable[[], Stream], timeline: Timeline) -> None:
-        self._site = site
+    def __init__(self, endpoint: Endpoint, stream: Callable[[], Stream], timeline: Timeline) -> None:
+        self._endpoint = endpoint
         self._stream = stream
         self._timeline = timeline
-        self._page_ps = STREAM_PAGE_BYTES * 8e12 / site.experiment.migration.line_rate_bps
-        self._memory = site.vm.memory.bytes.reshape(-1, PAGE_BYTES)
+        self._page_ps = STREAM_PAGE_BYTES * 8e12 / endpoint.experiment.migration.line_rate_bps
+        self._memory = endpoint.vm.memory.bytes.reshape(-1, PAGE_BYTES)
         self._pending = np.zeros(len(self._memory), np.bool_)
         self._sent_before = np.zeros(len(self._memory), np.bool_)
         self._queue: npt.NDArray[np.int64] = np.empty(0, np.int64)
@@ -70,15 +70,15 @@ class KvmSender:
     @property
     def held_back_pages(self) -> int:
         """Pages known to be mapped for the device, where the strategy wants them to wait."""
-        return int(np.count_nonzero(self._site.mapped)) if self.skips_mapped else 0
+        return int(np.count_nonzero(self._endpoint.mapped)) if self.skips_mapped else 0
 
     def start_log(self) -> None:
-        start_log(self._site)
+        start_log(self._endpoint)
         self._pending[OWN_PAGES:] = True
 
     def stop_log(self) -> None:
         """The migration is over, one way or the other."""
-        self._site.vm.set_dirty_logging(False)
+        self._endpoint.vm.set_dirty_logging(False)
 
     def sync_log(self) -> Sync:
         return self._sync(last=False)
@@ -86,12 +86,12 @@ class KvmSender:
     def _sync(self, *, last: bool) -> Sync:
         """KVM's log, and beside it what vhost logged and what the strategy's own dirty sources found."""
         began_ps = self.now_ps
-        found = harvest(self._site)
+        found = harvest(self._endpoint)
         dirty = self._with_sources(found.by_cpu | found.by_host, last)
         dirty[:OWN_PAGES] = False
         self._pending |= dirty
         self._queue = np.empty(0, np.int64)
-        unwritten = int(self._site.host.unwritten_unmaps) - self._unwritten_seen
+        unwritten = int(self._endpoint.host.unwritten_unmaps) - self._unwritten_seen
         self._unwritten_seen += unwritten
         self.mapped_unwritten_pages += unwritten
         return Sync(
@@ -105,13 +105,13 @@ class KvmSender:
 
     def final_sync(self) -> None:
         self._sync(last=True)
-        mapped = self._site.mapped.astype(np.bool_)
-        self.mapped_unwritten_pages += int(np.count_nonzero(mapped & (self._site.mapped_written == 0)))
+        mapped = self._endpoint.mapped.astype(np.bool_)
+        self.mapped_unwritten_pages += int(np.count_nonzero(mapped & (self._endpoint.mapped_written == 0)))
         self._pending[:OWN_PAGES] = False
         self.skips_mapped = False
 
     def _with_sources(self, dirty: Pages, last: bool) -> Pages:
-        found = self._site.sources.sync(last)
+        found = self._endpoint.sources.sync(last)
         if found.everything:
             return np.ones_like(dirty)
         return dirty if found.dirty is None else dirty | found.dirty
@@ -157,7 +157,7 @@ class KvmSender:
 
     def _sendable(self, pages: npt.NDArray[np.int64]) -> Pages:
         pending: Pages = self._pending[pages]
-        return pending & (self._site.mapped[pages] == 0) if self.skips_mapped else pending
+        return pending & (self._endpoint.mapped[pages] == 0) if self.skips_mapped else pending
 
     def _send(self, pages: npt.NDArray[np.int64]) -> None:
         self._pending[pages] = False

@@ -120,7 +120,7 @@ def write_back_rx_descriptor(device: Any, iova: int, status: int, time_ps: int) 
 
 
 @for_guest_memory(iotlb.walk)
-def look_up(device: Any, port: Any, slot: int, iova_page: int, access: int) -> int:
+def look_up(device: Any, pair: Any, slot: int, iova_page: int, access: int) -> int:
     """Fill the IOTLB's slot for ``iova_page`` from what is mapped; FAULT where access is not granted."""
     entry = find_mapping(device, iova_page)
     if entry == 0:
@@ -129,17 +129,17 @@ def look_up(device: Any, port: Any, slot: int, iova_page: int, access: int) -> i
     if granted & access != access:
         return FAULT
     page = (load_word(entry, MAPPING_OFFSET) + iova_page - load_word(entry, MAPPING_BEGIN)) & PAGE_MASK
-    line = (iova_page >> PAGE_SHIFT) % port.iotlb_entries
-    port.iotlb_iova[line] = iova_page
-    port.iotlb_page[line] = page | granted
-    port.iotlb_misses += 1
+    line = (iova_page >> PAGE_SHIFT) % pair.nic.iotlb_entries
+    pair.nic.iotlb_iova[line] = iova_page
+    pair.nic.iotlb_page[line] = page | granted
+    pair.oracle.iotlb_misses += 1
     return page
 
 
 @for_guest_memory(iotlb.translate)
-def translate_as_mapped(device: Any, port: Any, iova: int, access: int) -> int:
+def translate_as_mapped(device: Any, pair: Any, iova: int, access: int) -> int:
     """Every access goes through what QEMU maps, whether the guest has an IOMMU or not."""
-    return translate_by_table(device, port, 0, iova, access)
+    return translate_by_table(device, pair, 0, iova, access)
 
 
 @for_guest_memory(hooks.dma_written)

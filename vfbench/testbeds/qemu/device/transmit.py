@@ -50,16 +50,16 @@ def copy_bytes(target: int, source: int, length_bytes: int) -> None:
 
 
 @kernel
-def gather(device: Any, port: Any, iova: int, length_bytes: int) -> None:
+def gather(device: Any, pair: Any, iova: int, length_bytes: int) -> None:
     """Append a buffer of the frame under way, page by page as the device's addresses go."""
     if device.tx_bytes + length_bytes > TX_FRAME_BYTES:
         device.tx_headless += 1
         return
     while length_bytes > 0:
         piece = min(length_bytes, PAGE_BYTES - (iova & (PAGE_BYTES - 1)))
-        address = translate(device, port, iova, READ)
+        address = translate(device, pair, iova, READ)
         if not is_guest_memory(device, address):
-            port.dma_faults += 1
+            pair.oracle.dma_faults += 1
             return
         copy_bytes(device.tx_frame + device.tx_bytes, device.guest_ram + address, piece)
         device.tx_bytes += piece
@@ -68,7 +68,7 @@ def gather(device: Any, port: Any, iova: int, length_bytes: int) -> None:
 
 
 @kernel
-def take_answer(device: Any, port: Any, time_ps: int) -> None:
+def take_answer(device: Any, pair: Any, time_ps: int) -> None:
     """An answer of the guest's program: whole if every word of it is the one that it should have sent."""
     payload = device.tx_frame + HEADER_BYTES
     sequence = load_word(payload, 1)
@@ -79,33 +79,33 @@ def take_answer(device: Any, port: Any, time_ps: int) -> None:
         and holds_payload(payload, payload_bytes, sequence, 0)
     )
     entry = device.ledger + 8 * LEDGER_WORDS * (sequence % device.ledger_frames)
-    port.sent_flow[sequence & (len(port.sent_flow) - 1)] = load_word(entry, LEDGER_FLOW)
-    note_at_peer(port, sequence, whole, device.tx_bytes + FCS_BYTES, time_ps)
+    pair.oracle.sent_flow[sequence & (len(pair.oracle.sent_flow) - 1)] = load_word(entry, LEDGER_FLOW)
+    note_at_peer(pair, sequence, whole, device.tx_bytes + FCS_BYTES, time_ps)
 
 
 @kernel
-def take_frame(device: Any, port: Any, time_ps: int) -> None:
+def take_frame(device: Any, pair: Any, time_ps: int) -> None:
     """A whole frame is on the wire."""
     frame = device.tx_frame
     protocol = load_byte(frame, IP_PROTOCOL) if load_be16(frame, ETHERTYPE) == ETHERTYPE_IPV4 else -1
     if protocol == UDP and load_word(frame + HEADER_BYTES, 0) & MARK_MASK == MARK:
-        take_answer(device, port, time_ps)
+        take_answer(device, pair, time_ps)
     else:
         device.other_frames += 1
     device.tx_bytes = 0
 
 
 @for_guest_memory(vf.send_frame)
-def send_descriptor(device: Any, port: Any, time_ps: int) -> None:
+def send_descriptor(device: Any, pair: Any, time_ps: int) -> None:
     """The descriptor at the head: a buffer of a frame, its last one, or context for frames to come (7.2.3.2)."""
-    descriptor = port.tx_base + (port.tx_head << DESCRIPTOR_SHIFT)
+    descriptor = pair.nic.tx_base + (pair.nic.tx_head << DESCRIPTOR_SHIFT)
     command = dma_load(device, descriptor + 8)
-    port.tx_free_ps = time_ps
+    pair.nic.tx_free_ps = time_ps
     if (command >> DESCRIPTOR_TYPE_SHIFT) & DESCRIPTOR_TYPE_MASK == DATA_DESCRIPTOR:
-        gather(device, port, dma_load(device, descriptor), tx_length(command))
+        gather(device, pair, dma_load(device, descriptor), tx_length(command))
         if command & TX_COMMAND_END_OF_PACKET:
-            take_frame(device, port, time_ps)
+            take_frame(device, pair, time_ps)
     if command & TX_COMMAND_REPORT_STATUS:
         dma_store(device, descriptor + 8, TX_STATUS_DONE, time_ps)
-        request_interrupt(device, port, time_ps)
-    port.tx_head = (port.tx_head + 1) & (device.tx_size - 1)
+        request_interrupt(device, pair, time_ps)
+    pair.nic.tx_head = (pair.nic.tx_head + 1) & (device.tx_size - 1)

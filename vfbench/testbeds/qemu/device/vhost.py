@@ -53,13 +53,13 @@ def load_ring(device: Any, offset: int, bits: int) -> int:
 
 
 @for_guest_memory(vhost.log_write)
-def log_ring(device: Any, port: Any, offset: int) -> None:
+def log_ring(device: Any, pair: Any, offset: int) -> None:
     """After the write: a page that is logged holds it."""
     mark_page(device, offset)
 
 
 @for_guest_memory(vhost.host_store)
-def store_ring(device: Any, port: Any, offset: int, bits: int, value: int) -> None:
+def store_ring(device: Any, pair: Any, offset: int, bits: int, value: int) -> None:
     """A field of a ring; the driver stores to no word that the device stores to."""
     word = load_word(device.guest_ram + (offset & -8), 0)
     store_word(device.guest_ram + (offset & -8), 0, replace_bits(word, offset, bits, value))
@@ -67,10 +67,10 @@ def store_ring(device: Any, port: Any, offset: int, bits: int, value: int) -> No
 
 
 @for_guest_memory(vhost.store_used_element)
-def store_element(device: Any, port: Any, entry: int, slot: int, length_bytes: int) -> None:
+def store_element(device: Any, pair: Any, entry: int, slot: int, length_bytes: int) -> None:
     """Both fields of an element of the used ring."""
-    store_ring(device, port, entry, 32, slot)
-    store_ring(device, port, entry + 4, 32, length_bytes)
+    store_ring(device, pair, entry, 32, slot)
+    store_ring(device, pair, entry + 4, 32, length_bytes)
 
 
 @for_guest_memory(vhost.wants_interrupt)
@@ -81,31 +81,31 @@ def wants_ring_interrupt(device: Any, queue: int, used: int) -> bool:
 
 
 @for_guest_memory(vhost.vhost_receive_one)
-def receive_into_buffer(device: Any, port: Any, start_ps: int) -> None:
+def receive_into_buffer(device: Any, pair: Any, start_ps: int) -> None:
     """Copy the oldest frame, behind a header that says nothing but one buffer, into the next buffer on offer."""
-    frame = take_oldest(port)
-    port.vhost_ps = start_ps
-    work(device, port, device.cost[VHOST_PACKET] + copy_ps(device, frame.length))
-    slot = take_available(device, device.rx_queue, port.vhost_rx_seen)
-    port.vhost_rx_seen += 1
+    frame = take_oldest(pair)
+    pair.vhost.clock_ps = start_ps
+    work(device, pair, device.cost[VHOST_PACKET] + copy_ps(device, frame.length))
+    slot = take_available(device, device.rx_queue, pair.vhost.rx_seen)
+    pair.vhost.rx_seen += 1
     address = offset_of_guest(device, load_word(device.guest_ram + device.rx_queue + 16 * slot, 0))
     if not is_guest_memory(device, address):
-        port.dma_faults += 1
-        port.lost_dma += 1
+        pair.oracle.dma_faults += 1
+        pair.oracle.lost_dma += 1
         return
     for byte in range(HEADER_BYTES):
         store_byte(device.guest_ram + address, byte, byte == BUFFERS_USED)
     mark_page(device, address)
-    write_content(device, address + HEADER_BYTES, frame.length, frame.sequence, port.vhost_ps)
-    note_written(port, slot, frame)
-    put_used(device, port, device.rx_queue, port.vhost_rx_used, slot, frame.length - 4 + HEADER_BYTES)
-    port.vhost_rx_used += 1
-    if wants_interrupt(device, device.rx_queue, port.vhost_rx_used):
-        request_interrupt(device, port, port.vhost_ps)
+    write_content(device, address + HEADER_BYTES, frame.length, frame.sequence, pair.vhost.clock_ps)
+    note_written(pair, slot, frame)
+    put_used(device, pair, device.rx_queue, pair.vhost.rx_used, slot, frame.length - 4 + HEADER_BYTES)
+    pair.vhost.rx_used += 1
+    if wants_interrupt(device, device.rx_queue, pair.vhost.rx_used):
+        request_interrupt(device, pair, pair.vhost.clock_ps)
 
 
 @kernel
-def gather_chain(device: Any, port: Any, slot: int) -> None:
+def gather_chain(device: Any, pair: Any, slot: int) -> None:
     """The bytes of a chain of descriptors, header first."""
     device.tx_bytes = 0
     for _ in range(LONGEST_CHAIN):
@@ -114,7 +114,7 @@ def gather_chain(device: Any, port: Any, slot: int) -> None:
         second = load_word(descriptor, 1)
         length_bytes = second & LENGTH_MASK
         if not is_guest_memory(device, address) or device.tx_bytes + length_bytes > TX_FRAME_BYTES:
-            port.dma_faults += 1
+            pair.oracle.dma_faults += 1
             return
         copy_bytes(device.tx_frame + device.tx_bytes, device.guest_ram + address, length_bytes)
         device.tx_bytes += length_bytes
@@ -124,20 +124,20 @@ def gather_chain(device: Any, port: Any, slot: int) -> None:
 
 
 @for_guest_memory(vhost.vhost_send_one)
-def send_chain(device: Any, port: Any, start_ps: int) -> None:
+def send_chain(device: Any, pair: Any, start_ps: int) -> None:
     """Copy the guest's next frame out, put it on the wire, and interrupt the guest if it asked for that."""
-    port.vhost_ps = start_ps
-    slot = take_available(device, device.tx_queue, port.vhost_tx_seen)
-    port.vhost_tx_seen += 1
-    gather_chain(device, port, slot)
-    work(device, port, device.cost[VHOST_SEND] + copy_ps(device, device.tx_bytes))
+    pair.vhost.clock_ps = start_ps
+    slot = take_available(device, device.tx_queue, pair.vhost.tx_seen)
+    pair.vhost.tx_seen += 1
+    gather_chain(device, pair, slot)
+    work(device, pair, device.cost[VHOST_SEND] + copy_ps(device, device.tx_bytes))
     device.tx_bytes -= HEADER_BYTES
     if device.tx_bytes > 0:
         copy_bytes(device.tx_frame, device.tx_frame + HEADER_BYTES, device.tx_bytes)
-        put_on_host_nic(device, port, device.tx_bytes)
-        take_frame(device, port, port.tx_free_ps)
+        put_on_host_nic(device, pair, device.tx_bytes)
+        take_frame(device, pair, pair.nic.tx_free_ps)
     device.tx_bytes = 0
-    put_used(device, port, device.tx_queue, port.vhost_tx_used, slot, 0)
-    port.vhost_tx_used += 1
-    if wants_interrupt(device, device.tx_queue, port.vhost_tx_used):
-        request_transmit_interrupt(port, port.vhost_ps)
+    put_used(device, pair, device.tx_queue, pair.vhost.tx_used, slot, 0)
+    pair.vhost.tx_used += 1
+    if wants_interrupt(device, device.tx_queue, pair.vhost.tx_used):
+        request_transmit_interrupt(pair, pair.vhost.clock_ps)

@@ -12,7 +12,7 @@ import numpy as np
 
 from vfbench.kernels import call_hook, kernel
 from vfbench.machine.memory.words import store_word
-from vfbench.machine.port import PATH_VF
+from vfbench.machine.queue_pair import PATH_VF
 from vfbench.machine.vf.device import next_arrival_ps, next_landing_ps, next_sent_ps, vf_advance
 from vfbench.machine.virtio.vhost import next_rx_ps, next_tx_ps, vhost_advance
 from vfbench.machine.wire import BATCH_FRAMES, NEVER_PS
@@ -28,8 +28,8 @@ WIRE = np.dtype(
         ("slowdown_1024", "i8"),
         ("sequence", "i8"),
         ("queues", "i8"),  # queue pairs that the guest's driver uses
-        ("first_port", "i8"),  # of the place to which the network delivers
-        ("ports", "i8"),  # of both places
+        ("first_pair", "i8"),  # of the place to which the network delivers
+        ("pairs", "i8"),  # of both places
         ("ledger", "i8"),
         ("ledger_frames", "i8"),
         ("arrivals", "i8"),
@@ -57,92 +57,92 @@ def answer_bytes_of(wire: Any, device: Any, application: Any, length: int, tag: 
 
 
 @kernel
-def put_on_wire(wire: Any, device: Any, application: Any, port: Any, frames: Any, i: int) -> None:
-    """Frame ``i`` of the batch is on its way to ``port``; the ledger knows of it."""
+def put_on_wire(wire: Any, device: Any, application: Any, pair: Any, frames: Any, i: int) -> None:
+    """Frame ``i`` of the batch is on its way to ``pair``; the ledger knows of it."""
     entry = wire.ledger + 8 * LEDGER_WORDS * (wire.sequence % wire.ledger_frames)
     answer_bytes = answer_bytes_of(wire, device, application, frames.length[i], frames.tag[i])
     store_word(entry, LEDGER_FLOW, frames.flow[i])
     store_word(entry, LEDGER_ANSWER, answer_bytes)
-    frame = port.incoming[port.incoming_count]
+    frame = pair.nic.incoming[pair.nic.incoming_count]
     frame.arrival_ps = frame.ready_ps = wall_ps(wire, frames.arrival_ps[i])
     frame.sequence = wire.sequence
     frame.length = frames.length[i]
     frame.flow = frames.flow[i]
     frame.tag = frames.tag[i]
-    port.incoming_count += 1
-    port.rx_offered += 1
+    pair.nic.incoming_count += 1
+    pair.oracle.rx_offered += 1
     wire.sequence += 1
 
 
 @kernel
 def offer(
-    wire: Any, source: Any, frames: Any, application: Any, devices: Any, ports: Any, now_ps: int
+    wire: Any, source: Any, frames: Any, application: Any, devices: Any, pairs: Any, now_ps: int
 ) -> None:
     """Ask the workload for the frames that start by now, and spread their flows over the queues."""
     frames.count = 0
     call_hook(wire.arrivals, source, frames, (now_ps - wire.origin_ps) * NORMAL_SPEED // wire.slowdown_1024)
     for q in range(wire.queues):
-        keep_unarrived(ports[wire.first_port + q])
+        keep_unarrived(pairs[wire.first_pair + q])
     for i in range(frames.count):
-        queue = wire.first_port + queue_of(frames.flow[i], wire.queues)
-        put_on_wire(wire, devices[queue], application, ports[queue], frames, i)
+        queue = wire.first_pair + queue_of(frames.flow[i], wire.queues)
+        put_on_wire(wire, devices[queue], application, pairs[queue], frames, i)
 
 
 @kernel
-def take_answers(wire: Any, source: Any, port: Any) -> None:
+def take_replies(wire: Any, source: Any, pair: Any) -> None:
     """Let the peer know of the answers that reached it, at its own clock."""
-    for i in range(port.answers):
-        time_ps = (port.answer_ps[i] - wire.origin_ps) * NORMAL_SPEED // wire.slowdown_1024
-        call_hook(wire.peer_received, source, time_ps, port.answer_length[i], port.answer_flow[i])
-    port.answers = 0
+    for i in range(pair.oracle.replies):
+        time_ps = (pair.oracle.reply_ps[i] - wire.origin_ps) * NORMAL_SPEED // wire.slowdown_1024
+        call_hook(wire.peer_received, source, time_ps, pair.oracle.reply_length[i], pair.oracle.reply_flow[i])
+    pair.oracle.replies = 0
 
 
 @kernel
-def device_advance(device: Any, port: Any, now_ps: int) -> None:
+def device_advance(device: Any, pair: Any, now_ps: int) -> None:
     """The VF's turn, or vhost's."""
-    if port.path == PATH_VF:
-        vf_advance(device, port, now_ps, False)
+    if pair.path == PATH_VF:
+        vf_advance(device, pair, now_ps, False)
     else:
-        vhost_advance(device, port, now_ps, False)
+        vhost_advance(device, pair, now_ps, False)
 
 
 @kernel
-def device_due_ps(device: Any, port: Any) -> int:
+def device_due_ps(device: Any, pair: Any) -> int:
     """When the device is next to do something by itself."""
-    if port.path == PATH_VF:
-        return min(next_landing_ps(device, port), next_sent_ps(device, port))
-    if not port.enabled:
+    if pair.path == PATH_VF:
+        return min(next_landing_ps(device, pair), next_sent_ps(device, pair))
+    if not pair.enabled:
         return NEVER_PS
-    return min(next_rx_ps(device, port), next_tx_ps(device, port))
+    return min(next_rx_ps(device, pair), next_tx_ps(device, pair))
 
 
 @kernel
-def due_ps(wire: Any, source: Any, devices: Any, ports: Any, now_ps: int) -> int:
+def due_ps(wire: Any, source: Any, devices: Any, pairs: Any, now_ps: int) -> int:
     """When something is next to happen, no later than ``LONGEST_TURN_PS`` from now."""
     due = now_ps + LONGEST_TURN_PS
-    for i in range(wire.ports):
-        port = ports[i]
-        due = min(due, next_arrival_ps(port), port.write_back_due_ps)
-        due = min(due, device_due_ps(devices[i], port))
-        if port.interrupt_pending:
-            due = min(due, port.interrupt_ps)
-        if port.tx_interrupt_pending:
-            due = min(due, port.tx_interrupt_ps)
+    for i in range(wire.pairs):
+        pair = pairs[i]
+        due = min(due, next_arrival_ps(pair), pair.nic.write_back_due_ps)
+        due = min(due, device_due_ps(devices[i], pair))
+        if pair.interrupt_pending:
+            due = min(due, pair.interrupt_ps)
+        if pair.tx_interrupt_pending:
+            due = min(due, pair.tx_interrupt_ps)
     if wire.running:
         due = min(due, max(wall_ps(wire, source.next_ps), now_ps) if source.next_ps < NEVER_PS else due)
     return due
 
 
 @kernel
-def turn(wire: Any, source: Any, frames: Any, application: Any, devices: Any, ports: Any, now_ps: int) -> int:
+def turn(wire: Any, source: Any, frames: Any, application: Any, devices: Any, pairs: Any, now_ps: int) -> int:
     """Everything that wire and devices do up to now; returns when the next turn is due."""
     while wire.running:
-        offer(wire, source, frames, application, devices, ports, now_ps)
-        for i in range(wire.ports):
-            device_advance(devices[i], ports[i], now_ps)
+        offer(wire, source, frames, application, devices, pairs, now_ps)
+        for i in range(wire.pairs):
+            device_advance(devices[i], pairs[i], now_ps)
         if frames.count < BATCH_FRAMES:
             break
-    for i in range(wire.ports):
-        device_advance(devices[i], ports[i], now_ps)
-        take_answers(wire, source, ports[i])
-    return due_ps(wire, source, devices, ports, now_ps)
+    for i in range(wire.pairs):
+        device_advance(devices[i], pairs[i], now_ps)
+        take_replies(wire, source, pairs[i])
+    return due_ps(wire, source, devices, pairs, now_ps)

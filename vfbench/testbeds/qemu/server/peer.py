@@ -10,7 +10,7 @@ import numpy as np
 
 from vfbench.kernels import address_of
 from vfbench.machine.costs import IOTLB_MISS
-from vfbench.machine.port import PATH_VF, PORT
+from vfbench.machine.queue_pair import PATH_VF, QUEUE_PAIR
 from vfbench.machine.wire import APPLICATION, BATCH_FRAMES, FRAMES, NEVER_PS, SOURCE
 from vfbench.strategy import linux_guest
 from vfbench.testbeds.qemu.device.capture import GUEST_IP, GUEST_MAC, PEER_IP, PEER_MAC, Contents
@@ -28,8 +28,8 @@ from vfbench.testbeds.qemu.vfio.virtual_function import MOST_QUEUES
 from vfbench.testbeds.records_at_start import (
     costs_ps,
     prepare_application,
+    prepare_pair,
     prepare_peer,
-    prepare_port,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Peer:
         self._held_ns = 0
         self._held_since_ns: int | None = None
         self.devices = np.zeros(len(PLACES) * PORTS, dtype=DEVICE).view(np.recarray)
-        self.ports = np.zeros(len(PLACES) * PORTS, dtype=PORT).view(np.recarray)
+        self.pairs = np.zeros(len(PLACES) * PORTS, dtype=QUEUE_PAIR).view(np.recarray)
         self.ledger = np.zeros((LEDGER_FRAMES, LEDGER_WORDS), dtype=np.int64)
         self._headers = np.frombuffer(frame_headers().ljust(HEADER_BYTES + 6, b"\0"), dtype=np.uint8).copy()
         self._tx_frames = np.zeros((len(self.devices), TX_FRAME_BYTES), dtype=np.uint8)
@@ -98,7 +98,7 @@ class Peer:
         self._contents = Contents(frames) if frames else None
         for index in range(len(self.devices)):
             self._fill_device(self.devices[index], index)
-            self._fill_port(self.ports[index])
+            self._fill_pair(self.pairs[index])
         prepare_application(self._application, experiment, 2)
         self._fill_wire(slowdown)
         self.turn()
@@ -125,7 +125,7 @@ class Peer:
         """Everything up to now; returns when the next turn is due, in ps of the same clock."""
         now_ps = self.now_ps
         return int(
-            turn(self.wire, self.source, self._frames, self._application, self.devices, self.ports, now_ps)
+            turn(self.wire, self.source, self._frames, self._application, self.devices, self.pairs, now_ps)
         )
 
     # -- the workload
@@ -141,17 +141,17 @@ class Peer:
 
     def deliver_to(self, first: int, queues: int) -> None:
         """The network delivers to ``queues`` ports from ``first`` on; what is on its way goes there."""
-        if (first, queues) == (int(self.wire.first_port), int(self.wire.queues)):
+        if (first, queues) == (int(self.wire.first_pair), int(self.wire.queues)):
             return
         for queue in range(int(self.wire.queues)):
-            old, new = self.ports[int(self.wire.first_port) + queue], self.ports[first + queue % queues]
+            old, new = self.pairs[int(self.wire.first_pair) + queue], self.pairs[first + queue % queues]
             if old is new:
                 continue
-            for index in range(int(old.incoming_head), int(old.incoming_count)):
-                new.incoming[int(new.incoming_count)] = old.incoming[index]
-                new.incoming_count += 1
-            old.incoming_head = old.incoming_count = 0
-        self.wire.first_port, self.wire.queues = first, queues
+            for index in range(int(old.nic.incoming_head), int(old.nic.incoming_count)):
+                new.nic.incoming[int(new.nic.incoming_count)] = old.nic.incoming[index]
+                new.nic.incoming_count += 1
+            old.nic.incoming_head = old.nic.incoming_count = 0
+        self.wire.first_pair, self.wire.queues = first, queues
 
     def counts(self) -> dict[str, int]:
         """Sums over all queue pairs of both places."""
@@ -164,16 +164,16 @@ class Peer:
             "tx_corrupted",
             "tx_duplicated",
         )
-        counts = {name: int(self.ports[name].sum()) for name in names}
+        counts = {name: int(self.pairs["oracle"][name].sum()) for name in names}
         counts["landed"] = int(np.count_nonzero(self.ledger[: counts["rx_offered"], LEDGER_PLACE]))
         counts["other_frames"] = int(self.devices["other_frames"].sum())
         return counts
 
     def waiting(self) -> int:
         """Frames in front of the devices and in their FIFOs."""
-        ports = self.ports
+        nics = self.pairs["nic"]
         return int(
-            (ports["incoming_count"] - ports["incoming_head"] + ports["fifo_tail"] - ports["fifo_head"]).sum()
+            (nics["incoming_count"] - nics["incoming_head"] + nics["fifo_tail"] - nics["fifo_head"]).sum()
         )
 
     def landed(self) -> tuple[Any, Any, Any]:
@@ -199,16 +199,16 @@ class Peer:
         device.high_memory = NEVER_PS
         device.rx_size = device.tx_size = 1
 
-    def _fill_port(self, port: Any) -> None:
-        prepare_port(port, self._experiment, self._profile)
-        port.path = PATH_VF
-        port.seen_by_answers = 1
+    def _fill_pair(self, pair: Any) -> None:
+        prepare_pair(pair, self._experiment, self._profile)
+        pair.path = PATH_VF
+        pair.oracle.seen_by_replies = 1
 
     def _fill_wire(self, slowdown: float) -> None:
         workload = type(self._experiment.workload)
         wire = self.wire
         wire.slowdown_1024 = max(NORMAL_SPEED, round(slowdown * NORMAL_SPEED))
-        wire.queues, wire.ports = 1, len(self.ports)
+        wire.queues, wire.pairs = 1, len(self.pairs)
         wire.ledger, wire.ledger_frames = self.ledger.ctypes.data, LEDGER_FRAMES
         wire.arrivals = address_of(workload.arrivals, self.source, self._frames, 0)
         wire.peer_received = address_of(workload.peer_received, self.source, 0, 0, 0)

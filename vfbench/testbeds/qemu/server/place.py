@@ -165,10 +165,10 @@ class Place:
         self._written_before = np.zeros(0, dtype=np.uint8)
         self._tracking, self._clock = tracking, clock
         self._primary = primary
-        port, device = virtio_records
+        pair, device = virtio_records
         self.dma = DmaMap([*vf.devices, device])
         virtio_log = DirtyLog([device], device_sets=True)
-        self.virtio = VirtioDevice(port, device, virtio_log, self.dma.memory_of, selector, clock)
+        self.virtio = VirtioDevice(pair, device, virtio_log, self.dma.memory_of, selector, clock)
         self.dma.memory_found = self._watch_pages
         if tracking.unmaps:
             self.dma.page_unmapped = self.log.mark

@@ -60,9 +60,9 @@ class Server:
         for index, name in enumerate(PLACES):
             first = index * PORTS
             queues = slice(first, first + MOST_QUEUES)
-            virtio = self._peer.ports[first + MOST_QUEUES], self._peer.devices[first + MOST_QUEUES]
+            virtio = self._peer.pairs[first + MOST_QUEUES], self._peer.devices[first + MOST_QUEUES]
             vf = VirtualFunction(
-                self._peer.ports[queues], self._peer.devices[queues], order.device_id, GUEST_MAC
+                self._peer.pairs[queues], self._peer.devices[queues], order.device_id, GUEST_MAC
             )
             vf.driver_took = self._note_taken
             self._places[name] = Place(

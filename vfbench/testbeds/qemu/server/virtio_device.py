@@ -7,7 +7,7 @@ from selectors import EVENT_READ, BaseSelector
 from typing import TYPE_CHECKING, Any
 
 from vfbench.machine.memory.words import load_word
-from vfbench.machine.port import PATH_VIRTIO
+from vfbench.machine.queue_pair import PATH_VIRTIO
 from vfbench.machine.virtio.virtqueue import available_index, available_offset, used_index, used_offset
 from vfbench.testbeds.qemu.server.dirty_log import DirtyLog
 from vfbench.testbeds.qemu.vhost.connection import RX, TX, Backend, Region, VhostConnection
@@ -19,7 +19,7 @@ INDEX_MASK = 0xFFFF
 
 
 class VirtioDevice(Backend):
-    """``port`` and ``device`` are its records; it moves packets while both of its rings are started.
+    """``pair`` and ``device`` are its records; it moves packets while both of its rings are started.
 
     ``adopt_memory`` maps the guest's memory by a descriptor of it. ValueError for rings that are not
     laid out as Linux lays them out: descriptors, available ring, used ring, one behind the other. ``driver_took`` is
@@ -28,21 +28,21 @@ class VirtioDevice(Backend):
 
     def __init__(
         self,
-        port: Any,
+        pair: Any,
         device: Any,
         log: DirtyLog,
         adopt_memory: Callable[[int], object],
         selector: BaseSelector,
         clock: Callable[[], int],
     ) -> None:
-        self._port, self.device, self._log = port, device, log
+        self._pair, self.device, self._log = pair, device, log
         self._adopt_memory, self._selector, self._clock = adopt_memory, selector, clock
         self._running = [False, False]
         self.connection: VhostConnection | None = None
         self.driver_took: Callable[[int], object] = int
         self._offered = 0
         self.kicks = self.interrupts = 0
-        port.path = PATH_VIRTIO
+        pair.path = PATH_VIRTIO
 
     def log_given(self, log: Any, regions: tuple[Region, ...]) -> None:
         self._log.adopt(log, regions)
@@ -62,26 +62,26 @@ class VirtioDevice(Backend):
         self.device.virtqueue_size = state.size
         if ring == RX:
             self.device.rx_queue = offset
-            self._port.vhost_rx_seen, self._port.vhost_rx_used = state.seen, used
+            self._pair.vhost.rx_seen, self._pair.vhost.rx_used = state.seen, used
         else:
             self.device.tx_queue = offset
-            self._port.vhost_tx_seen, self._port.vhost_tx_used = state.seen, used
-            self._port.vhost_tx_sleeps = 0
-        self._port.vhost_rx_ready_ps = self._port.vhost_tx_ready_ps = 0
+            self._pair.vhost.tx_seen, self._pair.vhost.tx_used = state.seen, used
+            self._pair.vhost.tx_sleeps = 0
+        self._pair.vhost.rx_ready_ps = self._pair.vhost.tx_ready_ps = 0
         self._running[ring] = True
-        self._port.enabled = int(all(self._running))
+        self._pair.enabled = int(all(self._running))
 
     def ring_stopped(self, ring: int) -> int | None:
         """What waits in front of the worker is lost with its device."""
-        port = self._port
+        pair = self._pair
         if self._running[ring]:
-            port.lost_reset += port.fifo_tail - port.fifo_head
-            port.fifo_head, port.fifo_bytes = port.fifo_tail, 0
+            pair.oracle.lost_reset += pair.nic.fifo_tail - pair.nic.fifo_head
+            pair.nic.fifo_head, pair.nic.fifo_bytes = pair.nic.fifo_tail, 0
         running, self._running[ring] = self._running[ring], False
-        port.enabled = 0
+        pair.enabled = 0
         if not running:
             return None
-        return int(port.vhost_rx_seen if ring == RX else port.vhost_tx_seen)
+        return int(pair.vhost.rx_seen if ring == RX else pair.vhost.tx_seen)
 
     def kick_changed(self, ring: int, old: int | None, new: int | None) -> None:
         if old is not None:
@@ -91,28 +91,28 @@ class VirtioDevice(Backend):
 
     def send_interrupts(self, now_ps: int) -> None:
         """What the worker has asked for by now."""
-        port = self._port
+        pair = self._pair
         if self.connection is None:
             return
         self._watch_offers(now_ps)
-        if port.interrupt_pending and port.interrupt_ps <= now_ps:
-            port.interrupt_pending = 0
+        if pair.interrupt_pending and pair.interrupt_ps <= now_ps:
+            pair.interrupt_pending = 0
             self._interrupt(RX)
-        if port.tx_interrupt_pending and port.tx_interrupt_ps <= now_ps:
-            port.tx_interrupt_pending = 0
+        if pair.tx_interrupt_pending and pair.tx_interrupt_ps <= now_ps:
+            pair.tx_interrupt_pending = 0
             self._interrupt(TX)
 
     def stop(self) -> None:
         """Move nothing from now on; what waits is lost."""
-        port = self._port
-        port.enabled = 0
-        port.lost_reset += port.fifo_tail - port.fifo_head
-        port.fifo_head, port.fifo_bytes = port.fifo_tail, 0
+        pair = self._pair
+        pair.enabled = 0
+        pair.oracle.lost_reset += pair.nic.fifo_tail - pair.nic.fifo_head
+        pair.nic.fifo_head, pair.nic.fifo_bytes = pair.nic.fifo_tail, 0
 
     def gone(self) -> None:
         """QEMU hung up."""
         self._running = [False, False]
-        self._port.enabled = 0
+        self._pair.enabled = 0
         self.connection = None
         self._log.adopt(None, ())
 
@@ -139,10 +139,10 @@ class VirtioDevice(Backend):
             return
         self.kicks += 1
         if ring == TX:
-            self._port.vhost_tx_sleeps = 0
-            self._port.vhost_tx_ready_ps = self._clock()
+            self._pair.vhost.tx_sleeps = 0
+            self._pair.vhost.tx_ready_ps = self._clock()
         else:
-            self._port.vhost_rx_ready_ps = self._clock()
+            self._pair.vhost.rx_ready_ps = self._clock()
 
     @staticmethod
     def _check_layout(size: int, descriptors: int, available: int, used: int) -> None:

@@ -35,7 +35,7 @@ MOST_QUEUES = 2
 
 _QUEUE_STRIDE = 0x40
 _STATE_FIELDS = ("rx_base", "rx_head", "unwritten", "tx_base", "tx_head")
-"""What of a port's record is the device's own and goes with it."""
+"""What of a queue pair's record is the device's own and goes with it."""
 
 
 def _offsets() -> dict[int, tuple[int, int]]:
@@ -51,14 +51,14 @@ QUEUE_OFFSETS = _offsets()
 
 
 class VirtualFunction:
-    """One place's VF over ``ports`` and ``devices``, a record of each for every queue pair.
+    """One place's VF over ``pairs`` and ``devices``, a record of each for every queue pair.
 
     ``driver_took`` is called with the time when the driver unmasks a vector, which it does once it has polled its
     queues empty.
     """
 
-    def __init__(self, ports: Any, devices: Any, device_id: int, mac: bytes) -> None:
-        self.ports, self.devices = ports, devices
+    def __init__(self, pairs: Any, devices: Any, device_id: int, mac: bytes) -> None:
+        self.pairs, self.devices = pairs, devices
         self._device_id = device_id
         self.config = config_space(device_id)
         self.interrupts = Interrupts()
@@ -74,7 +74,7 @@ class VirtualFunction:
         """A 32-bit register of BAR 0."""
         if offset in QUEUE_OFFSETS:
             queue, index = QUEUE_OFFSETS[offset]
-            return int(read_register(self.ports[queue], index)) & 0xFFFF_FFFF
+            return int(read_register(self.pairs[queue], index)) & 0xFFFF_FFFF
         if offset == VFLINKS:
             return LINK_UP_10G
         if offset == VFMAILBOX:
@@ -102,23 +102,23 @@ class VirtualFunction:
             self._plain[offset] = value
 
     def _write_queue(self, queue: int, index: int, value: int, now_ps: int) -> None:
-        port, device = self.ports[queue], self.devices[queue]
+        pair, device = self.pairs[queue], self.devices[queue]
         if index in (RDT, TDT):
             self.doorbells += 1
         if index == RDLEN:
             device.rx_size = value >> DESCRIPTOR_BYTES_SHIFT
         elif index == TDLEN:
             device.tx_size = value >> DESCRIPTOR_BYTES_SHIFT
-        elif index == RDH and not port.register[RXDCTL] & QUEUE_ENABLE:
+        elif index == RDH and not pair.nic.register[RXDCTL] & QUEUE_ENABLE:
             # Software initialises the heads of a queue that is disabled (82599 datasheet, 4.6.7 and 4.6.8).
-            port.rx_head = value
-        elif index == TDH and not port.register[TXDCTL] & QUEUE_ENABLE:
-            port.tx_head = value
-        set_register(port, index, value, now_ps)
+            pair.nic.rx_head = value
+        elif index == TDH and not pair.nic.register[TXDCTL] & QUEUE_ENABLE:
+            pair.nic.tx_head = value
+        set_register(pair, index, value, now_ps)
 
     def _set_throttle(self) -> None:
         for queue in range(MOST_QUEUES):
-            self.ports[queue].interrupt_interval_ps = self.interrupts.interval_ps_of_queue(queue)
+            self.pairs[queue].interrupt_interval_ps = self.interrupts.interval_ps_of_queue(queue)
 
     def reset(self) -> None:
         """A function-level reset: registers, heads and mailbox; QEMU's eventfds stay."""
@@ -126,9 +126,9 @@ class VirtualFunction:
         self._plain.clear()
         self.interrupts.reset()
         self.mailbox.reset()
-        for port in self.ports:
-            reset_registers(port)
-            port.interrupt_pending = 0
+        for pair in self.pairs:
+            reset_registers(pair)
+            pair.interrupt_pending = 0
 
     def unplug(self) -> None:
         """QEMU is gone: as new."""
@@ -150,44 +150,44 @@ class VirtualFunction:
 
     def send_interrupts(self, now_ps: int) -> None:
         """What the machine's queue pairs have asked for, and whose throttle allows it by now."""
-        for queue, port in enumerate(self.ports):
-            if port.interrupt_pending and port.interrupt_ps <= now_ps:
-                port.interrupt_pending = 0
-                port.last_interrupt_ps = now_ps
+        for queue, pair in enumerate(self.pairs):
+            if pair.interrupt_pending and pair.interrupt_ps <= now_ps:
+                pair.interrupt_pending = 0
+                pair.last_interrupt_ps = now_ps
                 self.interrupts.raise_queue(queue)
 
     @property
     def driver_waits(self) -> bool:
         """The driver has seen all that the device wrote back."""
-        return self.interrupts.driver_waits and not any(int(port.interrupt_pending) for port in self.ports)
+        return self.interrupts.driver_waits and not any(int(pair.interrupt_pending) for pair in self.pairs)
 
     @property
     def queues_in_use(self) -> int:
         """Receive queues that the driver enabled."""
-        return sum(bool(int(port.register[RXDCTL]) & QUEUE_ENABLE) for port in self.ports)
+        return sum(bool(int(pair.nic.register[RXDCTL]) & QUEUE_ENABLE) for pair in self.pairs)
 
     # -- stop, save and load
 
     def stop(self) -> None:
         """No DMA and no interrupt from now on; frames in the FIFO are lost."""
-        for port in self.ports:
-            port.enabled = 0
-            port.lost_reset += port.fifo_tail - port.fifo_head
-            port.fifo_head, port.fifo_bytes = port.fifo_tail, 0
+        for pair in self.pairs:
+            pair.enabled = 0
+            pair.oracle.lost_reset += pair.nic.fifo_tail - pair.nic.fifo_head
+            pair.nic.fifo_head, pair.nic.fifo_bytes = pair.nic.fifo_tail, 0
 
     def start(self) -> None:
         """The device moves packets."""
-        for port in self.ports:
-            port.enabled = 1
+        for pair in self.pairs:
+            pair.enabled = 1
 
     def rings(self) -> list[tuple[int, int]]:
         """Device address and length in bytes of every ring in use."""
         found = []
-        for port, device in zip(self.ports, self.devices, strict=True):
-            if port.register[RXDCTL] & QUEUE_ENABLE:
-                found.append((int(port.rx_base), int(device.rx_size) << DESCRIPTOR_BYTES_SHIFT))
-            if port.register[TXDCTL] & QUEUE_ENABLE:
-                found.append((int(port.tx_base), int(device.tx_size) << DESCRIPTOR_BYTES_SHIFT))
+        for pair, device in zip(self.pairs, self.devices, strict=True):
+            if pair.nic.register[RXDCTL] & QUEUE_ENABLE:
+                found.append((int(pair.nic.rx_base), int(device.rx_size) << DESCRIPTOR_BYTES_SHIFT))
+            if pair.nic.register[TXDCTL] & QUEUE_ENABLE:
+                found.append((int(pair.nic.tx_base), int(device.tx_size) << DESCRIPTOR_BYTES_SHIFT))
         return found
 
     def save(self) -> dict[str, Any]:
@@ -198,12 +198,12 @@ class VirtualFunction:
             "mailbox": self.mailbox.state(),
             "queues": [
                 {
-                    "register": [int(value) for value in port.register],
+                    "register": [int(value) for value in pair.nic.register],
                     "rx_size": int(device.rx_size),
                     "tx_size": int(device.tx_size),
-                    **{name: int(port[name]) for name in _STATE_FIELDS},
+                    **{name: int(pair["nic"][name]) for name in _STATE_FIELDS},
                 }
-                for port, device in zip(self.ports, self.devices, strict=True)
+                for pair, device in zip(self.pairs, self.devices, strict=True)
             ],
         }
 
@@ -212,11 +212,11 @@ class VirtualFunction:
         self._plain = {int(offset): value for offset, value in state["plain"].items()}
         self.interrupts.load(state["interrupts"])
         self.mailbox.load(state["mailbox"])
-        for port, device, queue in zip(self.ports, self.devices, state["queues"], strict=True):
-            port.register[:] = queue["register"]
+        for pair, device, queue in zip(self.pairs, self.devices, state["queues"], strict=True):
+            pair.nic.register[:] = queue["register"]
             device.rx_size, device.tx_size = queue["rx_size"], queue["tx_size"]
             for name in _STATE_FIELDS:
-                port[name] = queue[name]
+                pair["nic"][name] = queue[name]
         self._set_throttle()
 
     def interrupt_driver(self) -> None:

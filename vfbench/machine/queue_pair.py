@@ -1,7 +1,7 @@
-"""The host's side of one queue: the device's registers and queues, and what the observer knows of each packet.
+"""The host's side of one queue pair: the device, vhost in its place, and what the oracle knows of each packet.
 
-Nothing here lies in guest memory. The device's part is lost when the guest moves; the observer's part is the
-test bench's own, and is how damage is told from health: it knows what was sent for every descriptor.
+Nothing here lies in guest memory. The device's part is lost when the guest moves; the oracle's part is the test
+bench's own, and is how damage is detected: it knows what was sent for every descriptor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FIFO_FRAMES = 8192
 """512 KiB of packet buffer hold at most this many frames of 64 bytes."""
 INCOMING_FRAMES = 2 * BATCH_FRAMES
 IOTLB_SLOTS = 256
-ANSWERS = 2048
+REPLIES = 2048
 SENT_FRAMES = 1 << 15
 """More than a ring of 4096 descriptors holds in sends that the card cuts: six of them are 45 frames."""
 
@@ -103,44 +103,8 @@ PART = np.dtype(
 )
 """What was sent for a part of a packet that the driver has not gathered yet."""
 
-PORT = np.dtype(
+NIC = np.dtype(
     [
-        (MODEL, "i8"),
-        # the path that packets take and the actors' states
-        ("path", "i8"),
-        ("enabled", "i8"),  # the device may move packets
-        ("admits_from_ps", "i8"),  # the network delivers to this port from then on
-        ("paused", "i8"),  # the vCPU does not run
-        ("noticed", "i8"),  # the driver knows of the migration and polls no more
-        ("polling", "i8"),
-        ("poll_left", "i8"),
-        ("interrupt_pending", "i8"),
-        ("interrupt_ps", "i8"),
-        ("last_interrupt_ps", "i8"),
-        ("interrupt_interval_ps", "i8"),
-        ("tx_interrupt_pending", "i8"),  # of the virtio transmit queue, which has a vector of its own
-        ("tx_interrupt_ps", "i8"),
-        ("watchdog_ps", "i8"),  # when the driver polls whatever the device says
-        # the host's own NIC, in front of vhost
-        ("host_ring_frames", "i8"),
-        ("tap_queue_frames", "i8"),
-        ("host_interrupt_ps", "i8"),
-        ("host_interrupt_interval_ps", "i8"),
-        ("host_adapts", "i8"),  # that interval follows the load, as the guest's does
-        ("host_moderation_class", "i8", (2,)),
-        ("host_moderated_bytes", "i8", (2,)),  # in and out since the last interrupt
-        ("host_nic_ps", "i8"),  # the host's softirq is busy until then
-        ("host_gro", "i8"),
-        ("host_frame_bytes", "i8"),  # a full frame; and the longest that is one
-        ("host_most_bytes", "i8"),
-        ("host_frame_ps", "i8"),  # what one takes the softirq, on average
-        ("host_polled", "i8"),  # frames since the softirq's interrupt
-        ("host_held", "i8"),  # flows of which it holds frames
-        ("host_joined", JOINED, (JOINED_FLOWS,)),
-        ("host_cuts_sends", "i8"),  # the card does not
-        ("host_send_ps", "i8"),  # the softirq that sends is busy until then
-        ("host_backlog_ps", "i8"),  # how far the host's card may be behind before vhost waits for it
-        # registers
         ("register", "i8", (len(QUEUE_REGISTERS),)),
         # frames on their way in
         ("incoming_head", "i8"),
@@ -177,18 +141,8 @@ PORT = np.dtype(
         ("tx_taken", "i8"),  # bytes of that descriptor on the wire
         ("ps_per_byte", "i8"),
         ("line_ps_per_byte", "i8"),
-        (
-            "busy_ps",
-            "i8",
-            (2,),
-        ),  # time of WIRE and DMA engine taken since the queues' parts were last settled
+        ("busy_ps", "i8", (2,)),  # time of WIRE and DMA taken since the queues' parts were last settled
         ("slowdown_1024", "i8", (2,)),  # how much longer its part of each takes than all of it would
-        # interrupt moderation
-        ("adapts", "i8"),
-        ("moderation_class", "i8", (2,)),
-        ("moderated_bytes", "i8", (2,)),  # in and out since the last interrupt
-        ("low_from_bytes_per_us", "i8"),
-        ("bulk_from_bytes_per_us", "i8"),
         # address translation
         (
             "host_page_shift",
@@ -197,24 +151,49 @@ PORT = np.dtype(
         ("iotlb_entries", "i8"),
         ("iotlb_iova", "i8", (IOTLB_SLOTS,)),
         ("iotlb_page", "i8", (IOTLB_SLOTS,)),
+    ]
+)
+"""The device: registers, frames on their way in, DMA engines, IOTLB. vhost takes its frames from the same FIFO."""
+
+VHOST = np.dtype(
+    [
+        ("host_ring_frames", "i8"),
+        ("tap_queue_frames", "i8"),
+        ("host_interrupt_ps", "i8"),
+        ("host_interrupt_interval_ps", "i8"),
+        ("host_adapts", "i8"),  # that interval follows the load, as the guest's does
+        ("host_moderation_class", "i8", (2,)),
+        ("host_moderated_bytes", "i8", (2,)),  # in and out since the last interrupt
+        ("host_nic_ps", "i8"),  # the host's softirq is busy until then
+        ("host_gro", "i8"),
+        ("host_frame_bytes", "i8"),  # a full frame; and the longest that is one
+        ("host_most_bytes", "i8"),
+        ("host_frame_ps", "i8"),  # what one takes the softirq, on average
+        ("host_polled", "i8"),  # frames since the softirq's interrupt
+        ("host_held", "i8"),  # flows of which it holds frames
+        ("host_joined", JOINED, (JOINED_FLOWS,)),
+        ("host_cuts_sends", "i8"),  # the card does not
+        ("host_send_ps", "i8"),  # the softirq that sends is busy until then
+        ("host_backlog_ps", "i8"),  # how far the host's card may be behind before vhost waits for it
+        ("clock_ps", "i8"),
+        ("gathers", "i8"),  # the guest takes a packet in several buffers
+        ("sends_next", "i8"),  # whose turn it is when there is work both ways
+        ("rx_seen", "i8"),
+        ("rx_used", "i8"),
+        ("tx_seen", "i8"),
+        ("tx_used", "i8"),
+        ("rx_ready_ps", "i8"),
+        ("tx_ready_ps", "i8"),
+        ("tx_sleeps", "i8"),  # until it is kicked
+        ("relay_from_ps", "i8"),  # when the relay can start on what has landed
+    ]
+)
+"""vhost's worker, the host's own NIC in front of it, and a vDPA device's relay, whose clock is ``clock_ps`` too."""
+
+ORACLE = np.dtype(
+    [
         ("iotlb_misses", "i8"),
         ("dma_faults", "i8"),
-        # vhost in the VF's place
-        ("vhost_ps", "i8"),
-        ("vhost_gathers", "i8"),  # the guest takes a packet in several buffers
-        ("vhost_sends_next", "i8"),  # whose turn it is when there is work both ways
-        ("vhost_rx_seen", "i8"),
-        ("vhost_rx_used", "i8"),
-        ("vhost_tx_seen", "i8"),
-        ("vhost_tx_used", "i8"),
-        ("vhost_rx_ready_ps", "i8"),
-        ("vhost_tx_ready_ps", "i8"),
-        ("vhost_tx_sleeps", "i8"),  # until it is kicked
-        # a vDPA device, and the relay in front of it, whose clock is vhost_ps
-        ("backend_slot", "i8"),  # the mechanism that serves this port
-        ("queues", "i8"),  # that one core relays for
-        ("relay_from_ps", "i8"),  # when the relay can start on what has landed
-        # what was sent for each descriptor
         ("slot", SLOT, (MOST_DESCRIPTORS,)),
         ("held", HELD, (HELD_PACKETS,)),
         ("gathered", PART, (MOST_PARTS,)),
@@ -226,12 +205,12 @@ PORT = np.dtype(
         ("read_bad", "i8"),  # frames of which a block was not theirs, and the last of them
         ("read_bad_frame", "i8"),
         # answers that reached the peer in this slice
-        ("reports_answers", "i8"),
-        ("answers", "i8"),
-        ("answer_ps", "i8", (ANSWERS,)),
-        ("answer_length", "i8", (ANSWERS,)),
-        ("answer_flow", "i8", (ANSWERS,)),
-        ("answer_tag", "i8", (ANSWERS,)),
+        ("reports_replies", "i8"),
+        ("replies", "i8"),
+        ("reply_ps", "i8", (REPLIES,)),
+        ("reply_length", "i8", (REPLIES,)),
+        ("reply_flow", "i8", (REPLIES,)),
+        ("reply_tag", "i8", (REPLIES,)),
         ("sent_flow", "i8", (SENT_FRAMES,)),
         ("sent_tag", "i8", (SENT_FRAMES,)),
         # counts
@@ -259,8 +238,42 @@ PORT = np.dtype(
         # the longest gap that the peer sees
         ("seen_ps", "i8"),
         ("longest_gap_ps", "i8"),
-        ("seen_by_answers", "i8"),
+        ("seen_by_replies", "i8"),
         ("latency", "i8", (LATENCY_BUCKETS,)),
         ("measures_latency", "i8"),
     ]
 )
+"""The test bench's own: what was sent for each descriptor, what became of it, and what the peer sees."""
+
+QUEUE_PAIR = np.dtype(
+    [
+        (MODEL, "i8"),
+        ("path", "i8"),
+        ("enabled", "i8"),  # the device may move packets
+        ("admits_from_ps", "i8"),  # the network delivers to this port from then on
+        ("paused", "i8"),  # the vCPU does not run
+        ("quiesce_requested", "i8"),  # the driver knows of the migration and polls no more
+        ("polling", "i8"),
+        ("poll_left", "i8"),
+        ("interrupt_pending", "i8"),
+        ("interrupt_ps", "i8"),
+        ("last_interrupt_ps", "i8"),
+        ("interrupt_interval_ps", "i8"),
+        ("tx_interrupt_pending", "i8"),  # of the virtio transmit queue, which has a vector of its own
+        ("tx_interrupt_ps", "i8"),
+        ("watchdog_ps", "i8"),  # when the driver polls whatever the device says
+        # interrupt moderation
+        ("adapts", "i8"),
+        ("moderation_class", "i8", (2,)),
+        ("moderated_bytes", "i8", (2,)),  # in and out since the last interrupt
+        ("low_from_bytes_per_us", "i8"),
+        ("bulk_from_bytes_per_us", "i8"),
+        ("backend_slot", "i8"),  # the mechanism that serves this port
+        ("queues", "i8"),  # that one core relays for
+        ("nic", NIC),
+        ("vhost", VHOST),
+        ("oracle", ORACLE),
+    ]
+)
+"""A pair of receive and transmit queue with its interrupt: the path that packets take, the state of both actors, and
+the records of device, vhost and oracle."""
