@@ -157,6 +157,12 @@ def test_the_load_becomes_the_experiment(tmp_path, capsys, ran):
     assert settings[f"{workload}.rate"] == "30Gbps"
 
 
+def test_long_frames_bring_the_mtu_and_the_buffers_that_take_them(tmp_path, capsys, ran):
+    advise(tmp_path, capsys, *STOCK, "--frame", "9000B")
+    settings = ran[0].settings()
+    assert (settings["link.mtu"], settings["driver.virtio-buffers"]) == ("8982B", "mergeable")
+
+
 def test_a_capture_is_replayed(tmp_path, capsys, ran):
     advise(tmp_path, capsys, *STOCK, "--capture", "workloads/captures/veth-mixed.pcap")
     assert ran[0].workload.name == "pcap"

@@ -145,7 +145,7 @@ def test_the_advice_takes_what_is_not_given_from_the_host(root, capsys):
         (["--send", "2"], "send"),
         (["--link", "0"], "link.rate: 0 is out of range"),
         (["--memory", "0"], "guest.memory: 0 is out of range"),
-        (["--frame", "9000B"], "is out of range"),
+        (["--frame", "9729B"], "is out of range"),
         (["--capture", "nowhere.pcap"], "nowhere.pcap"),
         (["--capture", "x.pcap", "--frame", "64B"], "a capture has frames of its own"),
         (["--weigh", "speed"], "--weigh 'speed'"),

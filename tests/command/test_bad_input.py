@@ -58,7 +58,7 @@ def check_refused(done: SimpleNamespace, *complaints: str) -> None:
         (("--rate", "11Gbps"), "imix-simple.rate: 11Gbps is more than the link carries (10Gbps)"),
         (
             ("--workload", "small-packets", "--set", "small-packets.frame=63B"),
-            "small-packets.frame: 63B is out of range (64B to 2KiB)",
+            "small-packets.frame: 63B is out of range (64B to 9728B)",
         ),
         (("--set", "driver.rx-ring=100"), "driver.rx-ring: '100' is not one of 64 | 128 |"),
         (

@@ -24,6 +24,8 @@ def test_the_users_name_has_dashes_and_no_unit() -> None:
         "queues",
         "packet-memory",
         "dirty-log",
+        "host-pages",
+        "zero-memory",
     ]
 
 
@@ -75,7 +77,7 @@ def test_an_unknown_parameter_brings_the_closest_one_first() -> None:
         parameters.change(Guest(), {"memroy": "1GiB"})
     assert str(refused.value) == (
         "guest has no parameter 'memroy' - did you mean 'memory'? "
-        "There are: memory, queues, packet-memory, dirty-log"
+        "There are: memory, queues, packet-memory, dirty-log, host-pages, zero-memory"
     )
 
 

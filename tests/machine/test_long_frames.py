@@ -45,7 +45,7 @@ def statuses(found, count):
 
 
 def counts(found, *names):
-    return tuple(int(found.pairs[0][name]) for name in names)
+    return tuple(int(found.pairs[0].oracle[name]) for name in names)
 
 
 def amid_a_frame(strategy, parts_there, **parts):

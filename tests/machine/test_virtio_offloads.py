@@ -36,7 +36,7 @@ def bulk(rate_bps=8 * GBPS, flows=2, **more):
 
 
 def counts(found, *names):
-    return tuple(int(found.pairs[0][name]) for name in names)
+    return tuple(int(found.pairs[0].oracle[name]) for name in names)
 
 
 def used_buffers(found):

@@ -9,6 +9,7 @@ from vfbench.advice.facts import Facts
 from vfbench.captures import read_capture
 from vfbench.errors import UserError
 from vfbench.experiment import DEFAULT_PROFILE, Experiment
+from vfbench.machine.wire import ETHERNET_BYTES
 from vfbench.options import Options, experiments
 from vfbench.parameters import parameters_of
 from vfbench.profiles import Profile, load_profile
@@ -86,12 +87,20 @@ def _settings(
         yield f"{workload}.capture={facts.capture}"
     elif facts.frame_bytes is not None:
         yield f"{workload}.frame={format_quantity(facts.frame_bytes, 'bytes')}"
+        yield from _of_long_frames(facts.frame_bytes)
     if facts.rate_bps is not None:
         yield f"{workload}.rate={format_quantity(facts.rate_bps, 'bps')}"
     if facts.send_share is not None and "send" in known:
         yield f"{workload}.send={facts.send_share:g}"
     if facts.dirty_pages_per_s is not None:
         yield f"{workload}.dirty-rate={facts.dirty_pages_per_s}pages/s"
+
+
+def _of_long_frames(frame_bytes: int) -> Iterable[str]:
+    """A larger MTU on both sides, and buffers of virtio-net that take such frames."""
+    if frame_bytes > FULL_FRAME_BYTES:
+        yield f"link.mtu={format_quantity(frame_bytes - ETHERNET_BYTES, 'bytes')}"
+        yield "driver.virtio-buffers=mergeable"
 
 
 def _first(workloads: Mapping[str, type[Workload]], parameter: str) -> str:

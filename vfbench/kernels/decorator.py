@@ -19,8 +19,9 @@ Kernel = Callable[..., Any]
 
 COMPILED = not numba.config.DISABLE_JIT
 
-FORCED_INLINE_LINES = 14
-"""Longer functions are inlined where LLVM sees fit: forced everywhere, they multiply the code to compile."""
+FORCED_INLINE_LINES = 6
+"""Longer functions are inlined where LLVM sees fit: forced everywhere, they multiply the code to compile. With 14 lines
+a clean cache costs three times as much processor time, and no row of ``benchmarks/speed.py`` is faster."""
 
 INNER: dict[str, Any] = {
     "error_model": "numpy",
