@@ -40,6 +40,7 @@ def new_source(
     source = np.zeros(1, SOURCE).view(np.recarray)[0]
     source.ps_per_byte = ps_per_byte
     source.turnaround_ps = 20_000_000
+    source.frame_bytes = 1518
     source.random = np.uint64(seed * 0x9E37_79B9_7F4A_7C15 % (1 << 64))
     source.frames_left = frames
     source.flows = workload.flows

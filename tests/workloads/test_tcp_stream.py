@@ -117,7 +117,8 @@ def test_the_gap_of_a_migration_shows_and_the_stream_goes_on_after_it(direction)
     assert found.state == "ok", found.reason
     measures = found.measures
     assert 62 > measures["service_gap_ms"] >= measures["vcpu_pause_ms"] > 10
-    assert (measures["packets_lost_blackout"] > 0) == (direction == "receive")
+    # The other way it is acknowledgements that are lost, and the next one covers them.
+    assert direction == "send" or measures["packets_lost_blackout"] > 0
     carried = "gbps" if direction == "receive" else "tx_gbps"
     assert max(each[carried] for each in found.intervals if each["phase"] == "after") > 2
     for damage in ("packets_corrupted", "packets_sent_corrupted", "packets_phantom"):

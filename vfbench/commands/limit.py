@@ -11,7 +11,7 @@ import click
 from vfbench.errors import RunFailed
 from vfbench.time_limit import DEFAULT, OutOfTime, out_of_time, parse_time_limit, time_limit
 
-WHOLE = "2h"
+WHOLE = "120min"
 """For a validation, whose guests are emulated and many; each step of one has a limit of its own."""
 
 

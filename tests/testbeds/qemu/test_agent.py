@@ -48,8 +48,8 @@ def on_host(program: Path, folder: Path, *words: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def frame(sequence: int, pair: int, body_bytes: int = 1000) -> bytes:
-    return udp_frame(GUEST, PEER, payload(sequence, body_bytes), pair)
+def frame(sequence: int, port: int, body_bytes: int = 1000) -> bytes:
+    return udp_frame(GUEST, PEER, payload(sequence, body_bytes), port)
 
 
 def spoiled(text: bytes, at: int, by: bytes) -> bytes:
@@ -72,12 +72,12 @@ CASES: dict[str, list[bytes]] = {
 
 @pytest.mark.parametrize("what", ["hold", "echo"])
 def test_every_packet_ends_in_its_class(program: Path, tmp_path: Path, what: str) -> None:
-    pair = 9170 if what == "hold" else 9171
-    on_host(program, tmp_path, what, str(pair))
+    port = 9170 if what == "hold" else 9171
+    on_host(program, tmp_path, what, str(port))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         for packet in (packet for packets in CASES.values() for packet in packets):
-            peer.sendto(packet, ("127.0.0.1", pair))
-        (seen,) = [each for each in on_host(program, tmp_path, "collect") if each.get("pair") == pair]
+            peer.sendto(packet, ("127.0.0.1", port))
+        (seen,) = [each for each in on_host(program, tmp_path, "collect") if each.get("port") == port]
     assert {name: seen[name] for name in CASES} == {name: len(packets) for name, packets in CASES.items()}
     assert seen["packets"] == sum(map(len, CASES.values()))
     assert seen["stale"] == seen["zero"] + seen["older"] + seen["mixture"] + seen["foreign"]
@@ -105,7 +105,7 @@ def test_what_is_read_only_because_the_run_has_ended_is_not_answered(
         peer.sendto(wanting, ("127.0.0.1", 9174))
         if answered:
             assert peer.recv(2000)[8:16] == struct.pack("<Q", 11)
-        (seen,) = [each for each in on_host(program, tmp_path, "collect") if each.get("pair") == 9174]
+        (seen,) = [each for each in on_host(program, tmp_path, "collect") if each.get("port") == 9174]
     assert (seen["good"], seen["answered"]) == (1, answered)
 
 

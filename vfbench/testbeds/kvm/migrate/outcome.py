@@ -56,7 +56,7 @@ def explain(outcome: int, record: NDArray[np.int64], run: abi.kvm_run) -> str:
     if outcome == FAILED:
         return f"KVM_RUN failed: {os.strerror(int(record[SYSTEM_ERROR]))}"
     if outcome == BAD_ACCESS:
-        kind = "pair" if record[EXIT_REASON] == abi.KVM_EXIT_IO else "address"
+        kind = "port" if record[EXIT_REASON] == abi.KVM_EXIT_IO else "address"
         return f"the guest accessed {kind} {int(record[LAST_ACCESS]):#x}, where no register is"
     reason = int(record[EXIT_REASON])
     if reason == abi.KVM_EXIT_SHUTDOWN:
