@@ -16,6 +16,20 @@ STALE = ("stale_pages_payload", "stale_pages_descriptor", "stale_pages_other")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kvm_host")]
 
 
+RACES = 5
+"""Runs within which the device is seen to write between two stops, by the wall clock of a host that may be busy."""
+
+
+def first_with_stale_payload(stop_order: str) -> list[int]:
+    """Stale pages by kind and corrupted packets of the first run that has stale payload; of the last one, if none has."""
+    for _ in range(RACES):
+        outcome = run("dummy-write", stop_order, *FRESH_PAGES)
+        found = counts(outcome, (*STALE, "packets_corrupted"))
+        if found[0] > 0:
+            break
+    return found
+
+
 def test_fault_1_dma_after_the_last_sync_is_stale() -> None:
     outcome = run("dummy-write", slow(), "dummy-write.stop-order=device-last", *PACED)
     payload, descriptor, _ = counts(outcome, STALE)
@@ -24,8 +38,7 @@ def test_fault_1_dma_after_the_last_sync_is_stale() -> None:
 
 
 def test_fault_4_a_guest_stopped_before_its_device_leaves_writes_that_nobody_marked() -> None:
-    outcome = run("dummy-write", "dummy-write.stop-order=guest-first", *FRESH_PAGES)
-    payload, _, _ = counts(outcome, STALE)
+    payload, *_ = first_with_stale_payload("dummy-write.stop-order=guest-first")
     assert payload > 0
 
 
@@ -55,9 +68,7 @@ def test_fault_2_a_dummy_write_before_the_payload_leaves_the_payload_unmarked() 
 
 
 def test_fault_3_descriptors_written_back_but_not_seen_travel_without_their_packets() -> None:
-    outcome = run("dummy-write", "dummy-write.stop-order=undrained", *FRESH_PAGES)
-    payload, descriptor, _ = counts(outcome, STALE)
-    (corrupted,) = counts(outcome, ("packets_corrupted",))
+    payload, descriptor, _, corrupted = first_with_stale_payload("dummy-write.stop-order=undrained")
     assert payload > 0
     # The ring's page arrives as it was, and with it claims that are not true, if a dummy write marked it since the
     # last sync; else it is stale itself.
