@@ -21,7 +21,7 @@ RACES = 5
 
 
 def first_with_stale_payload(stop_order: str) -> list[int]:
-    """Stale pages by kind and corrupted packets of the first run that has stale payload; of the last one, if none has."""
+    """Stale pages by kind and corrupted packets of the first run with stale payload; of the last one, if none has."""
     for _ in range(RACES):
         outcome = run("dummy-write", stop_order, *FRESH_PAGES)
         found = counts(outcome, (*STALE, "packets_corrupted"))
