@@ -40,7 +40,7 @@ def counts(found, *names):
 
 
 def used_buffers(found):
-    return counts(found, "vhost_rx_used")[0]
+    return int(found.pairs[0].vhost.rx_used)
 
 
 def block_of(found, position):
