@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
-from support.kvm_experiments import run, slow
 from support.runs import why_no_kvm
 
-from vfbench.errors import RunFailed
 from vfbench.testbeds.kvm.sys.vm import VirtualMachine
 
 MEMORY_BYTES = 16 << 20
@@ -28,21 +25,6 @@ def vm(kvm: None) -> Iterator[VirtualMachine]:
         yield machine
 
 
-@pytest.fixture(scope="session")
-def compiled() -> None:
-    """Kernels of both sides are compiled before anything is asserted: a compile takes wall time out of a run."""
-    if not why_no_kvm():
-        for strategy in (
-            "dummy-write",
-            "emulated-iommu",
-            "virtio-net",
-            "standby-failover",
-            "all-pinned-dirty",
-        ):
-            with suppress(RunFailed):
-                run(strategy, slow(), "kvm.clock=lockstep")
-
-
 @pytest.fixture
-def kvm_host(kvm: None, compiled: None) -> None:
+def kvm_host(kvm: None) -> None:
     """For tests that make their own VMs; `kvm` is also the testbed's name."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from vfbench.testbeds.kvm.migrate import stream
+from vfbench.testbeds.kvm.migrate.destination import Destination
 from vfbench.testbeds.kvm.migrate.stream import Stream, StreamBroken
 
 SILENCE_LIMIT_S, BUSY_S = 0.4, 1.0
@@ -94,3 +99,21 @@ def test_a_beat_is_no_message_and_never_falls_into_one(ends: tuple[Stream, Strea
         destination.send_json(stream.DONE, number)
         time.sleep(0.02)
     assert [source.answer() for _ in range(20)] == list(range(20))
+
+
+def test_a_destination_reads_all_that_tells_it_to_end_before_it_does() -> None:
+    """A source that is put to sleep in the middle of its last message finds the other end there when it goes on."""
+    here, there = socket.socketpair()
+    page = np.zeros(4096, np.uint8)
+    endpoint: Any = SimpleNamespace(
+        bench=SimpleNamespace(pair=None), vm=SimpleNamespace(memory=SimpleNamespace(bytes=page))
+    )
+    order: Any = SimpleNamespace(refuse="")
+    with here, contextlib.closing(stream.inherited(there.detach())) as connection:
+        serving = threading.Thread(target=Destination(endpoint, connection, order).serve)
+        serving.start()
+        here.sendall(stream._HEADER.pack(stream._MAGIC, stream.QUIT, 4))
+        serving.join(0.3)
+        assert serving.is_alive()
+        here.sendall(b"null")
+        serving.join()

@@ -73,6 +73,8 @@ class Destination:
         while True:
             kind, length = self._stream.receive_header()
             if kind == stream.QUIT:
+                # All of it, or this end could be gone while the source still sends it.
+                self._stream.fill(memoryview(bytearray(length)))
                 return
             try:
                 self._obey(kind, length)
